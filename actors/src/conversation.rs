@@ -1,0 +1,349 @@
+//! The conversation actor: owns one conversation's state and decides its turns, one at a time.
+//!
+//! Takes turns, resets, questions about the synced state, and the writer's answers. Order: check
+//! (changes nothing), decide, persist, apply, reply. Durable before a reply: everything the reply says.
+//! A turn whose caller streams is journalled as accepted first; a crash then loses nothing, because the
+//! next activation ends it. What a crash of the actor loses: turns that wait in its queue and were
+//! promised nothing; their callers are told so, and sending them again is safe.
+//!
+//! The downside of this design: one conversation decides one turn per sync.
+
+mod commit;
+mod loaded;
+mod message;
+mod replying;
+mod state;
+mod turning;
+mod window;
+
+use std::sync::Arc;
+
+use colloquy_store::{AppendError, NotApplied, RecordKind};
+use colloquy_turn::{ControlRecord, Remembered};
+use colloquy_types::Head;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+pub use self::message::BusyPolicy;
+use self::{
+    commit::BatchBuilder,
+    loaded::Loaded,
+    replying::Waiters,
+    state::{Body, Queued, Running, RunningReset, State, Work},
+    window::{EndingKind, Known},
+};
+pub(crate) use self::{
+    message::{Message, ResetSubmission, Submission},
+    window::{hash16, reset_digest, text_digest},
+};
+use crate::{
+    directory::{ActorInfo, ActorStatus},
+    error::{DeadlineOutcome, Error},
+    reply::{Described, ResetReply},
+    shared::Shared,
+};
+
+/// Read-only dependencies of one conversation's actor.
+pub(crate) struct Conversation {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) info: Arc<ActorInfo>,
+}
+
+impl Actor for Conversation {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    /// Never fails: what went wrong becomes the answer to whatever is in the mailbox.
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+        self.shared.metrics.activations.inc();
+        let mut state = State::new(self.activate().await);
+        self.info.set_status(ActorStatus::Idle);
+        self.resume_accepted(&myself, &mut state);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Submit(submission) => self.submit(&myself, state, submission),
+            Message::Reset(submission) => self.reset(&myself, state, submission),
+            Message::Describe(reply) => {
+                drop(reply.send(self.describe(state)));
+                self.next(&myself, state);
+            }
+            Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if let Body::Absent(lease) | Body::Open(lease, _) = &state.body {
+            self.shared.store.release(lease);
+        }
+        Ok(())
+    }
+}
+
+impl Conversation {
+    async fn activate(&self) -> Body {
+        let open = self.shared.store.open(&self.info.key);
+        let opened = match tokio::time::timeout(self.shared.settings.activation_deadline, open).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                tracing::warn!(shard = self.info.shard, %error, "conversation cannot be opened");
+                return Body::Broken(error.into());
+            }
+            Err(_) => return Body::Broken(Error::StoreUnavailable),
+        };
+        self.info.activated(opened.lease.clone());
+        match Loaded::from_opened(&opened, &self.shared.flows) {
+            Ok(None) => Body::Absent(opened.lease),
+            Ok(Some(loaded)) => Body::Open(opened.lease, Box::new(loaded)),
+            Err(error) => {
+                tracing::warn!(shard = self.info.shard, %error, "conversation cannot be loaded");
+                self.shared.store.release(&opened.lease);
+                Body::Broken(error)
+            }
+        }
+    }
+
+    fn submit(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<Submission>) {
+        if state.retired {
+            return self.shared.forward(&self.info.key, Message::Submit(submission));
+        }
+        if let Some(unanswered) = self.answer_repeated(state, submission) {
+            self.start_or_queue(state, unanswered);
+            self.next(myself, state);
+        }
+    }
+
+    /// Answers a request id that was seen before, or attaches it to its running turn; gives back a new one.
+    fn answer_repeated(&self, state: &mut State, submission: Box<Submission>) -> Option<Box<Submission>> {
+        if let Body::Open(_, loaded) = &state.body {
+            match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
+                Known::No => {}
+                Known::Reused => {
+                    submission.answer(Err(Error::RequestIdReused));
+                    return None;
+                }
+                Known::Ended { kind, turn_seq } => {
+                    self.shared.metrics.duplicates.inc();
+                    submission.answer_known(kind, turn_seq, loaded);
+                    return None;
+                }
+            }
+        }
+        match state.same_request(&submission.request_hash) {
+            None => Some(submission),
+            Some((digest, _)) if digest != submission.request_digest => {
+                submission.answer(Err(Error::RequestIdReused));
+                None
+            }
+            Some((_, waiters)) => {
+                self.shared.metrics.duplicates.inc();
+                waiters.attach(*submission);
+                None
+            }
+        }
+    }
+
+    fn start_or_queue(&self, state: &mut State, submission: Box<Submission>) {
+        match &state.running {
+            Some(running) if submission.busy == BusyPolicy::Reject => {
+                let now = Instant::now();
+                let busy = Error::Busy {
+                    head: state.head(),
+                    held_for: now.saturating_duration_since(running.started_at),
+                    held_at_most: running.deadline.saturating_duration_since(now),
+                };
+                submission.answer(Err(busy));
+            }
+            _ => state.queue.push_back(Queued::Turn(submission, Waiters::default())),
+        }
+    }
+
+    fn reset(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<ResetSubmission>) {
+        if state.retired {
+            return self.shared.forward(&self.info.key, Message::Reset(submission));
+        }
+        state.queue.push_back(Queued::Reset(submission));
+        self.next(myself, state);
+    }
+
+    /// Starts what waits until something runs or nothing waits.
+    fn next(&self, myself: &ActorRef<Message>, state: &mut State) {
+        while state.running.is_none() && !state.retired {
+            match state.queue.pop_front() {
+                Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
+                Some(Queued::Reset(submission)) => self.begin_reset(myself, state, *submission),
+                None => {
+                    self.info.set_status(ActorStatus::Idle);
+                    if !matches!(state.body, Body::Open(..)) {
+                        self.retire(myself, state);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin_reset(&self, myself: &ActorRef<Message>, state: &mut State, submission: ResetSubmission) {
+        let loaded = match self.check_reset(state, &submission) {
+            Ok(loaded) => loaded,
+            Err(early) => return submission.answer(early),
+        };
+        let at = self.shared.clock.now();
+        let changes = colloquy_turn::reset(&loaded.flow, &loaded.state);
+        let record = ControlRecord::Reset {
+            request_id: submission.request_id.clone(),
+            request_digest: submission.request_digest,
+            at,
+            reason: submission.reason.clone(),
+            changes: changes.clone(),
+        };
+        let batch = state.with_loaded(None, |lease, loaded| {
+            let mut batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), at)?;
+            batch.push(RecordKind::Control, &record.encode().map_err(commit::too_large)?)?;
+            Ok(batch)
+        });
+        let deadline = submission.deadline;
+        let work = Work::Reset(Box::new(RunningReset { submission, changes, at }));
+        self.append(myself, state, work, deadline, batch);
+    }
+
+    /// What must hold for a reset to start; otherwise the answer it gets at once.
+    fn check_reset<'a>(
+        &self,
+        state: &'a State,
+        submission: &ResetSubmission,
+    ) -> Result<&'a Loaded, Result<ResetReply, Error>> {
+        let loaded = match &state.body {
+            Body::Open(_, loaded) => loaded,
+            Body::Absent(_) => return Err(Err(Error::ConversationAbsent)),
+            Body::Broken(error) => return Err(Err(error.clone())),
+        };
+        match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
+            Known::Ended { kind: EndingKind::Reset, .. } => {
+                self.shared.metrics.duplicates.inc();
+                return Err(Ok(ResetReply { head: loaded.head, replayed: true }));
+            }
+            Known::Reused | Known::Ended { .. } => return Err(Err(Error::RequestIdReused)),
+            Known::No => {}
+        }
+        if submission.expected_seq.is_some_and(|expected| expected != loaded.head.turn_seq) {
+            return Err(Err(Error::SeqMismatch { head: loaded.head }));
+        }
+        if submission.deadline <= Instant::now() || submission.reply.is_closed() {
+            self.shared.metrics.expired.inc();
+            return Err(Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }));
+        }
+        Ok(loaded)
+    }
+
+    fn reset_committed(&self, state: &mut State, reset: RunningReset, head: Head) {
+        let Some(loaded) = state.loaded_mut() else { return };
+        loaded.state.apply_all(&reset.changes);
+        loaded.head = head;
+        loaded.updated_at = reset.at;
+        loaded.window.remember(Remembered {
+            request_hash: reset.submission.request_hash,
+            request_digest: reset.submission.request_digest,
+            turn_seq: head.turn_seq.get(),
+            kind: EndingKind::Reset.to_byte(),
+        });
+        self.shared.watches.reset(&self.info.key);
+        reset.submission.answer(Ok(ResetReply { head, replayed: false }));
+    }
+
+    /// Hands a batch to the writer; its answer comes back as [`Message::Appended`].
+    fn append(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        work: Work,
+        deadline: Instant,
+        batch: Result<BatchBuilder<'_>, Error>,
+    ) {
+        let (Body::Absent(lease) | Body::Open(lease, _)) = &state.body else { return };
+        let batch = match batch {
+            Ok(batch) => batch.finish(),
+            Err(error) => return work.fail(&error),
+        };
+        state.attempt += 1;
+        let (attempt, actor) = (state.attempt, myself.clone());
+        // The actor may be gone by then; the next activation finds what was written.
+        let done = Box::new(move |result| drop(actor.send_message(Message::Appended { attempt, result })));
+        self.shared.store.append(lease, batch, done);
+        state.running = Some(Running { work, started_at: Instant::now(), deadline });
+        self.info.set_status(ActorStatus::Running);
+    }
+
+    fn appended(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        attempt: u64,
+        result: Result<Head, AppendError>,
+    ) {
+        if attempt != state.attempt {
+            return;
+        }
+        let Some(Running { work, .. }) = state.running.take() else { return };
+        match (result, work) {
+            (Ok(head), Work::Turn(turn)) => self.turn_appended(myself, state, turn, head),
+            (Ok(head), Work::Reset(reset)) => self.reset_committed(state, *reset, head),
+            (Err(error), work) => {
+                work.fail(&error.clone().into());
+                // Nothing was written and nobody else owns the conversation: what is loaded still holds.
+                let still_ours = matches!(error, AppendError::NotApplied(NotApplied::Full | NotApplied::Busy));
+                if !still_ours {
+                    self.retire(myself, state);
+                }
+            }
+        }
+        self.next(myself, state);
+    }
+
+    fn describe(&self, state: &State) -> Result<Box<Described>, Error> {
+        let (lease, loaded) = match &state.body {
+            Body::Open(lease, loaded) => (lease, loaded),
+            Body::Absent(_) => return Err(Error::ConversationAbsent),
+            Body::Broken(error) => return Err(error.clone()),
+        };
+        Ok(Box::new(Described {
+            key: lease.key.clone(),
+            uid: lease.uid,
+            flow: loaded.pin.clone(),
+            head: loaded.head,
+            state: loaded.state.clone(),
+            created_at: loaded.created_at,
+            updated_at: loaded.updated_at,
+        }))
+    }
+
+    /// Makes way for the next activation: what had not started goes there, and so does what arrives
+    /// from now on; then the actor stops.
+    fn retire(&self, myself: &ActorRef<Message>, state: &mut State) {
+        if std::mem::replace(&mut state.retired, true) {
+            return;
+        }
+        self.shared.unlink(&self.info, myself.get_id());
+        for queued in state.queue.drain(..) {
+            let message = match queued {
+                Queued::Turn(submission, waiters) => {
+                    waiters.fail(&Error::Restarted);
+                    Message::Submit(submission)
+                }
+                Queued::Reset(submission) => Message::Reset(submission),
+            };
+            self.shared.forward(&self.info.key, message);
+        }
+        // Drains the mailbox: each message left in it is handled, that is, forwarded, before the end.
+        drop(myself.drain());
+    }
+}

@@ -1,0 +1,123 @@
+//! How a decided turn becomes records: one batch, appended whole or not at all.
+
+use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
+use colloquy_turn::{
+    ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Outcome, Remembered,
+    SnapshotRecord, Step, TurnInput,
+};
+use colloquy_types::{Clock, Entropy, Timestamp};
+
+use super::loaded::Loaded;
+use crate::{error::Error, settings::SnapshotPolicy};
+
+/// Runs the machine on `loaded`'s state, performing the effects it asks for.
+///
+/// Time and identifiers are all it can ask for today, so nothing here waits.
+pub(crate) fn decide(loaded: &Loaded, input: TurnInput, clock: &dyn Clock, entropy: &dyn Entropy) -> Box<Outcome> {
+    let mut step = colloquy_turn::start(loaded.flow.clone(), loaded.state.clone(), input, clock.now());
+    loop {
+        match step {
+            Step::Done(outcome) => return outcome,
+            Step::Perform(machine, effects) => {
+                let results = effects.into_iter().map(|effect| perform(&effect, clock, entropy)).collect();
+                step = machine.resume(results);
+            }
+        }
+    }
+}
+
+fn perform(effect: &Effect, clock: &dyn Clock, entropy: &dyn Entropy) -> EffectResult {
+    let value = match effect.kind {
+        EffectKind::Time => EffectValue::Time(clock.now()),
+        EffectKind::Identifier => EffectValue::Identifier(entropy.bytes16()),
+    };
+    EffectResult { step: effect.step, value }
+}
+
+/// Builds the batch of one commit.
+pub(crate) struct BatchBuilder<'a> {
+    batch: Batch,
+    entropy: &'a dyn Entropy,
+    now: Timestamp,
+    bytes: usize,
+}
+
+impl<'a> BatchBuilder<'a> {
+    /// Begins a batch on `loaded`'s head; a conversation without a record is created by it.
+    pub(crate) fn new(lease: &Lease, loaded: &Loaded, entropy: &'a dyn Entropy, now: Timestamp) -> Result<Self, Error> {
+        let mut builder = Self { batch: Batch::new(lease, &loaded.head), entropy, now, bytes: 0 };
+        if loaded.head.record_no.get() == 0 {
+            let created = CreatedRecord {
+                flow: loaded.pin.name.clone(),
+                flow_tenant: loaded.pin.tenant.to_string(),
+                revision: loaded.pin.revision,
+                created_at: loaded.created_at,
+            };
+            let payload = created.encode().map_err(too_large)?;
+            let salt = entropy.bytes16();
+            builder.batch.push_created(now, salt, &lease.key, &payload).map_err(too_large)?;
+            builder.bytes += payload.len();
+        }
+        Ok(builder)
+    }
+
+    /// Adds a record.
+    pub(crate) fn push(&mut self, kind: RecordKind, payload: &[u8]) -> Result<(), Error> {
+        self.batch.push(kind, self.now, self.entropy.bytes16(), payload).map_err(too_large)?;
+        self.bytes += payload.len();
+        Ok(())
+    }
+
+    /// Adds a snapshot and gives its size; `None` when it is too large for one, which costs a longer
+    /// replay at the next activation but not the turn.
+    pub(crate) fn push_snapshot(&mut self, snapshot: &SnapshotRecord) -> Result<Option<usize>, Error> {
+        let payload = snapshot.encode().map_err(too_large)?;
+        if payload.len() > SNAPSHOT_BYTES_MAX {
+            return Ok(None);
+        }
+        self.batch.push(RecordKind::Snapshot, self.now, self.entropy.bytes16(), &payload).map_err(too_large)?;
+        Ok(Some(payload.len()))
+    }
+
+    /// Bytes of the chained payloads so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The turn number that the conversation reaches with this batch.
+    pub(crate) fn turn_seq(&self) -> u64 {
+        self.batch.head_after().turn_seq.get()
+    }
+
+    pub(crate) fn finish(self) -> Batch {
+        self.batch
+    }
+}
+
+/// A typed error for a payload that cannot be stored; names what and the bound, never the content.
+pub(crate) fn too_large(error: impl std::fmt::Display) -> Error {
+    Error::TooLarge { what: error.to_string() }
+}
+
+/// Whether a snapshot is due once a turn of `turn_bytes` is added.
+pub(crate) fn snapshot_due(loaded: &Loaded, turn_bytes: usize, policy: &SnapshotPolicy) -> bool {
+    let since = &loaded.since_snapshot;
+    let bytes = since.bytes + turn_bytes;
+    let enough = since.turns + 1 >= policy.turns || bytes >= policy.bytes;
+    enough && bytes >= since.snapshot_bytes.saturating_mul(policy.ratio)
+}
+
+/// The snapshot of a conversation as it will be once its turn is committed.
+pub(crate) fn snapshot(loaded: &Loaded, state: &ConversationState, last: Remembered) -> SnapshotRecord {
+    let mut remembered: Vec<_> = loaded.window.entries().cloned().collect();
+    remembered.push(last);
+    SnapshotRecord {
+        state: state.clone(),
+        flow: loaded.pin.name.clone(),
+        flow_tenant: loaded.pin.tenant.to_string(),
+        revision: loaded.pin.revision,
+        created_at: loaded.created_at,
+        turns_remembered: remembered,
+        open_accepted: None,
+    }
+}

@@ -1,0 +1,177 @@
+//! A conversation's state as it was last synced, and how it is made from snapshot and tail.
+
+use std::sync::Arc;
+
+use colloquy_flow::Flow;
+use colloquy_store::{Opened, RecordKind, StoredRecord};
+use colloquy_turn::{
+    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Remembered, SnapshotRecord, TurnClosedRecord,
+    TurnRecord, open_conversation,
+};
+use colloquy_types::{FlowName, Head, RequestId, Revision, Timestamp};
+
+use super::window::{EndingKind, Window, hash16};
+use crate::{error::Error, flows::FlowCatalogue, reply::FlowPin};
+
+/// Everything a conversation is, as far as it is synced.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) pin: FlowPin,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) head: Head,
+    pub(crate) state: ConversationState,
+    pub(crate) window: Window,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) since_snapshot: SinceSnapshot,
+    /// A turn that was promised and has not ended: a crash came in between.
+    pub(crate) open_accepted: Option<AcceptedRecord>,
+}
+
+/// What was written after the last snapshot, and how large that was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SinceSnapshot {
+    pub(crate) turns: u32,
+    pub(crate) bytes: usize,
+    pub(crate) snapshot_bytes: usize,
+}
+
+impl SinceSnapshot {
+    /// Counts a turn of `bytes` that was written with a snapshot of `snapshot_bytes`, or without one.
+    pub(crate) fn add(&mut self, bytes: usize, snapshot_bytes: Option<usize>) {
+        match snapshot_bytes {
+            Some(snapshot_bytes) => *self = Self { snapshot_bytes, ..Self::default() },
+            None => {
+                self.turns += 1;
+                self.bytes += bytes;
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// A conversation that is about to be created.
+    pub(crate) fn new(pin: FlowPin, flow: Arc<Flow>, now: Timestamp) -> Self {
+        Self {
+            state: open_conversation(&flow),
+            pin,
+            flow,
+            head: Head::default(),
+            window: Window::default(),
+            created_at: now,
+            updated_at: now,
+            since_snapshot: SinceSnapshot::default(),
+            open_accepted: None,
+        }
+    }
+
+    /// Folds what the store returned; `None` when the conversation does not exist yet.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for records that cannot be decoded or do not begin as they must;
+    /// [`Error::RevisionUnavailable`] when the flow it is pinned to is not loaded.
+    pub(crate) fn from_opened(opened: &Opened, flows: &FlowCatalogue) -> Result<Option<Self>, Error> {
+        let Some(created) = &opened.created else { return Ok(None) };
+        let mut loaded = match &opened.snapshot {
+            Some(snapshot) => Self::from_snapshot(snapshot, flows)?,
+            None => Self::from_created(created, flows)?,
+        };
+        for record in &opened.tail {
+            loaded.fold(record)?;
+        }
+        loaded.head = opened.head;
+        Ok(Some(loaded))
+    }
+
+    fn from_created(created: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+        let record = CreatedRecord::decode(&created.payload).map_err(|_| undecodable(created))?;
+        let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
+        Ok(Self::new(pin, flow, record.created_at))
+    }
+
+    fn from_snapshot(stored: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+        let record = SnapshotRecord::decode(&stored.payload).map_err(|_| undecodable(stored))?;
+        let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
+        Ok(Self {
+            pin,
+            flow,
+            head: stored.header.head(),
+            state: record.state,
+            window: Window::restore(record.turns_remembered),
+            created_at: record.created_at,
+            updated_at: stored.header.time,
+            since_snapshot: SinceSnapshot { snapshot_bytes: stored.payload.len(), ..SinceSnapshot::default() },
+            open_accepted: record.open_accepted,
+        })
+    }
+
+    fn fold(&mut self, stored: &StoredRecord) -> Result<(), Error> {
+        let undecodable = |_| undecodable(stored);
+        match stored.header.kind {
+            RecordKind::Turn => {
+                let record = TurnRecord::decode(&stored.payload).map_err(undecodable)?;
+                self.state.apply_all(&record.changes);
+                self.ended(&record.request_id, record.request_digest, EndingKind::Turn, stored);
+            }
+            RecordKind::TurnClosed => {
+                let record = TurnClosedRecord::decode(&stored.payload).map_err(undecodable)?;
+                let kind = EndingKind::Closed(record.reason);
+                self.ended(&record.request_id, record.request_digest, kind, stored);
+            }
+            RecordKind::Accepted => {
+                self.open_accepted = Some(AcceptedRecord::decode(&stored.payload).map_err(undecodable)?);
+            }
+            RecordKind::Control => match ControlRecord::decode(&stored.payload).map_err(undecodable)? {
+                ControlRecord::Reset { request_id, request_digest, changes, .. } => {
+                    self.state.apply_all(&changes);
+                    self.remember(&request_id, request_digest, EndingKind::Reset, stored.header.turn_seq.get());
+                }
+            },
+            _ => {}
+        }
+        self.updated_at = stored.header.time;
+        self.since_snapshot.bytes += stored.payload.len();
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        request_id: &RequestId,
+        request_digest: [u8; 16],
+        kind: EndingKind,
+        stored: &StoredRecord,
+    ) {
+        self.remember(request_id, request_digest, kind, stored.header.turn_seq.get());
+        self.open_accepted = None;
+        self.since_snapshot.turns += 1;
+    }
+
+    fn remember(
+        &mut self,
+        request_id: &RequestId,
+        request_digest: [u8; 16],
+        kind: EndingKind,
+        turn_seq: u64,
+    ) {
+        let request_hash = hash16(request_id.as_str().as_bytes());
+        self.window.remember(Remembered { request_hash, request_digest, turn_seq, kind: kind.to_byte() });
+    }
+}
+
+fn undecodable(stored: &StoredRecord) -> Error {
+    Error::Corrupt {
+        reason: format!("record {} ({:?}) cannot be decoded", stored.header.record_no, stored.header.kind),
+    }
+}
+
+fn pinned(
+    tenant: String,
+    name: FlowName,
+    revision: Revision,
+    flows: &FlowCatalogue,
+) -> Result<(FlowPin, Arc<Flow>), Error> {
+    let Some(flow) = flows.revision(&tenant, revision) else {
+        return Err(Error::RevisionUnavailable { flow: name.to_string(), revision: revision.to_string() });
+    };
+    Ok((FlowPin { tenant: tenant.into(), name, revision }, flow))
+}

@@ -1,0 +1,71 @@
+//! What a conversation actor is told, and by whom.
+
+use colloquy_store::AppendError;
+use colloquy_types::{FlowName, Head, RequestId, TurnSeq};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::{
+    admission::Permit,
+    error::Error,
+    reply::{Answer, Described, ResetReply, TurnEvent},
+};
+
+/// Everything a conversation actor handles.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From the gateway, and from an earlier activation that had not started it. May repeat: the
+    /// request id decides. Answers through `Submission::reply`.
+    Submit(Box<Submission>),
+    /// From the gateway. May repeat, likewise.
+    Reset(Box<ResetSubmission>),
+    /// From the gateway; answers what is synced.
+    Describe(oneshot::Sender<Result<Box<Described>, Error>>),
+    /// From the writer thread, once per append. An answer of an older attempt is ignored.
+    Appended { attempt: u64, result: Result<Head, AppendError> },
+}
+
+/// Whether a turn may wait for the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BusyPolicy {
+    /// It waits its turn in the conversation's bounded queue.
+    #[default]
+    Enqueue,
+    /// It is refused at once.
+    Reject,
+}
+
+/// A turn on its way to the machine.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) request_id: RequestId,
+    /// First 16 bytes of the request id's hash; see [`super::window`].
+    pub(crate) request_hash: [u8; 16],
+    /// First 16 bytes of the payload's hash.
+    pub(crate) request_digest: [u8; 16],
+    pub(crate) flow: Option<FlowName>,
+    pub(crate) text: String,
+    pub(crate) expected_seq: Option<TurnSeq>,
+    pub(crate) busy: BusyPolicy,
+    pub(crate) deadline: Instant,
+    /// `Some` when the caller streams: the turn is then journalled as accepted before it runs.
+    pub(crate) events: Option<mpsc::Sender<TurnEvent>>,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) permit: Permit,
+}
+
+/// A reset on its way to the log.
+#[derive(Debug)]
+pub(crate) struct ResetSubmission {
+    pub(crate) request_id: RequestId,
+    pub(crate) request_hash: [u8; 16],
+    pub(crate) request_digest: [u8; 16],
+    pub(crate) reason: String,
+    pub(crate) expected_seq: Option<TurnSeq>,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<ResetReply, Error>>,
+    /// Held until answered.
+    pub(crate) _permit: Permit,
+}

@@ -1,0 +1,181 @@
+//! The window of remembered request ids: which of the last 1,000 requests ended how.
+//!
+//! A request is remembered by 16 bytes of its id's hash and 16 bytes of its payload's hash, so that the
+//! window of a busy conversation stays below 64 KiB, in memory and in a snapshot. Two different ids
+//! that share 128 bits of BLAKE3 are not expected to be found by anyone.
+
+use std::collections::{HashMap, VecDeque};
+
+use colloquy_store::RecordKind;
+use colloquy_turn::{ClosedReason, Remembered};
+use colloquy_types::TurnSeq;
+
+/// How many requests a conversation remembers.
+pub(crate) const WINDOW_LEN: usize = 1000;
+
+/// First 16 bytes of the BLAKE3 hash of `bytes`.
+pub(crate) fn hash16(bytes: &[u8]) -> [u8; 16] {
+    first16(&blake3::hash(bytes))
+}
+
+/// The digest of a turn's payload: what must be equal for a request id to mean the same request.
+pub(crate) fn text_digest(text: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"text\0");
+    hasher.update(text.as_bytes());
+    first16(&hasher.finalize())
+}
+
+/// The digest of a reset's payload.
+pub(crate) fn reset_digest(reason: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"reset\0");
+    hasher.update(reason.as_bytes());
+    first16(&hasher.finalize())
+}
+
+fn first16(hash: &blake3::Hash) -> [u8; 16] {
+    let mut first = [0; 16];
+    first.copy_from_slice(hash.as_bytes().split_at(16).0);
+    first
+}
+
+/// How a remembered request ended; stored as one byte, the record's kind and, above it, the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndingKind {
+    /// In a committed turn.
+    Turn,
+    /// In a reset.
+    Reset,
+    /// In a turn that was closed.
+    Closed(ClosedReason),
+}
+
+impl EndingKind {
+    pub(crate) const fn to_byte(self) -> u8 {
+        match self {
+            Self::Turn => RecordKind::Turn as u8,
+            Self::Reset => RecordKind::Control as u8,
+            Self::Closed(ClosedReason::DeadlineExceeded) => RecordKind::TurnClosed as u8,
+            Self::Closed(ClosedReason::Cancelled) => RecordKind::TurnClosed as u8 | 0x10,
+            Self::Closed(ClosedReason::Failed) => RecordKind::TurnClosed as u8 | 0x20,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Self {
+        const TURN: u8 = RecordKind::Turn as u8;
+        const RESET: u8 = RecordKind::Control as u8;
+        match (byte & 0x0f, byte >> 4) {
+            (TURN, _) => Self::Turn,
+            (RESET, _) => Self::Reset,
+            (_, 1) => Self::Closed(ClosedReason::Cancelled),
+            (_, 2) => Self::Closed(ClosedReason::Failed),
+            _ => Self::Closed(ClosedReason::DeadlineExceeded),
+        }
+    }
+}
+
+/// What is known of a request id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing: it is new, or older than the window.
+    No,
+    /// It was used with another payload.
+    Reused,
+    /// It ended so, at this turn.
+    Ended { kind: EndingKind, turn_seq: TurnSeq },
+}
+
+/// The last [`WINDOW_LEN`] requests, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    order: VecDeque<Remembered>,
+    /// Request hash to the entry's number, counted from the first ever entry of this activation.
+    numbers: HashMap<[u8; 16], u64>,
+    forgotten: u64,
+}
+
+impl Window {
+    pub(crate) fn restore(remembered: Vec<Remembered>) -> Self {
+        let mut window = Self::default();
+        remembered.into_iter().for_each(|entry| window.remember(entry));
+        window
+    }
+
+    pub(crate) fn remember(&mut self, entry: Remembered) {
+        if self.order.len() == WINDOW_LEN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            // A hash remembered twice belongs to its newer entry.
+            if self.numbers.get(&oldest.request_hash) == Some(&self.forgotten) {
+                self.numbers.remove(&oldest.request_hash);
+            }
+            self.forgotten += 1;
+        }
+        let number = self.forgotten + self.order.len() as u64;
+        self.numbers.insert(entry.request_hash, number);
+        self.order.push_back(entry);
+    }
+
+    pub(crate) fn look_up(&self, request_hash: &[u8; 16], request_digest: &[u8; 16]) -> Known {
+        let entry = self.numbers.get(request_hash).and_then(|number| {
+            let position = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
+            self.order.get(position)
+        });
+        match entry {
+            None => Known::No,
+            Some(entry) if entry.request_digest != *request_digest => Known::Reused,
+            Some(entry) => Known::Ended { kind: EndingKind::from_byte(entry.kind), turn_seq: TurnSeq::new(entry.turn_seq) },
+        }
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Remembered> {
+        self.order.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u64) -> Remembered {
+        Remembered {
+            request_hash: hash16(&n.to_le_bytes()),
+            request_digest: [0; 16],
+            turn_seq: n,
+            kind: EndingKind::Turn.to_byte(),
+        }
+    }
+
+    #[test]
+    fn the_last_thousand_are_remembered_and_no_more() {
+        let mut window = Window::default();
+        (0..2500).for_each(|n| window.remember(entry(n)));
+        let look = |n: u64| window.look_up(&hash16(&n.to_le_bytes()), &[0; 16]);
+        assert_eq!(look(1499), Known::No);
+        for n in 1500..2500 {
+            assert_eq!(look(n), Known::Ended { kind: EndingKind::Turn, turn_seq: TurnSeq::new(n) });
+        }
+        assert_eq!(window.look_up(&hash16(&2000_u64.to_le_bytes()), &[1; 16]), Known::Reused);
+        assert_eq!(window.numbers.len(), WINDOW_LEN);
+    }
+
+    #[test]
+    fn every_ending_survives_its_byte() {
+        let closed = [ClosedReason::DeadlineExceeded, ClosedReason::Cancelled, ClosedReason::Failed];
+        for kind in closed.map(EndingKind::Closed).into_iter().chain([EndingKind::Turn, EndingKind::Reset]) {
+            assert_eq!(EndingKind::from_byte(kind.to_byte()), kind);
+        }
+    }
+
+    #[test]
+    fn a_restored_window_answers_like_the_original() {
+        let mut window = Window::default();
+        (0..1700).for_each(|n| window.remember(entry(n)));
+        let restored = Window::restore(window.entries().cloned().collect());
+        for n in 0..1700_u64 {
+            let hash = hash16(&n.to_le_bytes());
+            assert_eq!(window.look_up(&hash, &[0; 16]), restored.look_up(&hash, &[0; 16]));
+        }
+    }
+}

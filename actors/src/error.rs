@@ -1,0 +1,149 @@
+//! How a call to the runtime can end other than well: the one vocabulary the gateway maps to statuses.
+
+use std::time::Duration;
+
+use colloquy_store::{AppendError, NotApplied, ReadError};
+use colloquy_types::{Head, TurnSeq};
+
+/// Which admission limit refused a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// Calls in flight in this process.
+    Global,
+    /// Calls in flight of one tenant.
+    Tenant,
+    /// Calls in flight of one conversation: its queue.
+    Conversation,
+}
+
+/// What is known of a turn whose time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadlineOutcome {
+    /// It was never started; nothing was written.
+    NotApplied,
+    /// It may be committed; the request id tells.
+    Unknown,
+}
+
+/// Why a call did not end as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The conversation does not exist, and the call named no flow to create it with.
+    #[error("no such conversation")]
+    ConversationAbsent,
+    /// The named flow is not loaded for this tenant.
+    #[error("no such flow: {name}")]
+    FlowAbsent {
+        /// The flow asked for.
+        name: String,
+    },
+    /// The conversation runs another flow.
+    #[error("the conversation runs flow {running}, not {asked}")]
+    WrongFlow {
+        /// The flow it runs.
+        running: String,
+        /// The flow asked for.
+        asked: String,
+    },
+    /// The revision that the conversation is pinned to is not loaded.
+    #[error("revision {revision} of flow {flow} is not loaded")]
+    RevisionUnavailable {
+        /// The flow's name.
+        flow: String,
+        /// The revision, as hex.
+        revision: String,
+    },
+    /// The request id was used before with another payload.
+    #[error("the request id was used before with another payload")]
+    RequestIdReused,
+    /// `expected_seq` is not the conversation's last turn.
+    #[error("the conversation is at turn {}", head.turn_seq)]
+    SeqMismatch {
+        /// The head as it is.
+        head: Head,
+    },
+    /// The conversation is busy and the caller asked not to wait.
+    #[error("the conversation is busy with another turn")]
+    Busy {
+        /// The head as it is.
+        head: Head,
+        /// How long the running turn has been running.
+        held_for: Duration,
+        /// How long the running turn may still run.
+        held_at_most: Duration,
+    },
+    /// The history that the caller resumes from is not this conversation's history.
+    #[error("the history changed")]
+    HistoryChanged {
+        /// The head as it is.
+        head: Head,
+    },
+    /// An admission limit is reached.
+    #[error("limit reached: {limit:?}")]
+    Overloaded {
+        /// Which limit.
+        limit: LimitKind,
+        /// Its bound.
+        bound: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The turn's time ran out.
+    #[error("the deadline passed")]
+    DeadlineExceeded {
+        /// What is known of the turn.
+        outcome: DeadlineOutcome,
+    },
+    /// The conversation's actor was restarted while the call was with it; the request id makes a retry safe.
+    #[error("the conversation was restarted")]
+    Restarted,
+    /// The process is ending and takes no new turns.
+    #[error("draining")]
+    Draining,
+    /// The store cannot take the turn now; whether it was written is told by the request id.
+    #[error("the store is unavailable")]
+    StoreUnavailable,
+    /// The disk is full; reads go on.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The conversation's stored history is damaged.
+    #[error("the stored history is damaged: {reason}")]
+    Corrupt {
+        /// What does not fit.
+        reason: String,
+    },
+    /// A watcher did not read fast enough.
+    #[error("the reader is too slow")]
+    SlowReader {
+        /// The last turn it was given.
+        sent: TurnSeq,
+    },
+    /// A record would be larger than the store takes.
+    #[error("the record is too large: {what}")]
+    TooLarge {
+        /// What is too large, and its bound.
+        what: String,
+    },
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Corrupt { reason } => Self::Corrupt { reason },
+            ReadError::Absent => Self::ConversationAbsent,
+            ReadError::Busy | ReadError::Io { .. } | ReadError::Closed => Self::StoreUnavailable,
+        }
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NotApplied(NotApplied::Full) => Self::DiskFull,
+            AppendError::NotApplied(NotApplied::Fenced | NotApplied::Conflict { .. }) => Self::Restarted,
+            AppendError::NotApplied(NotApplied::Busy | NotApplied::Closed) | AppendError::Unknown => {
+                Self::StoreUnavailable
+            }
+        }
+    }
+}

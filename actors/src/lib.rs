@@ -1,0 +1,33 @@
+//! The supervision tree: one actor per conversation, below shard supervisors, below a root.
+//!
+//! [`Runtime`] is the handle through which the gateway reaches it. Everything a caller can get wrong or
+//! meet is an [`Error`]; what it gets back is in [`TurnReply`] and its neighbours.
+
+mod admission;
+mod conversation;
+mod directory;
+mod error;
+mod flows;
+mod reply;
+mod root;
+mod runtime;
+mod settings;
+mod shard;
+mod shared;
+mod tree;
+mod watch;
+
+
+pub use colloquy_store::Listed;
+
+pub use self::{
+    conversation::BusyPolicy,
+    directory::ActorStatus,
+    error::{DeadlineOutcome, Error, LimitKind},
+    flows::{CurrentFlow, FlowCatalogue, SHARED_TENANT},
+    reply::{CommittedTurn, Described, Ending, FlowPin, ResetReply, TurnEvent, TurnReply},
+    runtime::{Dependencies, ResetConversation, Runtime, RuntimeStats, StartError, SubmitTurn, TurnStream},
+    settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
+    tree::{ActorKind, TreeFilter, TreePage, TreeRow},
+    watch::{WatchEvent, Watcher},
+};

@@ -1,0 +1,111 @@
+//! What callers of the runtime get back.
+
+use std::sync::Arc;
+
+use colloquy_turn::{ConversationState, StageEvent, TurnClosedRecord, TurnRecord};
+use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision, Timestamp, TurnId, TurnSeq};
+
+use crate::error::Error;
+
+/// A turn that is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommittedTurn {
+    /// What was decided.
+    pub record: TurnRecord,
+    /// The conversation's head right after it.
+    pub head: Head,
+    /// When it was handed to the store.
+    pub committed_at: Timestamp,
+}
+
+/// How an accepted turn ended.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// With a committed turn.
+    Committed(Arc<CommittedTurn>),
+    /// Without one, for the recorded reason.
+    Closed {
+        /// The record that closed it.
+        record: Arc<TurnClosedRecord>,
+        /// The conversation's head right after it.
+        head: Head,
+    },
+}
+
+/// The answer to a submitted turn.
+#[derive(Clone, Debug)]
+pub struct TurnReply {
+    /// How it ended.
+    pub ending: Ending,
+    /// Whether this call repeated an earlier one and got that one's ending.
+    pub replayed: bool,
+    /// The tenant, name and revision of the flow that decided it.
+    pub flow: FlowPin,
+}
+
+/// Which flow a conversation runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowPin {
+    /// The tenant whose flow it is.
+    pub tenant: Arc<str>,
+    /// The flow's name.
+    pub name: FlowName,
+    /// The revision the conversation is pinned to.
+    pub revision: Revision,
+}
+
+/// What a streaming caller is told before the ending, in order. Provisional until the turn is committed.
+#[derive(Clone, Debug)]
+pub enum TurnEvent {
+    /// The turn is durably accepted: it will end, whatever happens to this process.
+    Accepted {
+        /// The turn's id.
+        turn_id: TurnId,
+        /// Which attempt at it this is; above 1 after a restart.
+        attempt: u32,
+        /// The head after acceptance.
+        head: Head,
+    },
+    /// A stage ended.
+    Stage(StageEvent),
+}
+
+/// A snapshot of a conversation, as far as it is synced.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The conversation.
+    pub key: ConversationKey,
+    /// Its random name inside the store.
+    pub uid: ConversationUid,
+    /// Which flow it runs.
+    pub flow: FlowPin,
+    /// Where its history stands.
+    pub head: Head,
+    /// Its state.
+    pub state: ConversationState,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its last record was made.
+    pub updated_at: Timestamp,
+}
+
+/// The answer to a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetReply {
+    /// The head after it.
+    pub head: Head,
+    /// Whether this call repeated an earlier one.
+    pub replayed: bool,
+}
+
+/// What the actor answers a submission with. A dropped sender tells the caller [`Error::Restarted`].
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It ended, now or while this caller was attached to it.
+    Ended(Result<TurnReply, Error>),
+    /// It was committed long ago as this turn; the caller reads it from the store.
+    Recorded {
+        turn_seq: TurnSeq,
+        flow: FlowPin,
+    },
+}

@@ -1,0 +1,377 @@
+//! The runtime as the gateway sees it: typed calls with deadlines, nothing of actors or channels.
+
+use std::{sync::Arc, time::Duration};
+
+use colloquy_store::{ConversationStore, Listed, StoreStats};
+use colloquy_telemetry::Metrics;
+use colloquy_types::{Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Timestamp, TurnSeq};
+use ractor::{Actor, ActorRef};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    admission::Permit,
+    conversation::{BusyPolicy, Message, ResetSubmission, Submission, hash16, reset_digest, text_digest},
+    directory::Handle,
+    error::{DeadlineOutcome, Error},
+    flows::{CurrentFlow, FlowCatalogue},
+    reply::{Answer, CommittedTurn, Described, Ending, ResetReply, TurnEvent, TurnReply},
+    root::Root,
+    settings::{Limits, RuntimeSettings},
+    shared::Shared,
+    watch::Watcher,
+};
+
+/// Events that a streaming caller may leave unread before it loses the provisional ones.
+const STREAM_EVENTS_MAX: usize = 64;
+/// How often a drain looks whether the last call has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// What the runtime stands on.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// Where conversations are kept.
+    pub store: Arc<dyn ConversationStore>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where identifiers and salts come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The flows that conversations run.
+    pub flows: FlowCatalogue,
+    /// Where figures go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervision tree did not start")]
+pub struct StartError(#[source] ractor::SpawnErr);
+
+/// A turn as a caller submits it.
+#[derive(Clone, Debug)]
+pub struct SubmitTurn {
+    /// The conversation.
+    pub key: ConversationKey,
+    /// The caller's idempotency key.
+    pub request_id: RequestId,
+    /// Creates the conversation when it is absent; otherwise must name the flow it runs, or nothing.
+    pub flow: Option<FlowName>,
+    /// What the user said.
+    pub text: String,
+    /// The turn that must be the last one when this one starts.
+    pub expected_seq: Option<TurnSeq>,
+    /// What to do when another turn runs.
+    pub busy: BusyPolicy,
+    /// When the caller no longer wants an answer.
+    pub deadline: Instant,
+}
+
+/// A reset as a caller asks for it.
+#[derive(Clone, Debug)]
+pub struct ResetConversation {
+    /// The conversation.
+    pub key: ConversationKey,
+    /// The caller's idempotency key.
+    pub request_id: RequestId,
+    /// Why, for the log.
+    pub reason: String,
+    /// The turn that must be the last one when it starts.
+    pub expected_seq: Option<TurnSeq>,
+    /// When the caller no longer wants an answer.
+    pub deadline: Instant,
+}
+
+/// Figures of a running runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeStats {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Live conversation actors.
+    pub conversations_active: usize,
+    /// Calls that wait or run.
+    pub in_flight: usize,
+    /// The bounds on them.
+    pub limits: Limits,
+    /// Open watches.
+    pub watchers: usize,
+    /// Whether new turns are refused because the process ends.
+    pub draining: bool,
+    /// The store's engine.
+    pub engine: &'static str,
+    /// The store's figures.
+    pub store: StoreStats,
+    /// The flows that new conversations run.
+    pub flows: Vec<CurrentFlow>,
+}
+
+/// The runtime. Cheap to clone; clones share.
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+    root: ActorRef<()>,
+    started_at: Timestamp,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("conversations", &self.shared.directory.len()).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Starts the supervision tree.
+    ///
+    /// # Errors
+    /// [`StartError`] when the root or a shard supervisor does not start.
+    pub async fn start(settings: RuntimeSettings, dependencies: Dependencies) -> Result<Self, StartError> {
+        let started_at = dependencies.clock.now();
+        let shared = Shared::new(settings, dependencies);
+        let (root, _) = Actor::spawn(None, Root { shared: Arc::clone(&shared) }, ()).await.map_err(StartError)?;
+        Ok(Self { shared, root, started_at })
+    }
+
+    /// The settings it runs with.
+    pub fn settings(&self) -> &RuntimeSettings {
+        &self.shared.settings
+    }
+
+    /// Submits a turn and waits for its ending. Dropping the future does not cancel a turn that began.
+    ///
+    /// # Errors
+    /// [`Error`]; with [`DeadlineOutcome::Unknown`] and [`Error::Restarted`] the same request id tells
+    /// how it ended.
+    pub async fn submit_turn(&self, turn: SubmitTurn) -> Result<TurnReply, Error> {
+        let (key, deadline) = (turn.key.clone(), turn.deadline);
+        let answer = self.send_turn(turn, None)?;
+        self.ending(&key, deadline, answer).await
+    }
+
+    /// Submits a turn whose acceptance is made durable first and whose stages are told as they end.
+    ///
+    /// # Errors
+    /// [`Error`] when it is refused at the door.
+    pub fn stream_turn(&self, turn: SubmitTurn) -> Result<TurnStream, Error> {
+        let (key, deadline) = (turn.key.clone(), turn.deadline);
+        let (events, received) = mpsc::channel(STREAM_EVENTS_MAX);
+        let answer = self.send_turn(turn, Some(events))?;
+        Ok(TurnStream { runtime: self.clone(), key, deadline, events: received, answer: Some(answer) })
+    }
+
+    fn send_turn(
+        &self,
+        turn: SubmitTurn,
+        events: Option<mpsc::Sender<TurnEvent>>,
+    ) -> Result<oneshot::Receiver<Answer>, Error> {
+        let (handle, permit) = self.admit(&turn.key)?;
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission {
+            request_hash: hash16(turn.request_id.as_str().as_bytes()),
+            request_digest: text_digest(&turn.text),
+            request_id: turn.request_id,
+            flow: turn.flow,
+            text: turn.text,
+            expected_seq: turn.expected_seq,
+            busy: turn.busy,
+            deadline: turn.deadline,
+            events,
+            reply,
+            permit,
+        };
+        self.shared.send(handle, Message::Submit(Box::new(submission)));
+        Ok(answer)
+    }
+
+    async fn ending(
+        &self,
+        key: &ConversationKey,
+        deadline: Instant,
+        answer: oneshot::Receiver<Answer>,
+    ) -> Result<TurnReply, Error> {
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Answer::Ended(ended))) => ended,
+            Ok(Ok(Answer::Recorded { turn_seq, flow })) => {
+                let read = timeout_at(deadline, self.shared.store.turns(key, turn_seq, 1)).await;
+                let turns = read.map_err(|_| deadline_unknown())??;
+                let stored = turns.first().filter(|turn| turn.header.turn_seq == turn_seq);
+                let stored = stored.ok_or_else(|| Error::Corrupt { reason: format!("turn {turn_seq} is missing") })?;
+                let turn = Arc::new(CommittedTurn::from_stored(stored)?);
+                Ok(TurnReply { ending: Ending::Committed(turn), replayed: true, flow })
+            }
+            Ok(Err(_)) => Err(Error::Restarted),
+            Err(_) => Err(deadline_unknown()),
+        }
+    }
+
+    /// Clears a conversation's state; its history stays, and its turns count on.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn reset(&self, reset: ResetConversation) -> Result<ResetReply, Error> {
+        let (handle, permit) = self.admit(&reset.key)?;
+        let (reply, answer) = oneshot::channel();
+        let submission = ResetSubmission {
+            request_hash: hash16(reset.request_id.as_str().as_bytes()),
+            request_digest: reset_digest(&reset.reason),
+            request_id: reset.request_id,
+            reason: reset.reason,
+            expected_seq: reset.expected_seq,
+            deadline: reset.deadline,
+            reply,
+            _permit: permit,
+        };
+        self.shared.send(handle, Message::Reset(Box::new(submission)));
+        match timeout_at(reset.deadline, answer).await {
+            Ok(answered) => answered.map_err(|_| Error::Restarted)?,
+            Err(_) => Err(deadline_unknown()),
+        }
+    }
+
+    /// A conversation as it was last synced.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn describe(&self, key: &ConversationKey, deadline: Instant) -> Result<Box<Described>, Error> {
+        let (handle, _permit) = self.admit(key)?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(handle, Message::Describe(reply));
+        match timeout_at(deadline, answer).await {
+            Ok(answered) => answered.map_err(|_| Error::Restarted)?,
+            Err(_) => Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }),
+        }
+    }
+
+    /// The committed turns from `from` on, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn turns(
+        &self,
+        key: &ConversationKey,
+        from: TurnSeq,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<CommittedTurn>, Error> {
+        let read = timeout_at(deadline, self.shared.store.turns(key, from, limit)).await;
+        let stored = read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??;
+        stored.iter().map(CommittedTurn::from_stored).collect()
+    }
+
+    /// The conversations of a tenant in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn list(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Listed>, Error> {
+        let read = timeout_at(deadline, self.shared.store.list(tenant, after, limit)).await;
+        Ok(read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??)
+    }
+
+    /// Watches a conversation from turn `from` on; with `after`, from behind that head on.
+    ///
+    /// # Errors
+    /// [`Error::HistoryChanged`] when `after` is not part of this conversation's history.
+    pub async fn watch(
+        &self,
+        key: &ConversationKey,
+        from: TurnSeq,
+        after: Option<Head>,
+        deadline: Instant,
+    ) -> Result<Watcher, Error> {
+        let head = self.describe(key, deadline).await?.head;
+        let store = Arc::clone(&self.shared.store);
+        let opening = Watcher::open(&self.shared.watches, store, key, from, after, head);
+        timeout_at(deadline, opening)
+            .await
+            .map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })?
+    }
+
+    /// Resolves once the process begins to end: streams without an end of their own end then.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.shared.draining()
+    }
+
+    /// Figures as of now.
+    pub fn stats(&self) -> RuntimeStats {
+        let shared = &self.shared;
+        RuntimeStats {
+            started_at: self.started_at,
+            conversations_active: shared.directory.len(),
+            in_flight: shared.admission.in_flight(),
+            limits: shared.settings.limits,
+            watchers: shared.watches.len(),
+            draining: shared.is_draining(),
+            engine: shared.store.engine(),
+            store: shared.store.stats(),
+            flows: shared.flows.current_flows(),
+        }
+    }
+
+    /// One page of the supervision tree.
+    pub fn tree(&self, filter: &crate::TreeFilter, after: Option<&str>, limit: usize) -> crate::TreePage {
+        crate::tree::page(&self.shared, filter, after, limit)
+    }
+
+    /// Refuses new turns, waits until those in flight have ended or `deadline` passes, and stops the tree.
+    pub async fn drain(&self, deadline: Instant) {
+        self.shared.start_draining();
+        while self.shared.admission.in_flight() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(DRAIN_LOOK);
+        if self.root.stop_and_wait(None, Some(left)).await.is_err() {
+            tracing::warn!("the supervision tree did not stop in time");
+        }
+    }
+
+    fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
+        if self.shared.is_draining() {
+            return Err(Error::Draining);
+        }
+        let handle = self.shared.handle(key).ok_or(Error::Draining)?;
+        let permit = self.shared.admission.admit(key.tenant(), &handle.info.in_flight)?;
+        Ok((handle, permit))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+const fn deadline_unknown() -> Error {
+    Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown }
+}
+
+/// A streamed turn: events first, then one ending.
+#[derive(Debug)]
+pub struct TurnStream {
+    runtime: Runtime,
+    key: ConversationKey,
+    deadline: Instant,
+    events: mpsc::Receiver<TurnEvent>,
+    answer: Option<oneshot::Receiver<Answer>>,
+}
+
+impl TurnStream {
+    /// The next event; `None` once there are no more and [`TurnStream::ending`] tells the rest. Ends at
+    /// the turn's deadline at the latest. Cancel safe.
+    pub async fn event(&mut self) -> Option<TurnEvent> {
+        timeout_at(self.deadline, self.events.recv()).await.ok().flatten()
+    }
+
+    /// How the turn ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn ending(mut self) -> Result<TurnReply, Error> {
+        let Some(answer) = self.answer.take() else { return Err(Error::Restarted) };
+        self.runtime.ending(&self.key, self.deadline, answer).await
+    }
+}

@@ -1,0 +1,98 @@
+//! Bounds and times of the runtime, with their defaults.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+/// How many calls may be in flight at once. Each bound counts calls that wait or run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In this process.
+    pub in_flight_max: NonZeroUsize,
+    /// Of one tenant.
+    pub tenant_in_flight_max: NonZeroUsize,
+    /// Of one conversation: the running turn and its queue.
+    pub queue_len_max: NonZeroUsize,
+}
+
+const fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(number.saturating_sub(1))
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: at_least_one(4096),
+            tenant_in_flight_max: at_least_one(4096),
+            queue_len_max: at_least_one(512),
+        }
+    }
+}
+
+/// How a failed conversation actor is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartPolicy {
+    /// Restarts at once within `window`; beyond them the next message starts it.
+    pub restarts_max: u32,
+    /// The time over which restarts are counted.
+    pub window: Duration,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self { restarts_max: 5, window: Duration::from_secs(60) }
+    }
+}
+
+/// When a conversation's state is written as a snapshot beside its turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPolicy {
+    /// At least this many turns since the last one, or ...
+    pub turns: u32,
+    /// ... at least this many bytes of records since the last one. Either counts only once the
+    /// records since are also `ratio` times as large as the last snapshot, so that snapshots never
+    /// outweigh the turns.
+    pub bytes: usize,
+    /// See `bytes`.
+    pub ratio: usize,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> Self {
+        Self { turns: 32, bytes: 256 << 10, ratio: 4 }
+    }
+}
+
+/// Everything the runtime can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeSettings {
+    /// Admission bounds.
+    pub limits: Limits,
+    /// The deadline of a turn whose caller named none.
+    pub turn_deadline_default: Duration,
+    /// The longest deadline a caller may name; longer ones are cut to it.
+    pub turn_deadline_max: Duration,
+    /// Taken off the caller's deadline, so that our own answer arrives before the caller gives up.
+    pub reply_margin: Duration,
+    /// The longest that opening a conversation may take.
+    pub activation_deadline: Duration,
+    /// The longest that a watcher may leave its stream unread.
+    pub watch_stall_max: Duration,
+    /// How failed actors come back.
+    pub restart: RestartPolicy,
+    /// When snapshots are due.
+    pub snapshot: SnapshotPolicy,
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            turn_deadline_default: Duration::from_secs(10),
+            turn_deadline_max: Duration::from_secs(300),
+            reply_margin: Duration::from_millis(20),
+            activation_deadline: Duration::from_secs(10),
+            watch_stall_max: Duration::from_secs(10),
+            restart: RestartPolicy::default(),
+            snapshot: SnapshotPolicy::default(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The supervision tree as operators see it, page by page. Built from the directory's own figures; no
+//! actor is asked.
+
+use std::{sync::Arc, time::Duration};
+
+use colloquy_types::Activation;
+
+use crate::{
+    directory::{ActorInfo, ActorStatus},
+    shard::SHARDS,
+    shared::Shared,
+};
+
+/// What an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActorKind {
+    /// The root.
+    Root,
+    /// The store's writer.
+    StoreWriter,
+    /// A shard supervisor.
+    Shard,
+    /// A conversation.
+    Conversation,
+}
+
+/// Which actors to show.
+#[derive(Clone, Debug, Default)]
+pub struct TreeFilter {
+    /// Only actors of this kind.
+    pub kind: Option<ActorKind>,
+    /// Only conversations of this tenant.
+    pub tenant: Option<String>,
+}
+
+/// One actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeRow {
+    /// Its place in the tree, unique: `root/conversations/07/acme/c-1`.
+    pub path: String,
+    /// The path of its supervisor; empty for the root.
+    pub parent: String,
+    /// What it is.
+    pub kind: ActorKind,
+    /// `tenant/conversation` of a conversation; empty for others.
+    pub key: String,
+    /// What it is doing.
+    pub status: ActorStatus,
+    /// Calls that wait or run with it.
+    pub queue_depth: usize,
+    /// How often it was restarted after failures.
+    pub restarts: u32,
+    /// Its activation, 0 while it has none.
+    pub activation: Activation,
+    /// How long it has lived.
+    pub age: Duration,
+    /// How many actors it supervises.
+    pub children: usize,
+}
+
+/// A page of the tree, in order of path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreePage {
+    /// The actors.
+    pub rows: Vec<TreeRow>,
+    /// Where the next page begins; `None` when this is the last.
+    pub next: Option<String>,
+    /// How many actors match the filter.
+    pub total: usize,
+}
+
+const ROOT: &str = "root";
+
+/// Collects the rows after `after`, at most `limit` of them.
+pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, limit: usize) -> TreePage {
+    let infos = shared.directory.infos();
+    let mut rows = fixed_rows(&infos, shared);
+    rows.extend(infos.iter().map(|info| conversation_row(info)));
+    rows.retain(|row| {
+        filter.kind.is_none_or(|kind| row.kind == kind)
+            && filter.tenant.as_ref().is_none_or(|tenant| row.key.split('/').next() == Some(tenant.as_str()))
+    });
+    rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let total = rows.len();
+    let begin = after.map_or(0, |after| rows.partition_point(|row| row.path.as_str() <= after));
+    let mut rows: Vec<_> = rows.into_iter().skip(begin).take(limit.saturating_add(1)).collect();
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(|row| row.path.clone()) } else { None };
+    TreePage { rows, next, total }
+}
+
+fn shard_path(shard: u16) -> String {
+    format!("{ROOT}/conversations/{shard:02}")
+}
+
+fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
+    let row = |path: String, parent: String, kind, children| TreeRow {
+        path,
+        parent,
+        kind,
+        key: String::new(),
+        status: ActorStatus::Running,
+        queue_depth: 0,
+        restarts: 0,
+        activation: Activation::default(),
+        age: shared.age(),
+        children,
+    };
+    let mut children = [0_usize; SHARDS as usize];
+    for info in infos {
+        if let Some(count) = children.get_mut(usize::from(info.shard)) {
+            *count += 1;
+        }
+    }
+    let mut rows = vec![
+        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 1),
+        row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
+    ];
+    for (shard, children) in (0..SHARDS).zip(children) {
+        rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, children));
+    }
+    rows
+}
+
+fn conversation_row(info: &ActorInfo) -> TreeRow {
+    let parent = shard_path(info.shard);
+    TreeRow {
+        path: format!("{parent}/{}", info.key),
+        parent,
+        kind: ActorKind::Conversation,
+        key: info.key.to_string(),
+        status: info.status(),
+        queue_depth: info.in_flight.get(),
+        restarts: info.restarts,
+        activation: info.activation(),
+        age: info.age(),
+        children: 0,
+    }
+}

@@ -1,0 +1,192 @@
+//! Who waits for a conversation's next committed turn.
+//!
+//! The hub lives beside the directory, not in the conversation's actor, so that a watch outlives
+//! restarts of the actor. It carries only the number of the last synced turn; the turns themselves are
+//! read from the store, so a slow reader costs no memory. With no watcher anywhere a commit pays one
+//! atomic load.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use colloquy_store::{ConversationStore, StoredRecord};
+use colloquy_turn::TurnRecord;
+use colloquy_types::{ConversationKey, Head, TurnSeq};
+use dashmap::DashMap;
+use tokio::sync::watch;
+
+use crate::{error::Error, reply::CommittedTurn};
+
+/// Turns read from the store at a time.
+const PAGE_TURNS: usize = 64;
+
+/// What changed in a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    turn_seq: TurnSeq,
+    resets: u64,
+}
+
+/// The meeting place of commits and watchers.
+#[derive(Debug, Default)]
+pub(crate) struct WatchHub {
+    watched: AtomicUsize,
+    marks: DashMap<ConversationKey, watch::Sender<Mark>>,
+}
+
+impl WatchHub {
+    /// Tells the watchers of `key`, if there are any, that its turns up to `turn_seq` are synced.
+    pub(crate) fn committed(&self, key: &ConversationKey, turn_seq: TurnSeq) {
+        self.update(key, |mark| mark.turn_seq = mark.turn_seq.max(turn_seq));
+    }
+
+    /// Tells the watchers of `key` that it was reset.
+    pub(crate) fn reset(&self, key: &ConversationKey) {
+        self.update(key, |mark| mark.resets += 1);
+    }
+
+    fn update(&self, key: &ConversationKey, change: impl FnOnce(&mut Mark)) {
+        if self.watched.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        if let Some(sender) = self.marks.get(key) {
+            sender.send_modify(change);
+        }
+    }
+
+    /// How many watches are open.
+    pub(crate) fn len(&self) -> usize {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    fn subscribe(self: &Arc<Self>, key: &ConversationKey) -> Subscription {
+        self.watched.fetch_add(1, Ordering::AcqRel);
+        let receiver = self.marks.entry(key.clone()).or_insert_with(|| watch::channel(Mark::default()).0).subscribe();
+        Subscription { hub: Arc::clone(self), key: key.clone(), receiver: Some(receiver) }
+    }
+}
+
+/// Leaves the hub when dropped.
+#[derive(Debug)]
+struct Subscription {
+    hub: Arc<WatchHub>,
+    key: ConversationKey,
+    receiver: Option<watch::Receiver<Mark>>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.receiver = None;
+        self.hub.marks.remove_if(&self.key, |_, sender| sender.receiver_count() == 0);
+        self.hub.watched.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What a watcher sees next.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// A committed, synced turn.
+    Turn(Arc<CommittedTurn>),
+    /// The conversation was reset; its turns so far stand.
+    Reset,
+}
+
+/// An open watch: yields every committed turn from a sequence number on, through restarts.
+///
+/// [`Watcher::next`] is cancel safe.
+pub struct Watcher {
+    store: Arc<dyn ConversationStore>,
+    subscription: Subscription,
+    next_seq: TurnSeq,
+    resets_seen: u64,
+    page: VecDeque<StoredRecord>,
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watcher").field("next_seq", &self.next_seq).finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    /// Opens a watch that begins with turn `from`; with `after`, right behind that head, which must
+    /// be part of this conversation's history.
+    pub(crate) async fn open(
+        hub: &Arc<WatchHub>,
+        store: Arc<dyn ConversationStore>,
+        key: &ConversationKey,
+        from: TurnSeq,
+        after: Option<Head>,
+        head: Head,
+    ) -> Result<Self, Error> {
+        // Subscribing before the first read is what makes a commit in between impossible to miss.
+        let subscription = hub.subscribe(key);
+        let mut next_seq = from.max(TurnSeq::new(1));
+        if let Some(after) = after {
+            check_history(store.as_ref(), key, after, head).await?;
+            next_seq = after.turn_seq.next();
+        }
+        Ok(Self { store, subscription, next_seq, resets_seen: 0, page: VecDeque::new() })
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read; the watch is over then.
+    pub async fn next(&mut self) -> Result<WatchEvent, Error> {
+        loop {
+            if let Some(record) = self.page.pop_front() {
+                let turn = CommittedTurn::from_stored(&record)?;
+                self.next_seq = turn.head.turn_seq.next();
+                return Ok(WatchEvent::Turn(Arc::new(turn)));
+            }
+            let Some(receiver) = self.subscription.receiver.as_mut() else { return Err(Error::StoreUnavailable) };
+            // Marked as seen before the read: a commit after this line wakes the wait below.
+            let mark = *receiver.borrow_and_update();
+            let page = self.store.turns(&self.subscription.key, self.next_seq, PAGE_TURNS).await?;
+            if !page.is_empty() {
+                self.page = page.into();
+                continue;
+            }
+            if mark.resets > self.resets_seen {
+                self.resets_seen = mark.resets;
+                return Ok(WatchEvent::Reset);
+            }
+            receiver.changed().await.map_err(|_| Error::StoreUnavailable)?;
+        }
+    }
+
+    /// The last turn that was given out, or that the watch began behind.
+    pub fn position(&self) -> TurnSeq {
+        TurnSeq::new(self.next_seq.get().saturating_sub(1))
+    }
+}
+
+async fn check_history(
+    store: &dyn ConversationStore,
+    key: &ConversationKey,
+    after: Head,
+    head: Head,
+) -> Result<(), Error> {
+    if after.turn_seq == TurnSeq::default() {
+        return Ok(());
+    }
+    let found = store.turns(key, after.turn_seq, 1).await?;
+    let same = found.first().is_some_and(|turn| {
+        turn.header.turn_seq == after.turn_seq && turn.header.hash == after.hash && turn.header.epoch == after.epoch
+    });
+    if same { Ok(()) } else { Err(Error::HistoryChanged { head }) }
+}
+
+impl CommittedTurn {
+    /// Decodes a stored turn.
+    pub(crate) fn from_stored(stored: &StoredRecord) -> Result<Self, Error> {
+        let record = TurnRecord::decode(&stored.payload)
+            .map_err(|_| Error::Corrupt { reason: format!("turn {} cannot be decoded", stored.header.turn_seq) })?;
+        Ok(Self { record, head: stored.header.head(), committed_at: stored.header.time })
+    }
+}

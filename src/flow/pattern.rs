@@ -1,0 +1,124 @@
+//! Regular expressions with bounded size. The engine is linear in the text, so none can blow up.
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+/// Longest source of a pattern, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+/// Bound of one compiled pattern, in bytes.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Bound of the patterns that are compiled together for one position, in bytes.
+const SET_BYTES_MAX: usize = 32 << 20;
+/// How deep groups may nest.
+const NESTING_MAX: u32 = 32;
+
+/// Why a pattern was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// The source is longer than [`PATTERN_BYTES_MAX`].
+    #[error("the pattern has {len} bytes, at most {PATTERN_BYTES_MAX} are allowed")]
+    TooLong {
+        /// Bytes it has.
+        len: usize,
+    },
+    /// Compiled, it would be too large: a repetition of something large, as a rule.
+    #[error("the pattern compiles to more than 1 MiB")]
+    TooLarge,
+    /// It matches the empty text, so it would match always.
+    #[error("the pattern matches the empty text")]
+    MatchesEmpty,
+    /// It is no regular expression.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// One compiled pattern; case does not matter unless it says `(?-i)`.
+#[derive(Clone)]
+pub struct Pattern(Regex);
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.0.as_str())
+    }
+}
+
+impl Pattern {
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// [`PatternError`] tells what is wrong.
+    pub fn compile(source: &str) -> Result<Self, PatternError> {
+        if source.len() > PATTERN_BYTES_MAX {
+            return Err(PatternError::TooLong { len: source.len() });
+        }
+        let regex = RegexBuilder::new(source)
+            .case_insensitive(true)
+            .size_limit(COMPILED_BYTES_MAX)
+            .dfa_size_limit(COMPILED_BYTES_MAX)
+            .nest_limit(NESTING_MAX)
+            .build();
+        match regex {
+            Ok(regex) if regex.is_match("") => Err(PatternError::MatchesEmpty),
+            Ok(regex) => Ok(Self(regex)),
+            Err(regex::Error::CompiledTooBig(_)) => Err(PatternError::TooLarge),
+            // The engine draws the pattern and an arrow over several lines; its last line says what is wrong.
+            Err(error) => {
+                let drawn = error.to_string();
+                let said = drawn.lines().last().unwrap_or_default();
+                Err(PatternError::Syntax(said.trim_start_matches("error: ").to_owned()))
+            }
+        }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the pattern has a group named `name`.
+    pub fn has_group(&self, name: &str) -> bool {
+        self.0.capture_names().flatten().any(|group| group == name)
+    }
+
+    /// Whether the pattern matches anywhere in `text`.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// Every match in `text`: what the group `value` matched, or all of it.
+    pub(crate) fn values<'t>(&'t self, text: &'t str) -> impl Iterator<Item = &'t str> + 't {
+        self.0
+            .captures_iter(text)
+            .filter_map(|captures| captures.name("value").or_else(|| captures.get(0)).map(|found| found.as_str()))
+    }
+}
+
+/// Patterns searched together in one pass.
+#[derive(Clone, Debug)]
+pub(crate) struct PatternSet(RegexSet);
+
+impl PatternSet {
+    /// Compiles patterns that were accepted one by one.
+    pub(crate) fn compile<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Result<Self, PatternError> {
+        RegexSetBuilder::new(patterns.map(Pattern::source))
+            .case_insensitive(true)
+            .size_limit(SET_BYTES_MAX)
+            .build()
+            .map(Self)
+            .map_err(|_| PatternError::TooLarge)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The places of the patterns that match, ascending.
+    pub(crate) fn matches(&self, text: &str) -> impl Iterator<Item = usize> {
+        self.0.matches(text).into_iter()
+    }
+
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}

@@ -1,0 +1,173 @@
+//! `ConversationService`.
+
+use std::sync::Arc;
+
+use colloquy_actors::{ResetConversation, Runtime, SubmitTurn};
+use colloquy_proto::v1::{self, conversation_service_server::ConversationService};
+use colloquy_telemetry::Metrics;
+use colloquy_types::TurnSeq;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    convert, deadline, status,
+    streams::{self, BoxedStream},
+    validate::{self, Faults, ValidTurn},
+};
+
+/// Rows of a page when the caller does not say.
+const PAGE_ROWS_DEFAULT: u32 = 50;
+
+/// The service.
+pub(crate) struct Conversations {
+    runtime: Runtime,
+    metrics: Arc<Metrics>,
+}
+
+impl Conversations {
+    pub(crate) fn new(runtime: Runtime, metrics: Arc<Metrics>) -> Self {
+        Self { runtime, metrics }
+    }
+
+    fn refuse(&self, status: Status) -> Status {
+        self.metrics.calls_refused.inc();
+        status
+    }
+
+    fn error(&self, error: &colloquy_actors::Error, key: &str) -> Status {
+        self.refuse(status::status(error, key))
+    }
+}
+
+fn submit(turn: ValidTurn, deadline: Instant) -> SubmitTurn {
+    let ValidTurn { key, request_id, flow, text, expected_seq, busy } = turn;
+    SubmitTurn { key, request_id, flow, text, expected_seq, busy, deadline }
+}
+
+#[tonic::async_trait]
+impl ConversationService for Conversations {
+    async fn submit_turn(
+        &self,
+        request: Request<v1::SubmitTurnRequest>,
+    ) -> Result<Response<v1::SubmitTurnResponse>, Status> {
+        let arrived = Instant::now();
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let turn = validate::turn(message, &metadata).map_err(|status| self.refuse(status))?;
+        let key = turn.key.clone();
+        let reply = self.runtime.submit_turn(submit(turn, deadline)).await;
+        let reply = reply.map_err(|error| self.error(&error, key.as_str()))?;
+        self.metrics.turn_seconds.observe(arrived.elapsed().as_secs_f64());
+        Ok(Response::new(v1::SubmitTurnResponse { turn: Some(convert::ending(&reply)), replayed: reply.replayed }))
+    }
+
+    type StreamTurnStream = BoxedStream<v1::StreamTurnResponse>;
+
+    async fn stream_turn(
+        &self,
+        request: Request<v1::StreamTurnRequest>,
+    ) -> Result<Response<Self::StreamTurnStream>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let turn = validate::turn(message.turn.unwrap_or_default(), &metadata).map_err(|s| self.refuse(s))?;
+        let key = turn.key.clone();
+        let stream = self.runtime.stream_turn(submit(turn, deadline));
+        let stream = stream.map_err(|error| self.error(&error, key.as_str()))?;
+        Ok(Response::new(streams::turn(stream, key)))
+    }
+
+    async fn get_conversation(
+        &self,
+        request: Request<v1::GetConversationRequest>,
+    ) -> Result<Response<v1::GetConversationResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let key = faults.finish(key).map_err(|status| self.refuse(status))?;
+        let described = self.runtime.describe(&key, deadline).await;
+        let described = described.map_err(|error| self.error(&error, key.as_str()))?;
+        let conversation = Some(convert::conversation(&described));
+        Ok(Response::new(v1::GetConversationResponse { conversation }))
+    }
+
+    async fn list_conversations(
+        &self,
+        request: Request<v1::ListConversationsRequest>,
+    ) -> Result<Response<v1::ListConversationsResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let message = request.into_inner();
+        let mut faults = Faults::default();
+        let (tenant, rows) = (faults.tenant(&message.tenant), faults.page_size(message.page_size, PAGE_ROWS_DEFAULT));
+        let (tenant, rows) = faults.finish(tenant.zip(rows)).map_err(|status| self.refuse(status))?;
+        let after = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
+        let listed = self.runtime.list(tenant.as_str(), after, rows + 1, deadline).await;
+        let mut listed = listed.map_err(|error| self.error(&error, ""))?;
+        let more = listed.len() > rows;
+        listed.truncate(rows);
+        let last = listed.last().filter(|_| more).map(|last| last.key.conversation().to_owned());
+        Ok(Response::new(v1::ListConversationsResponse {
+            conversations: listed.iter().map(convert::summary).collect(),
+            next_page_token: last.unwrap_or_default(),
+        }))
+    }
+
+    async fn list_turns(
+        &self,
+        request: Request<v1::ListTurnsRequest>,
+    ) -> Result<Response<v1::ListTurnsResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let message = request.into_inner();
+        let rows = faults.page_size(message.page_size, PAGE_ROWS_DEFAULT);
+        let (key, rows) = faults.finish(key.zip(rows)).map_err(|status| self.refuse(status))?;
+        let from = TurnSeq::new(message.from_seq.max(1));
+        let turns = self.runtime.turns(&key, from, rows + 1, deadline).await;
+        let turns = turns.map_err(|error| self.error(&error, key.as_str()))?;
+        let more = turns.get(rows).map(|turn| turn.head.turn_seq.get());
+        Ok(Response::new(v1::ListTurnsResponse {
+            turns: turns.iter().take(rows).map(convert::turn).collect(),
+            next_from_seq: more.unwrap_or_default(),
+        }))
+    }
+
+    type WatchConversationStream = BoxedStream<v1::WatchConversationResponse>;
+
+    async fn watch_conversation(
+        &self,
+        request: Request<v1::WatchConversationRequest>,
+    ) -> Result<Response<Self::WatchConversationStream>, Status> {
+        // The deadline of a watch is the caller's to choose; ours bounds only its opening.
+        let deadline = Instant::now() + self.runtime.settings().turn_deadline_default;
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let message = request.into_inner();
+        let after = message.after.as_ref().map(|head| faults.head(head));
+        let key = faults.finish(key).map_err(|status| self.refuse(status))?;
+        let from = TurnSeq::new(message.from_seq.max(1));
+        let watcher = self.runtime.watch(&key, from, after.flatten(), deadline).await;
+        let watcher = watcher.map_err(|error| self.error(&error, key.as_str()))?;
+        Ok(Response::new(streams::watch(watcher, key, &self.runtime)))
+    }
+
+    async fn reset_conversation(
+        &self,
+        request: Request<v1::ResetConversationRequest>,
+    ) -> Result<Response<v1::ResetConversationResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let mut faults = Faults::default();
+        let key = faults.key(message.key.as_ref(), &metadata);
+        let request_id = faults.request_id(&message.request_id);
+        let reason = faults.reason(message.reason);
+        let expected_seq = message.expected_seq.map(TurnSeq::new);
+        let reset = (|| {
+            Some(ResetConversation { key: key?, request_id: request_id?, reason: reason?, expected_seq, deadline })
+        })();
+        let reset = faults.finish(reset).map_err(|status| self.refuse(status))?;
+        let key = reset.key.clone();
+        let reply = self.runtime.reset(reset).await.map_err(|error| self.error(&error, key.as_str()))?;
+        let head = Some(convert::head(&reply.head));
+        Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))
+    }
+}

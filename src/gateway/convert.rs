@@ -1,0 +1,198 @@
+//! Domain to wire. The other way is validation.
+
+use std::sync::Arc;
+
+use colloquy_actors::{
+    ActorKind, ActorStatus, CommittedTurn, Described, Ending, FlowPin, Listed, RuntimeStats, TreeRow, TurnReply,
+};
+use colloquy_proto::v1;
+use colloquy_turn::{Detail, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome};
+use colloquy_types::{ConversationKey, Head};
+
+pub(crate) fn head(head: &Head) -> v1::Head {
+    v1::Head { epoch: head.epoch.get(), turn_seq: head.turn_seq.get(), hash: head.hash.0.to_vec() }
+}
+
+pub(crate) fn key(key: &ConversationKey) -> v1::ConversationKey {
+    v1::ConversationKey { tenant: key.tenant().to_owned(), conversation: key.conversation().to_owned() }
+}
+
+pub(crate) fn stage(event: &StageEvent) -> v1::StageEvent {
+    v1::StageEvent {
+        stage: event.stage.name().to_owned(),
+        result: event.result.name().to_owned(),
+        reason: event.reason.name().to_owned(),
+        detail: detail(&event.detail),
+    }
+}
+
+fn detail(detail: &Detail) -> String {
+    match detail {
+        Detail::None => String::new(),
+        Detail::Name(name) => name.to_string(),
+        Detail::Names(names) => names.join(", "),
+        Detail::Proposal(proposal) => {
+            format!("{} proposed {} from {}", proposal.by.name(), proposal.to, proposal.from)
+        }
+    }
+}
+
+fn reply_kind(kind: ReplyKind) -> &'static str {
+    match kind {
+        ReplyKind::Exact => "exact",
+        ReplyKind::Template => "template",
+        ReplyKind::Fallback => "fallback",
+        ReplyKind::Clarification => "clarification",
+    }
+}
+
+fn text_input(text: &str) -> Option<v1::TurnInput> {
+    Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(text.to_owned())) })
+}
+
+/// A committed turn.
+pub(crate) fn turn(turn: &CommittedTurn) -> v1::Turn {
+    let record = &turn.record;
+    let outcome = match record.outcome {
+        TurnOutcome::Complete => v1::TurnOutcome::Complete,
+        TurnOutcome::Degraded => v1::TurnOutcome::Degraded,
+        TurnOutcome::Blocked => v1::TurnOutcome::Blocked,
+    };
+    let degradations = record.degradations.iter().map(|degradation| v1::Degradation {
+        source: if degradation.name.is_empty() { degradation.stage.name() } else { &*degradation.name }.to_owned(),
+        reason: degradation.reason.name().to_owned(),
+    });
+    v1::Turn {
+        turn_id: record.turn_id.to_string(),
+        turn_seq: turn.head.turn_seq.get(),
+        request_id: record.request_id.as_str().to_owned(),
+        input: text_input(&record.text),
+        reply: Some(v1::Reply { text: record.reply.text.clone(), kind: reply_kind(record.reply.kind).to_owned() }),
+        intent: record.intent.to_string(),
+        state: record.state.to_string(),
+        intent_before: record.intent_before.to_string(),
+        state_before: record.state_before.to_string(),
+        outcome: outcome.into(),
+        degradations: degradations.collect(),
+        stages: record.stages.iter().map(stage).collect(),
+        accepted_at_us: record.accepted_at.as_micros(),
+        committed_at_us: turn.committed_at.as_micros(),
+        revision: record.revision.to_string(),
+        machine_version: record.machine_version,
+        head: Some(head(&turn.head)),
+    }
+}
+
+fn closed(record: &TurnClosedRecord, at: &Head, flow: &FlowPin) -> v1::Turn {
+    v1::Turn {
+        turn_id: record.turn_id.to_string(),
+        request_id: record.request_id.as_str().to_owned(),
+        reply: Some(v1::Reply { text: record.reply_text.clone(), kind: "fallback".to_owned() }),
+        outcome: v1::TurnOutcome::Closed.into(),
+        committed_at_us: record.closed_at.as_micros(),
+        revision: flow.revision.to_string(),
+        head: Some(head(at)),
+        ..v1::Turn::default()
+    }
+}
+
+/// However a turn ended.
+pub(crate) fn ending(reply: &TurnReply) -> v1::Turn {
+    match &reply.ending {
+        Ending::Committed(committed) => turn(committed),
+        Ending::Closed { record, head } => closed(record, head, &reply.flow),
+    }
+}
+
+/// A turn as a watcher sees it.
+pub(crate) fn committed(committed: &Arc<CommittedTurn>) -> v1::TurnCommitted {
+    v1::TurnCommitted { turn: Some(turn(committed)), replayed: false }
+}
+
+pub(crate) fn conversation(described: &Described) -> v1::Conversation {
+    let state = &described.state;
+    let slots = state.slots().iter().map(|(name, value)| v1::Slot { name: name.to_string(), value: value.to_string() });
+    v1::Conversation {
+        key: Some(key(&described.key)),
+        uid: described.uid.to_string(),
+        flow: described.flow.name.to_string(),
+        revision: described.flow.revision.to_string(),
+        head: Some(head(&described.head)),
+        intent: state.intent().to_owned(),
+        state: state.state().to_owned(),
+        slots: slots.collect(),
+        flags: state.flags().iter().map(ToString::to_string).collect(),
+        pending_actions: state.pending().iter().map(|pending| pending.action.to_string()).collect(),
+        created_at_us: described.created_at.as_micros(),
+        updated_at_us: described.updated_at.as_micros(),
+    }
+}
+
+pub(crate) fn summary(listed: &Listed) -> v1::ConversationSummary {
+    v1::ConversationSummary {
+        key: Some(key(&listed.key)),
+        uid: listed.uid.to_string(),
+        head: Some(head(&listed.head)),
+        updated_at_us: listed.updated_at.as_micros(),
+    }
+}
+
+pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
+    match kind {
+        v1::ActorKind::Unspecified => None,
+        v1::ActorKind::Root => Some(ActorKind::Root),
+        v1::ActorKind::StoreWriter => Some(ActorKind::StoreWriter),
+        v1::ActorKind::Shard => Some(ActorKind::Shard),
+        v1::ActorKind::Conversation => Some(ActorKind::Conversation),
+    }
+}
+
+pub(crate) fn actor(row: TreeRow) -> v1::Actor {
+    let kind = match row.kind {
+        ActorKind::Root => v1::ActorKind::Root,
+        ActorKind::StoreWriter => v1::ActorKind::StoreWriter,
+        ActorKind::Shard => v1::ActorKind::Shard,
+        ActorKind::Conversation => v1::ActorKind::Conversation,
+    };
+    let state = match row.status {
+        ActorStatus::Activating => v1::ActorState::Activating,
+        ActorStatus::Idle => v1::ActorState::Idle,
+        ActorStatus::Running => v1::ActorState::Running,
+    };
+    v1::Actor {
+        path: row.path,
+        parent: row.parent,
+        kind: kind.into(),
+        key: row.key,
+        state: state.into(),
+        queue_depth: row.queue_depth as u64,
+        restarts: row.restarts,
+        activation: row.activation.get(),
+        age_ms: u64::try_from(row.age.as_millis()).unwrap_or(u64::MAX),
+        children: row.children as u64,
+    }
+}
+
+pub(crate) fn runtime(stats: RuntimeStats, version: &str) -> v1::GetRuntimeResponse {
+    let flows = stats.flows.into_iter().map(|flow| v1::LoadedFlow {
+        tenant: flow.tenant,
+        name: flow.name,
+        revision: flow.revision.to_string(),
+    });
+    v1::GetRuntimeResponse {
+        version: version.to_owned(),
+        started_at_us: stats.started_at.as_micros(),
+        engine: stats.engine.to_owned(),
+        epoch: stats.store.epoch.get(),
+        writable: stats.store.writable,
+        draining: stats.draining,
+        conversations_active: stats.conversations_active as u64,
+        in_flight: stats.in_flight as u64,
+        in_flight_max: stats.limits.in_flight_max.get() as u64,
+        watchers: stats.watchers as u64,
+        records: stats.store.records,
+        record_bytes: stats.store.bytes,
+        syncs: stats.store.syncs,
+        flows: flows.collect(),
+    }
+}

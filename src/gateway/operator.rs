@@ -1,0 +1,50 @@
+//! `OperatorService`.
+
+use colloquy_actors::{Runtime, TreeFilter};
+use colloquy_proto::v1::{self, operator_service_server::OperatorService};
+use tonic::{Request, Response, Status};
+
+use crate::{convert, validate::Faults};
+
+/// Rows of a page when the caller does not say.
+const PAGE_ROWS_DEFAULT: u32 = 100;
+
+/// The service.
+pub(crate) struct Operator {
+    runtime: Runtime,
+}
+
+impl Operator {
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self { runtime }
+    }
+}
+
+#[tonic::async_trait]
+impl OperatorService for Operator {
+    async fn get_supervision_tree(
+        &self,
+        request: Request<v1::GetSupervisionTreeRequest>,
+    ) -> Result<Response<v1::GetSupervisionTreeResponse>, Status> {
+        let message = request.into_inner();
+        let mut faults = Faults::default();
+        let (kind, rows) = (faults.actor_kind(message.kind), faults.page_size(message.page_size, PAGE_ROWS_DEFAULT));
+        let (kind, rows) = faults.finish(kind.zip(rows))?;
+        let tenant = Some(message.tenant).filter(|tenant| !tenant.is_empty());
+        let filter = TreeFilter { kind: convert::actor_kind(kind), tenant };
+        let after = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
+        let page = self.runtime.tree(&filter, after, rows);
+        Ok(Response::new(v1::GetSupervisionTreeResponse {
+            actors: page.rows.into_iter().map(convert::actor).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            total: page.total as u64,
+        }))
+    }
+
+    async fn get_runtime(
+        &self,
+        _: Request<v1::GetRuntimeRequest>,
+    ) -> Result<Response<v1::GetRuntimeResponse>, Status> {
+        Ok(Response::new(convert::runtime(self.runtime.stats(), env!("CARGO_PKG_VERSION"))))
+    }
+}

@@ -1,0 +1,257 @@
+//! The one place where an error becomes a gRPC status.
+//!
+//! Every status carries the rich error model: an `ErrorInfo` with the reason and machine-readable
+//! metadata, and where they apply a `BadRequest`, a `RetryInfo` or a `ResourceInfo`. Messages name the
+//! field, the limit and what to do; nothing internal and no user text is in them.
+
+use std::{collections::HashMap, time::Duration};
+
+use colloquy_actors::{DeadlineOutcome, Error, LimitKind};
+use colloquy_proto::v1::ErrorReason;
+use colloquy_types::Head;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of every `ErrorInfo`.
+pub(crate) const DOMAIN: &str = "colloquy.v1";
+/// When to try again after an actor was restarted, or while a store is being replaced.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+/// When to try again after the disk was found full, or a process is ending.
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// A field of a request that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidField {
+    /// The field's path in the request, or `metadata:<name>`.
+    pub(crate) field: &'static str,
+    /// What is wrong, the bound, and what to send instead.
+    pub(crate) problem: String,
+}
+
+impl InvalidField {
+    pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+type Metadata = HashMap<String, String>;
+
+fn head_metadata(head: &Head) -> Metadata {
+    Metadata::from([
+        ("epoch".to_owned(), head.epoch.to_string()),
+        ("turn_seq".to_owned(), head.turn_seq.to_string()),
+        ("hash".to_owned(), head.hash.to_string()),
+    ])
+}
+
+/// The reason's name as it is sent.
+pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn info(reason: ErrorReason, metadata: Metadata) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata)
+}
+
+/// INVALID_ARGUMENT naming every field that is wrong.
+pub(crate) fn invalid(fields: &[InvalidField]) -> Status {
+    let metadata = fields.first().map(|first| ("field".to_owned(), first.field.to_owned())).into_iter().collect();
+    let mut details = info(ErrorReason::InvalidField, metadata);
+    for invalid in fields {
+        details.add_bad_request_violation(invalid.field, &invalid.problem);
+    }
+    let words: Vec<_> = fields.iter().map(|invalid| format!("{}: {}", invalid.field, invalid.problem)).collect();
+    Status::with_error_details(Code::InvalidArgument, words.join("; "), details)
+}
+
+/// Something the contract names but this build does not do.
+pub(crate) fn unsupported(what: &str) -> Status {
+    let details = info(ErrorReason::Unsupported, Metadata::new());
+    Status::with_error_details(Code::Unimplemented, format!("{what} is not supported by this server"), details)
+}
+
+/// What one error becomes: its code, its reason, and what else a client can use.
+struct Row {
+    code: Code,
+    reason: ErrorReason,
+    metadata: Metadata,
+    retry_after: Option<Duration>,
+    resource: Option<(&'static str, String)>,
+}
+
+impl Row {
+    fn new(code: Code, reason: ErrorReason) -> Self {
+        Self { code, reason, metadata: Metadata::new(), retry_after: None, resource: None }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn head(mut self, head: &Head) -> Self {
+        self.metadata.extend(head_metadata(head));
+        self
+    }
+
+    fn retry(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    fn resource(mut self, kind: &'static str, name: impl Into<String>) -> Self {
+        self.resource = Some((kind, name.into()));
+        self
+    }
+}
+
+/// The table. `key` names the conversation for `ResourceInfo`.
+fn row(error: &Error, key: &str) -> Row {
+    match error {
+        Error::ConversationAbsent => {
+            Row::new(Code::NotFound, ErrorReason::ConversationNotFound).resource("conversation", key)
+        }
+        Error::FlowAbsent { name } => Row::new(Code::NotFound, ErrorReason::FlowNotFound).resource("flow", name),
+        Error::WrongFlow { running, .. } => {
+            Row::new(Code::FailedPrecondition, ErrorReason::WrongFlow).with("flow", running)
+        }
+        Error::RevisionUnavailable { flow, revision } => {
+            Row::new(Code::FailedPrecondition, ErrorReason::RevisionUnavailable)
+                .with("flow", flow)
+                .with("revision", revision)
+        }
+        Error::RequestIdReused => Row::new(Code::AlreadyExists, ErrorReason::RequestIdReused),
+        Error::SeqMismatch { head } => Row::new(Code::Aborted, ErrorReason::SeqMismatch).head(head),
+        Error::Busy { head, held_for, held_at_most } => Row::new(Code::Aborted, ErrorReason::Busy)
+            .head(head)
+            .with("held_by", "turn")
+            .with("held_for_ms", held_for.as_millis())
+            .with("held_at_most_ms", held_at_most.as_millis()),
+        Error::HistoryChanged { head } => Row::new(Code::Aborted, ErrorReason::HistoryChanged).head(head),
+        Error::Overloaded { limit, bound, retry_after } => {
+            let (reason, name) = match limit {
+                LimitKind::Global => (ErrorReason::AdmissionFull, "global"),
+                LimitKind::Tenant => (ErrorReason::AdmissionFull, "tenant"),
+                LimitKind::Conversation => (ErrorReason::QueueFull, "conversation"),
+            };
+            Row::new(Code::ResourceExhausted, reason).with("limit", name).with("bound", bound).retry(*retry_after)
+        }
+        Error::DeadlineExceeded { outcome } => {
+            let outcome = match outcome {
+                DeadlineOutcome::NotApplied => "not_applied",
+                DeadlineOutcome::Unknown => "unknown",
+            };
+            Row::new(Code::DeadlineExceeded, ErrorReason::Deadline).with("outcome", outcome)
+        }
+        Error::Restarted => Row::new(Code::Unavailable, ErrorReason::Restarted).retry(RETRY_SOON),
+        Error::Draining => Row::new(Code::Unavailable, ErrorReason::Draining).retry(RETRY_LATER),
+        Error::StoreUnavailable => Row::new(Code::Unavailable, ErrorReason::StoreUnavailable).retry(RETRY_LATER),
+        Error::DiskFull => Row::new(Code::Unavailable, ErrorReason::DiskFull).retry(RETRY_LATER),
+        Error::Corrupt { .. } => {
+            Row::new(Code::DataLoss, ErrorReason::DataCorrupt).resource("conversation", key)
+        }
+        Error::SlowReader { sent } => {
+            Row::new(Code::ResourceExhausted, ErrorReason::SlowReader).with("turn_seq", sent).retry(RETRY_SOON)
+        }
+        Error::TooLarge { .. } => Row::new(Code::FailedPrecondition, ErrorReason::RecordTooLarge),
+    }
+}
+
+/// The reason that `error` is told with.
+pub(crate) fn reason(error: &Error) -> &'static str {
+    reason_name(row(error, "").reason)
+}
+
+/// The status that `error` becomes for the caller of conversation `key`.
+pub(crate) fn status(error: &Error, key: &str) -> Status {
+    let Row { code, reason, metadata, retry_after, resource } = row(error, key);
+    let mut details = info(reason, metadata);
+    if let Some(after) = retry_after {
+        details.set_retry_info(Some(after));
+    }
+    if let Some((kind, name)) = resource {
+        details.set_resource_info(kind, name, "", "");
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_types::TurnSeq;
+
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_code_its_reason_and_a_retry_hint_where_one_helps() {
+        let head = Head { turn_seq: TurnSeq::new(7), ..Head::default() };
+        let overloaded = |limit| Error::Overloaded { limit, bound: 3, retry_after: RETRY_SOON };
+        let table = [
+            (Error::ConversationAbsent, Code::NotFound, "CONVERSATION_NOT_FOUND", false),
+            (Error::FlowAbsent { name: "f".into() }, Code::NotFound, "FLOW_NOT_FOUND", false),
+            (
+                Error::WrongFlow { running: "a".into(), asked: "b".into() },
+                Code::FailedPrecondition,
+                "WRONG_FLOW",
+                false,
+            ),
+            (
+                Error::RevisionUnavailable { flow: "a".into(), revision: "b".into() },
+                Code::FailedPrecondition,
+                "REVISION_UNAVAILABLE",
+                false,
+            ),
+            (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
+            (Error::SeqMismatch { head }, Code::Aborted, "SEQ_MISMATCH", false),
+            (
+                Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON },
+                Code::Aborted,
+                "BUSY",
+                false,
+            ),
+            (Error::HistoryChanged { head }, Code::Aborted, "HISTORY_CHANGED", false),
+            (overloaded(LimitKind::Global), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Tenant), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Conversation), Code::ResourceExhausted, "QUEUE_FULL", true),
+            (
+                Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown },
+                Code::DeadlineExceeded,
+                "DEADLINE",
+                false,
+            ),
+            (Error::Restarted, Code::Unavailable, "RESTARTED", true),
+            (Error::Draining, Code::Unavailable, "DRAINING", true),
+            (Error::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true),
+            (Error::DiskFull, Code::Unavailable, "DISK_FULL", true),
+            (Error::Corrupt { reason: "r".into() }, Code::DataLoss, "DATA_CORRUPT", false),
+            (Error::SlowReader { sent: TurnSeq::new(2) }, Code::ResourceExhausted, "SLOW_READER", true),
+            (Error::TooLarge { what: "w".into() }, Code::FailedPrecondition, "RECORD_TOO_LARGE", false),
+        ];
+        for (error, code, reason, retry) in table {
+            let status = status(&error, "acme/c-1");
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!(status.code(), code, "{error}");
+            assert_eq!(info.reason, reason, "{error}");
+            assert_eq!(info.domain, DOMAIN);
+            assert_eq!(details.retry_info().is_some(), retry, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_carries_the_current_head() {
+        let head = Head { turn_seq: TurnSeq::new(7), ..Head::default() };
+        let status = status(&Error::SeqMismatch { head }, "acme/c-1");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().metadata.get("turn_seq").map(String::as_str), Some("7"));
+    }
+
+    #[test]
+    fn an_invalid_request_names_every_field() {
+        let fields = [InvalidField::new("a", "must be b"), InvalidField::new("c", "must be d")];
+        let status = invalid(&fields);
+        let details = status.get_error_details();
+        let named: Vec<_> =
+            details.bad_request().unwrap().field_violations.iter().map(|violation| violation.field.clone()).collect();
+        assert_eq!((status.code(), named), (Code::InvalidArgument, vec!["a".to_owned(), "c".to_owned()]));
+    }
+}

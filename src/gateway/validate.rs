@@ -1,0 +1,233 @@
+//! What must hold of a request before anything is done with it. Every fault is found, not only the first.
+
+use colloquy_actors::BusyPolicy;
+use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
+use colloquy_types::{ConversationKey, FlowName, RequestId, TenantId, TurnSeq};
+use tonic::{Status, metadata::MetadataMap};
+
+use crate::status::{self, InvalidField};
+
+/// Longest text of a turn, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Longest reason of a reset, in bytes.
+const REASON_BYTES_MAX: usize = 1 << 10;
+/// Largest page, in rows.
+const PAGE_ROWS_MAX: u32 = 1000;
+
+/// Collects what is wrong with one request.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<InvalidField>);
+
+impl Faults {
+    fn add<T>(&mut self, field: &'static str, problem: impl Into<String>) -> Option<T> {
+        self.0.push(InvalidField::new(field, problem));
+        None
+    }
+
+    /// The value, or INVALID_ARGUMENT naming every field that is wrong.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Status> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(status::invalid(&self.0)),
+        }
+    }
+
+    /// The conversation's key, in agreement with the metadata.
+    pub(crate) fn key(
+        &mut self,
+        key: Option<&v1::ConversationKey>,
+        metadata: &MetadataMap,
+    ) -> Option<ConversationKey> {
+        let Some(key) = key else { return self.add("key", "is required: give tenant and conversation") };
+        let key = match ConversationKey::from_parts(&key.tenant, &key.conversation) {
+            Ok(key) => key,
+            Err((part, invalid)) => {
+                let field = if part == "tenant" { "key.tenant" } else { "key.conversation" };
+                return self.add(field, invalid.to_string());
+            }
+        };
+        match metadata.get(CONVERSATION_KEY_METADATA) {
+            Some(routed) if routed.as_bytes() != key.as_str().as_bytes() => {
+                self.add("metadata:x-conversation-key", "must be `<tenant>/<conversation>` of the message's key")
+            }
+            _ => Some(key),
+        }
+    }
+
+    pub(crate) fn request_id(&mut self, request_id: &str) -> Option<RequestId> {
+        RequestId::parse(request_id).map_or_else(|invalid| self.add("request_id", invalid.to_string()), Some)
+    }
+
+    pub(crate) fn tenant(&mut self, tenant: &str) -> Option<TenantId> {
+        TenantId::parse(tenant).map_or_else(|invalid| self.add("tenant", invalid.to_string()), Some)
+    }
+
+    /// The flow's name; `Some(None)` when none is given.
+    #[expect(clippy::option_option, reason = "the outer one says whether it is valid, the inner whether it is given")]
+    pub(crate) fn flow(&mut self, flow: &str) -> Option<Option<FlowName>> {
+        if flow.is_empty() {
+            return Some(None);
+        }
+        FlowName::parse(flow).map_or_else(|invalid| self.add("flow", invalid.to_string()), |flow| Some(Some(flow)))
+    }
+
+    pub(crate) fn text(&mut self, text: String) -> Option<String> {
+        if text.is_empty() {
+            return self.add("input.text", "must not be empty: give 1 byte to 16 KiB of text");
+        }
+        self.words("input.text", text, TEXT_BYTES_MAX)
+    }
+
+    pub(crate) fn reason(&mut self, reason: String) -> Option<String> {
+        self.words("reason", reason, REASON_BYTES_MAX)
+    }
+
+    fn words(&mut self, field: &'static str, text: String, max: usize) -> Option<String> {
+        if text.len() > max {
+            return self.add(field, format!("must be at most {max} bytes long, but has {}", text.len()));
+        }
+        // C0, DEL and C1; char::is_control covers exactly these.
+        match text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\t')) {
+            Some((at, c)) => self.add(
+                field,
+                format!("must not have control characters other than newline and tab, but has U+{:04X} at byte {at}", u32::from(c)),
+            ),
+            None => Some(text),
+        }
+    }
+
+    pub(crate) fn busy_policy(&mut self, policy: i32) -> Option<BusyPolicy> {
+        match v1::BusyPolicy::try_from(policy) {
+            Ok(v1::BusyPolicy::Unspecified | v1::BusyPolicy::Enqueue) => Some(BusyPolicy::Enqueue),
+            Ok(v1::BusyPolicy::Reject) => Some(BusyPolicy::Reject),
+            Err(_) => self.add("busy_policy", format!("{policy} is not a known policy: use ENQUEUE or REJECT")),
+        }
+    }
+
+    pub(crate) fn page_size(&mut self, rows: u32, default: u32) -> Option<usize> {
+        if rows > PAGE_ROWS_MAX {
+            return self.add("page_size", format!("must be at most {PAGE_ROWS_MAX}, but is {rows}"));
+        }
+        usize::try_from(if rows == 0 { default } else { rows }).ok()
+    }
+
+    pub(crate) fn actor_kind(&mut self, kind: i32) -> Option<v1::ActorKind> {
+        v1::ActorKind::try_from(kind).map_or_else(|_| self.add("kind", format!("{kind} is not a known kind")), Some)
+    }
+
+    pub(crate) fn head(&mut self, head: &v1::Head) -> Option<colloquy_types::Head> {
+        let Ok(hash) = <[u8; 32]>::try_from(head.hash.as_slice()) else {
+            return self.add("after.hash", format!("must be 32 bytes long, but has {}", head.hash.len()));
+        };
+        Some(colloquy_types::Head {
+            epoch: colloquy_types::Epoch::new(head.epoch),
+            turn_seq: TurnSeq::new(head.turn_seq),
+            hash: colloquy_types::Hash(hash),
+            ..colloquy_types::Head::default()
+        })
+    }
+}
+
+/// A turn that is as it must be.
+#[derive(Debug)]
+pub(crate) struct ValidTurn {
+    pub(crate) key: ConversationKey,
+    pub(crate) request_id: RequestId,
+    pub(crate) flow: Option<FlowName>,
+    pub(crate) text: String,
+    pub(crate) expected_seq: Option<TurnSeq>,
+    pub(crate) busy: BusyPolicy,
+}
+
+/// Checks a turn.
+///
+/// # Errors
+/// INVALID_ARGUMENT naming every field, or UNIMPLEMENTED for inputs that this server does not take.
+pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Result<ValidTurn, Status> {
+    use v1::turn_input::Input;
+    let mut faults = Faults::default();
+    let key = faults.key(request.key.as_ref(), metadata);
+    let request_id = faults.request_id(&request.request_id);
+    let flow = faults.flow(&request.flow);
+    let busy = faults.busy_policy(request.busy_policy);
+    let text = match request.input.and_then(|input| input.input) {
+        Some(Input::Text(text)) => faults.text(text),
+        Some(Input::Json(_)) => return Err(status::unsupported("input.json")),
+        Some(Input::Event(_)) => return Err(status::unsupported("input.event")),
+        None => faults.add("input", "is required: give input.text"),
+    };
+    let expected_seq = request.expected_seq.map(TurnSeq::new);
+    let valid = (|| Some(ValidTurn { key: key?, request_id: request_id?, flow: flow?, text: text?, expected_seq, busy: busy? }))();
+    faults.finish(valid)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataValue;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn request() -> v1::SubmitTurnRequest {
+        v1::SubmitTurnRequest {
+            key: Some(v1::ConversationKey { tenant: "acme".into(), conversation: "c-1".into() }),
+            request_id: "r-1".into(),
+            input: Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text("hi\n\tthere".into())) }),
+            ..v1::SubmitTurnRequest::default()
+        }
+    }
+
+    fn faults(change: impl FnOnce(&mut v1::SubmitTurnRequest, &mut MetadataMap)) -> Vec<String> {
+        let (mut request, mut metadata) = (request(), MetadataMap::new());
+        change(&mut request, &mut metadata);
+        match turn(request, &metadata) {
+            Ok(_) => Vec::new(),
+            Err(status) => {
+                let details = status.get_error_details();
+                details.bad_request().unwrap().field_violations.iter().map(|v| v.field.clone()).collect()
+            }
+        }
+    }
+
+    fn text(text: impl Into<String>) -> Option<v1::TurnInput> {
+        Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(text.into())) })
+    }
+
+    #[test]
+    fn each_bad_field_is_named() {
+        let none: [&str; 0] = [];
+        assert_eq!(faults(|_, _| {}), none);
+        assert_eq!(faults(|r, _| r.key = None), ["key"]);
+        assert_eq!(faults(|r, _| r.request_id.clear()), ["request_id"]);
+        assert_eq!(faults(|r, _| r.input = None), ["input"]);
+        assert_eq!(faults(|r, _| r.input = text("")), ["input.text"]);
+        assert_eq!(faults(|r, _| r.input = text("a\u{7}")), ["input.text"]);
+        assert_eq!(faults(|r, _| r.input = text("a\u{85}")), ["input.text"]);
+        assert_eq!(faults(|r, _| r.input = text("a".repeat(TEXT_BYTES_MAX))), none);
+        assert_eq!(faults(|r, _| r.input = text("a".repeat(TEXT_BYTES_MAX + 1))), ["input.text"]);
+        assert_eq!(faults(|r, _| r.flow = "../x".into()), ["flow"]);
+        assert_eq!(faults(|r, _| r.busy_policy = 99), ["busy_policy"]);
+        let tenant = |tenant: String| faults(|r, _| r.key.as_mut().unwrap().tenant = tenant);
+        assert_eq!(tenant("../x".into()), ["key.tenant"]);
+        assert_eq!(tenant("a".repeat(129)), ["key.tenant"]);
+    }
+
+    #[test]
+    fn metadata_must_agree_with_the_message() {
+        let metadata = |value: &'static str| {
+            faults(|_, m| drop(m.insert(CONVERSATION_KEY_METADATA, MetadataValue::from_static(value))))
+        };
+        assert!(metadata("acme/c-1").is_empty());
+        assert_eq!(metadata("acme/c-2"), ["metadata:x-conversation-key"]);
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let found = faults(|r, _| {
+            r.request_id = "a b".into();
+            r.key.as_mut().unwrap().conversation = "a/b".into();
+            r.input = text("");
+        });
+        assert_eq!(found, ["key.conversation", "request_id", "input.text"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! What every engine does with the records it has read: walk chains, collect turns, assemble `Opened`.
+
+use colloquy_types::{ConversationKey, Head, TurnSeq};
+
+use crate::{
+    port::{Lease, Opened, ReadError, Verified},
+    record::{BadRecord, DecodedRecord, RecordKind, StoredRecord, decode_record},
+};
+
+/// About how much [`crate::ConversationStore::turns`] gives at a time.
+pub(crate) const TURNS_BYTES_MAX: usize = 4 << 20;
+
+pub(crate) fn corrupt(bad: &BadRecord) -> ReadError {
+    ReadError::Corrupt { reason: bad.to_string() }
+}
+
+/// The records in `bytes`, one after another.
+pub(crate) fn decode_all(mut bytes: &[u8]) -> impl Iterator<Item = Result<DecodedRecord, BadRecord>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let decoded = decode_record(bytes);
+        bytes = decoded.as_ref().ok().and_then(|decoded| bytes.get(decoded.len..)).unwrap_or_default();
+        Some(decoded)
+    })
+}
+
+/// Collects what `open` returns and checks that the chain leads from the snapshot to the head.
+pub(crate) struct Tail {
+    reached: Head,
+    records: Vec<StoredRecord>,
+}
+
+impl Tail {
+    /// Begins after `snapshot`, or at the very beginning.
+    pub(crate) fn after(snapshot: Option<&StoredRecord>) -> Self {
+        Self { reached: snapshot.map(|record| record.header.head()).unwrap_or_default(), records: Vec::new() }
+    }
+
+    /// Takes the next record; snapshots and what the snapshot covers are passed over.
+    pub(crate) fn push(&mut self, record: StoredRecord) -> Result<(), ReadError> {
+        if !record.header.kind.is_chained() || record.header.record_no <= self.reached.record_no {
+            return Ok(());
+        }
+        record.header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
+        self.reached = record.header.head();
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Checks that `head` was reached.
+    pub(crate) fn finish(
+        self,
+        lease: Lease,
+        head: Head,
+        created: Option<StoredRecord>,
+        snapshot: Option<StoredRecord>,
+    ) -> Result<Opened, ReadError> {
+        if (self.reached.record_no, self.reached.hash) != (head.record_no, head.hash) {
+            let reason = format!("the chain ends at record {}, the head is {}", self.reached.record_no, head.record_no);
+            return Err(ReadError::Corrupt { reason });
+        }
+        let created = created.or_else(|| self.records.first().cloned());
+        Ok(Opened { lease, head, created, snapshot, tail: self.records })
+    }
+}
+
+/// Collects turns in order, within the limits, and checks that none is missing between them.
+pub(crate) struct Turns {
+    from: TurnSeq,
+    limit: usize,
+    bytes: usize,
+    turns: Vec<StoredRecord>,
+}
+
+impl Turns {
+    pub(crate) fn new(from: TurnSeq, limit: usize) -> Self {
+        Self { from, limit, bytes: 0, turns: Vec::new() }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.turns.len() >= self.limit || self.bytes >= TURNS_BYTES_MAX
+    }
+
+    pub(crate) fn push(&mut self, record: StoredRecord) -> Result<(), ReadError> {
+        let seq = record.header.turn_seq;
+        if record.header.kind != RecordKind::Turn || seq < self.from || self.is_full() {
+            return Ok(());
+        }
+        let first = self.from.max(TurnSeq::new(1));
+        let expected = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
+        if seq < expected {
+            return Ok(());
+        }
+        if seq > expected {
+            return Err(ReadError::Corrupt { reason: format!("turn {expected} is missing") });
+        }
+        self.bytes += record.payload.len();
+        self.turns.push(record);
+        Ok(())
+    }
+
+    /// The turns; `head` tells whether more should have been found.
+    pub(crate) fn finish(self, head: &Head) -> Result<Vec<StoredRecord>, ReadError> {
+        let first = self.from.max(TurnSeq::new(1));
+        let next = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
+        if !self.is_full() && next <= head.turn_seq {
+            return Err(ReadError::Corrupt { reason: format!("turn {next} is missing") });
+        }
+        Ok(self.turns)
+    }
+}
+
+/// Walks a whole chain.
+#[derive(Default)]
+pub(crate) struct Walk {
+    reached: Head,
+    turns: u64,
+}
+
+impl Walk {
+    /// Takes the next record of the conversation `key`; one that was already passed is skipped.
+    pub(crate) fn push(&mut self, decoded: &DecodedRecord, key: &ConversationKey) -> Result<(), ReadError> {
+        let header = &decoded.record.header;
+        if !header.kind.is_chained() {
+            let fits = header.record_no != self.reached.record_no || header.hash == self.reached.hash;
+            return if fits { Ok(()) } else { Err(corrupt(&BadRecord::Chain(header.record_no))) };
+        }
+        if header.record_no <= self.reached.record_no {
+            return Ok(());
+        }
+        header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
+        if decoded.key.as_ref().is_some_and(|named| named != key) {
+            return Err(corrupt(&BadRecord::Key));
+        }
+        self.reached = header.head();
+        self.turns += u64::from(header.kind == RecordKind::Turn);
+        Ok(())
+    }
+
+    /// Checks that the chain ends in `head`.
+    pub(crate) fn finish(self, head: &Head) -> Result<Verified, ReadError> {
+        if self.reached != *head {
+            let reason = format!("the chain ends at record {}, the head is {}", self.reached.record_no, head.record_no);
+            return Err(ReadError::Corrupt { reason });
+        }
+        Ok(Verified { records: self.reached.record_no.get(), turns: self.turns, head: self.reached })
+    }
+}

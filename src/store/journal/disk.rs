@@ -1,0 +1,45 @@
+//! The port through which the journal reaches the disk: one flat folder of files.
+//!
+//! The real one is in [`super::real_disk`]; tests use one that records, fails, lies and loses power.
+//! Only the index (sled) has its own way to the disk.
+
+use std::{io, sync::Arc};
+
+/// A folder of files.
+pub(crate) trait Disk: Send + Sync + 'static {
+    /// Creates a file that must not exist.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations and removals durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// A file.
+pub(crate) trait DiskFile: Send + Sync + 'static {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Fills `buffer` from `offset`; fails when the file ends before.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Makes what was written durable, and as much of the file's metadata as reading it needs.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes what was written and all metadata durable.
+    fn sync_all(&self) -> io::Result<()>;
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves room for `len` bytes, so that a full disk is found before anything is written.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+}
+
+/// Reads `len` bytes at `offset`.
+pub(crate) fn read_vec(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    file.read_at(&mut bytes, offset)?;
+    Ok(bytes)
+}

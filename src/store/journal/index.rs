@@ -1,0 +1,246 @@
+//! The index in sled: what can be rebuilt from the journal, kept so that opening need not read all of it.
+//!
+//! Trees: `rows` (key to [`Row`]), `uids` (uid to key), `spans` (uid and segment to the highest turn
+//! there), `meta`. Written at checkpoints only. What the journal holds beyond [`Covered`] is read again
+//! when the store opens, and reading it again changes nothing.
+
+use std::{
+    fs::{self, File},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use colloquy_types::{ConversationKey, ConversationUid, Epoch, TurnSeq, codec};
+use serde::{Deserialize, Serialize};
+
+use super::{group::StoreUuid, real_disk::sync_folder, row::Row, table::Table};
+
+const COVERED: &str = "covered";
+const ROWS_PER_BATCH: usize = 4096;
+/// How often a lock that a dying process has not let go yet is asked for, and how long between.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// What the index covers: all segments before `segment`, wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Covered {
+    /// Whose index it is.
+    pub(crate) uuid: StoreUuid,
+    /// The first segment that must be read again.
+    pub(crate) segment: u64,
+    /// The epoch that wrote this.
+    pub(crate) epoch: Epoch,
+}
+
+/// The stored form of [`Covered`].
+#[derive(Serialize, Deserialize)]
+enum StoredCovered {
+    V1(Covered),
+}
+
+/// Why the index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IndexError {
+    #[error("sled failed")]
+    Sled(#[from] sled::Error),
+    #[error("the index's files cannot be synced")]
+    Io(#[from] io::Error),
+    #[error("a row of the index cannot be encoded or decoded")]
+    Codec(#[from] codec::Error),
+    #[error("the index is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+/// The open index.
+pub(crate) struct Index {
+    folder: PathBuf,
+    db: sled::Db,
+    rows: sled::Tree,
+    uids: sled::Tree,
+    spans: sled::Tree,
+    meta: sled::Tree,
+}
+
+/// Runs what may panic inside sled when its files are damaged.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(IndexError::Damaged("sled panicked")))
+}
+
+impl Index {
+    /// Opens what is there, or makes an empty one.
+    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        guarded(|| {
+            let db = open_db(folder, cache_bytes)?;
+            let [rows, uids, spans, meta] = ["rows", "uids", "spans", "meta"].map(|name| db.open_tree(name));
+            Ok(Self { folder: folder.to_path_buf(), db, rows: rows?, uids: uids?, spans: spans?, meta: meta? })
+        })
+    }
+
+    /// What it covers; `None` when it never finished a checkpoint.
+    pub(crate) fn covered(&self) -> Result<Option<Covered>, IndexError> {
+        guarded(|| {
+            let Some(bytes) = self.meta.get(COVERED)? else { return Ok(None) };
+            let StoredCovered::V1(covered) = codec::decode(&bytes)?;
+            Ok(Some(covered))
+        })
+    }
+
+    /// Whether it has no conversation.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn row(&self, key: &str) -> Result<Option<Row>, IndexError> {
+        guarded(|| Ok(self.rows.get(key)?.map(|bytes| Row::decode(&bytes)).transpose()?))
+    }
+
+    /// The key and row of a uid.
+    pub(crate) fn by_uid(&self, uid: ConversationUid) -> Result<Option<(ConversationKey, Row)>, IndexError> {
+        guarded(|| {
+            let Some(text) = self.uids.get(uid.0)? else { return Ok(None) };
+            let text = std::str::from_utf8(&text).map_err(|_| IndexError::Damaged("a key is not text"))?;
+            let key = parse_key(text)?;
+            Ok(self.row(text)?.map(|row| (key, row)))
+        })
+    }
+
+    /// All uids; for what is rare.
+    pub(crate) fn uids(&self) -> impl Iterator<Item = ConversationUid> {
+        self.uids.iter().keys().filter_map(|uid| Some(ConversationUid(uid.ok()?.as_ref().try_into().ok()?)))
+    }
+
+    /// The segments from `from` to before `below` that hold records of `uid`, with the highest turn in each.
+    pub(crate) fn spans(
+        &self,
+        uid: ConversationUid,
+        from: u64,
+        below: u64,
+    ) -> Result<Vec<(u64, TurnSeq)>, IndexError> {
+        guarded(|| {
+            let range = self.spans.range(span_key(uid, from)..span_key(uid, below.max(from)));
+            let span = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+                let (key, value) = entry?;
+                let damaged = IndexError::Damaged("a span is cut off");
+                let (Some(segment), Ok(turn)) = (key.last_chunk::<8>(), value.as_ref().try_into()) else {
+                    return Err(damaged);
+                };
+                Ok((u64::from_be_bytes(*segment), TurnSeq::new(u64::from_le_bytes(turn))))
+            };
+            range.map(span).collect()
+        })
+    }
+
+    /// The rows from the key `from` on while their keys begin with `prefix`.
+    pub(crate) fn rows_from<'a>(
+        &self,
+        from: &str,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = Result<(ConversationKey, Row), IndexError>> + use<'a> {
+        let rows = self.rows.range(from..).map(|entry| {
+            let (key, row) = entry?;
+            let text = std::str::from_utf8(&key).map_err(|_| IndexError::Damaged("a key is not text"))?;
+            Ok((parse_key(text)?, Row::decode(&row)?))
+        });
+        rows.take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.as_str().starts_with(prefix)))
+    }
+
+    /// Adds rows without saying that anything more is covered.
+    pub(crate) fn put_rows(&self, rows: &[(ConversationKey, Row)]) -> Result<(), IndexError> {
+        guarded(|| {
+            for chunk in rows.chunks(ROWS_PER_BATCH) {
+                let (mut by_key, mut by_uid) = (sled::Batch::default(), sled::Batch::default());
+                for (key, row) in chunk {
+                    by_key.insert(key.as_str(), row.encode()?);
+                    by_uid.insert(&row.uid.0, key.as_str());
+                }
+                self.rows.apply_batch(by_key)?;
+                self.uids.apply_batch(by_uid)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds the spans of a sealed segment.
+    pub(crate) fn put_spans(&self, segment: u64, table: &Table) -> Result<(), IndexError> {
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            for (uid, last_turn) in table.spans() {
+                batch.insert(&span_key(uid, segment), &last_turn.get().to_le_bytes());
+            }
+            Ok(self.spans.apply_batch(batch)?)
+        })
+    }
+
+    /// Makes everything so far durable, and only then what it covers.
+    pub(crate) fn cover(&self, covered: Covered) -> Result<(), IndexError> {
+        guarded(|| {
+            self.sync()?;
+            self.meta.insert(COVERED, codec::encode(&StoredCovered::V1(covered))?)?;
+            self.sync()
+        })
+    }
+
+    /// `flush` on Linux ends in no fsync of its own, so the files are synced here.
+    fn sync(&self) -> Result<(), IndexError> {
+        self.db.flush()?;
+        if fs::read_dir(self.folder.join("blobs")).is_ok_and(|mut blobs| blobs.next().is_some()) {
+            return Err(IndexError::Damaged("sled made a blob file, which it never syncs"));
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                match File::open(entry.path()) {
+                    // sled removes old snapshots in the background.
+                    Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+                    file => file?.sync_all()?,
+                }
+            }
+        }
+        Ok(sync_folder(&self.folder)?)
+    }
+}
+
+fn open_db(folder: &Path, cache_bytes: u64) -> Result<sled::Db, IndexError> {
+    let config = sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None);
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            // The folder's own lock is ours, so this is only a closing index whose threads still run.
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::park_timeout(LOCK_PAUSE),
+            other => return Ok(other?),
+        }
+    }
+    Err(IndexError::Damaged("its lock was not let go"))
+}
+
+fn span_key(uid: ConversationUid, segment: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    super::bytes::put(&mut key, 0, &uid.0);
+    super::bytes::put(&mut key, 16, &segment.to_be_bytes());
+    key
+}
+
+fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
+    let parts = text.split_once('/');
+    let key = parts.and_then(|(tenant, conversation)| ConversationKey::from_stored(tenant, conversation));
+    key.ok_or(IndexError::Damaged("a key is malformed"))
+}
+
+/// What one checkpoint adds.
+pub(crate) struct Checkpoint {
+    pub(crate) rows: Vec<(ConversationKey, Row)>,
+    /// Sealed segments whose spans are not in the index yet.
+    pub(crate) tables: Vec<(u64, Arc<Table>)>,
+    pub(crate) covered: Covered,
+}
+
+impl Checkpoint {
+    pub(crate) fn apply(&self, index: &Index) -> Result<(), IndexError> {
+        index.put_rows(&self.rows)?;
+        for (segment, table) in &self.tables {
+            index.put_spans(*segment, table)?;
+        }
+        index.cover(self.covered)
+    }
+}

@@ -1,0 +1,75 @@
+//! What the index knows of one conversation, and where in the journal the rest stands.
+
+use colloquy_types::{ConversationUid, Head, RecordNo, Timestamp, codec};
+use serde::{Deserialize, Serialize};
+
+use super::group::Position;
+
+/// One record's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Where it begins.
+    pub(crate) at: Position,
+    /// Its bytes, padding included.
+    pub(crate) len: u32,
+}
+
+/// A snapshot's place, and the record it represents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotPlace {
+    pub(crate) place: Place,
+    pub(crate) record_no: RecordNo,
+}
+
+/// One conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) uid: ConversationUid,
+    pub(crate) head: Head,
+    pub(crate) updated_at: Timestamp,
+    /// Where its first record stands.
+    pub(crate) created: Place,
+    /// Where its newest snapshot stands.
+    pub(crate) snapshot: Option<SnapshotPlace>,
+    /// Why it is quarantined, if it is.
+    pub(crate) damage: Option<String>,
+}
+
+/// A row as stored; variants and fields are the format.
+#[derive(Serialize, Deserialize)]
+enum StoredRow {
+    V1(Row),
+}
+
+impl Row {
+    /// The row of a conversation that nothing is stored of.
+    pub(crate) fn unborn(uid: ConversationUid) -> Self {
+        Self {
+            uid,
+            head: Head::default(),
+            updated_at: Timestamp::default(),
+            created: Place::default(),
+            snapshot: None,
+            damage: None,
+        }
+    }
+
+    /// Whether anything is stored of it.
+    pub(crate) fn is_born(&self) -> bool {
+        self.head.record_no > RecordNo::default() || self.damage.is_some()
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, codec::Error> {
+        codec::encode(&StoredRow::V1(self.clone()))
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
+        let StoredRow::V1(row) = codec::decode(bytes)?;
+        Ok(row)
+    }
+
+    /// Where the records begin that follow the snapshot, or all of them.
+    pub(crate) fn tail_from(&self) -> Position {
+        self.snapshot.map_or(self.created.at, |snapshot| snapshot.place.at)
+    }
+}

@@ -1,0 +1,18 @@
+//! Stores of conversations: the port, its engines, the record format, and the kit that every engine passes.
+//!
+//! A store keeps record headers and opaque payloads; it knows no flow. `colloquy-actors` is its user,
+//! and callers encode their own records ([`Batch`]), so that an engine's writer only copies.
+
+pub mod conformance;
+mod history;
+mod leases;
+pub mod memory;
+pub mod port;
+pub mod record;
+
+pub use memory::MemoryStore;
+pub use port::*;
+pub use record::{
+    BATCH_BYTES_MAX, BadRecord, Batch, DecodedRecord, EFFECT_RESULT_BYTES_MAX, RECORD_BYTES_MAX, RecordHeader,
+    RecordKind, SNAPSHOT_BYTES_MAX, StoredRecord, TooLarge, decode_header, decode_record,
+};

@@ -1,0 +1,1 @@
+//! Tests of the record's bytes, limits and chain.

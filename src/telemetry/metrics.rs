@@ -1,0 +1,145 @@
+//! Every metric of the process, defined once.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Bounds of latency buckets, in seconds: 50 µs to 10 s.
+const LATENCY_BUCKETS: [f64; 16] =
+    [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Label {
+    value: &'static str,
+}
+
+/// The process's metrics. Handles are public and cheap to bump.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Turns committed as their flow intends.
+    pub turns_complete: Counter,
+    /// Turns committed with something missing.
+    pub turns_degraded: Counter,
+    /// Turns stopped by a guard or an undeclared transition.
+    pub turns_blocked: Counter,
+    /// Accepted turns that ended without a committed one.
+    pub turns_closed: Counter,
+    /// Accepted turns that a new activation took up.
+    pub turns_resumed: Counter,
+    /// Calls whose deadline passed before they were started.
+    pub expired: Counter,
+    /// Calls answered with the ending of an earlier one.
+    pub duplicates: Counter,
+    /// Transitions that were proposed and not declared.
+    pub transitions_blocked: Counter,
+    /// Conversation actors started.
+    pub activations: Counter,
+    /// Conversation actors started anew after a panic.
+    pub restarts_panic: Counter,
+    /// Conversation actors started anew after being killed.
+    pub restarts_killed: Counter,
+    /// Calls answered with a status other than OK.
+    pub calls_refused: Counter,
+    /// From a turn's arrival in the gateway to its reply.
+    pub turn_seconds: Histogram,
+    /// Live conversation actors.
+    pub conversations_active: Gauge<i64>,
+    /// Calls that wait or run.
+    pub in_flight: Gauge<i64>,
+    /// Open watches.
+    pub watchers: Gauge<i64>,
+    /// Records appended since the start.
+    pub store_records: Counter<u64, AtomicU64>,
+    /// Syncs since the start.
+    pub store_syncs: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("colloquy");
+        let outcomes = Family::<Label, Counter>::default();
+        let restarts = Family::<Label, Counter>::default();
+        let by = |family: &Family<Label, Counter>, value| family.get_or_create(&Label { value }).clone();
+        registry.register("turns_by_outcome", "Turns that ended, by outcome", outcomes.clone());
+        registry.register("restarts_by_cause", "Conversation actors started anew, by cause", restarts.clone());
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let turns_resumed = counter("turns_resumed", "Accepted turns that a new activation took up");
+        let expired = counter("calls_expired", "Calls whose deadline passed before they were started");
+        let duplicates = counter("duplicates", "Calls answered with the ending of an earlier one");
+        let transitions_blocked = counter("transitions_blocked", "Transitions that were proposed and not declared");
+        let activations = counter("activations", "Conversation actors started");
+        let calls_refused = counter("calls_refused", "Calls answered with a status other than OK");
+        let store_records = counter("store_records", "Records appended");
+        let store_syncs = counter("store_syncs", "Syncs of the journal");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let conversations_active = gauge("conversations_active", "Live conversation actors");
+        let in_flight = gauge("calls_in_flight", "Calls that wait or run");
+        let watchers = gauge("watchers", "Open watches");
+        let turn_seconds = Histogram::new(LATENCY_BUCKETS);
+        registry.register_with_unit(
+            "turn",
+            "From a turn's arrival in the gateway to its reply",
+            Unit::Seconds,
+            turn_seconds.clone(),
+        );
+        Self {
+            registry,
+            turns_complete: by(&outcomes, "complete"),
+            turns_degraded: by(&outcomes, "degraded"),
+            turns_blocked: by(&outcomes, "blocked"),
+            turns_closed: by(&outcomes, "closed"),
+            turns_resumed,
+            expired,
+            duplicates,
+            transitions_blocked,
+            activations,
+            restarts_panic: by(&restarts, "panic"),
+            restarts_killed: by(&restarts, "killed"),
+            calls_refused,
+            turn_seconds,
+            conversations_active,
+            in_flight,
+            watchers,
+            store_records,
+            store_syncs,
+        }
+    }
+}
+
+impl Metrics {
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bumped_is_told() {
+        let metrics = Metrics::default();
+        metrics.turns_complete.inc();
+        metrics.conversations_active.set(3);
+        let text = metrics.encode();
+        assert!(text.contains(r#"colloquy_turns_by_outcome_total{value="complete"} 1"#), "{text}");
+        assert!(text.contains("colloquy_conversations_active 3"), "{text}");
+    }
+}

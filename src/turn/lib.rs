@@ -1,0 +1,28 @@
+//! How one turn runs: a sans-I/O machine that decides, and records that replay to the same decisions.
+//!
+//! [`start`] runs the stages until the turn ends or needs something from the world; the caller performs
+//! the [`Effect`]s and calls [`Machine::resume`]. The machine sees no clock, socket or random source:
+//! what it learned from outside is in the [`TurnRecord`], so [`replay`] is running it again. State changes
+//! only through [`ConversationState::apply`], whose [`Change`]s the record carries.
+//!
+//! Neighbours: `colloquy-flow` holds what may happen, the conversation actor performs effects and commits.
+
+pub mod effect;
+pub mod event;
+pub mod machine;
+pub mod record;
+pub mod replay;
+mod stages;
+pub mod state;
+mod work;
+
+pub use effect::{Effect, EffectKind, EffectResult, EffectValue};
+pub use event::{Degradation, Detail, DialogueAct, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
+pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
+pub use record::{
+    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, Remembered, Reply, ReplyKind, SnapshotRecord,
+    TurnClosedRecord, TurnOutcome, TurnRecord,
+};
+pub use replay::{ReplayDifference, replay};
+pub use stages::transition::reset;
+pub use state::{Change, ConversationState, PendingAction, PendingEnding, PendingId, PositionName};

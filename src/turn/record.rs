@@ -1,0 +1,249 @@
+//! What is stored of a conversation, each kind behind a version enum.
+//!
+//! The order of fields and variants is the format: a change means a new version, and the old decoder
+//! stays. `fixtures/` holds golden bytes of every kind.
+
+use std::{sync::Arc, time::Duration};
+
+use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId, codec};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    effect::EffectResult,
+    event::{Degradation, StageEvent},
+    state::{Change, ConversationState},
+};
+
+/// Gives a record `encode` and `decode` behind a version enum with one version so far.
+macro_rules! versioned {
+    ($record:ident, $versions:ident, $borrowed:ident) => {
+        #[derive(Serialize)]
+        enum $borrowed<'a> {
+            V1(&'a $record),
+        }
+
+        #[derive(Deserialize)]
+        enum $versions {
+            V1($record),
+        }
+
+        impl $record {
+            /// Encodes the record as its newest version.
+            ///
+            /// # Errors
+            /// [`codec::Error::Encode`]; no value of this type is known to cause it.
+            pub fn encode(&self) -> Result<Vec<u8>, codec::Error> {
+                codec::encode(&$borrowed::V1(self))
+            }
+
+            /// Decodes a record of any version.
+            ///
+            /// # Errors
+            /// [`codec::Error`] for bytes that are no such record.
+            pub fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
+                let $versions::V1(record) = codec::decode(bytes)?;
+                Ok(record)
+            }
+        }
+    };
+}
+
+/// The first record of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedRecord {
+    /// The flow it runs.
+    pub flow: FlowName,
+    /// The tenant the flow belongs to; `_` for built-in ones.
+    pub flow_tenant: String,
+    /// The revision it began with.
+    pub revision: Revision,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A turn was promised before it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedRecord {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The client's idempotency key.
+    pub request_id: RequestId,
+    /// Hash of the request's payload.
+    pub request_digest: [u8; 16],
+    /// The input.
+    pub text: String,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The wall-clock time it must end by.
+    pub deadline_at: Timestamp,
+    /// The budget it had left, in microseconds: decides when the clock went back.
+    pub budget_micros: u64,
+    /// How often deciding it was begun, from 1.
+    pub attempt: u32,
+}
+
+impl AcceptedRecord {
+    /// The budget the turn had left when it was accepted.
+    pub fn budget(&self) -> Duration {
+        Duration::from_micros(self.budget_micros)
+    }
+}
+
+/// How a reply was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ReplyKind {
+    /// A fixed text.
+    Exact,
+    /// A rendered template.
+    Template,
+    /// The flow's fallback.
+    Fallback,
+    /// A question which of several pending actions is meant.
+    Clarification,
+}
+
+/// What the assistant said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The text.
+    pub text: String,
+    /// How it was made.
+    pub kind: ReplyKind,
+}
+
+/// How a committed turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TurnOutcome {
+    /// As the flow intends.
+    Complete,
+    /// With less than the flow intends; the degradations say what.
+    Degraded,
+    /// A guard or an undeclared transition stopped it; nothing changed.
+    Blocked,
+}
+
+/// A committed turn: what came in, what was decided and why, what changed, what was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnRecord {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The client's idempotency key.
+    pub request_id: RequestId,
+    /// Hash of the request's payload.
+    pub request_digest: [u8; 16],
+    /// The input.
+    pub text: String,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The time the machine was given.
+    pub now: Timestamp,
+    /// The revision that decided.
+    pub revision: Revision,
+    /// The machine that decided.
+    pub machine_version: u32,
+    /// What each stage did.
+    pub stages: Vec<StageEvent>,
+    /// What the machine was told, ordered by step.
+    pub effects: Vec<EffectResult>,
+    /// What changed, in order.
+    pub changes: Vec<Change>,
+    /// What was said.
+    pub reply: Reply,
+    /// How the turn ended.
+    pub outcome: TurnOutcome,
+    /// What the turn had to do without.
+    pub degradations: Vec<Degradation>,
+    /// The intent before the turn.
+    pub intent_before: Arc<str>,
+    /// The state before the turn.
+    pub state_before: Arc<str>,
+    /// The intent after the turn.
+    pub intent: Arc<str>,
+    /// The state after the turn.
+    pub state: Arc<str>,
+}
+
+/// Why an accepted turn ended without a committed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ClosedReason {
+    /// Its deadline passed.
+    DeadlineExceeded,
+    /// It was cancelled by request.
+    Cancelled,
+    /// It failed on every attempt.
+    Failed,
+}
+
+/// An accepted turn that ended without a committed one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnClosedRecord {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The client's idempotency key.
+    pub request_id: RequestId,
+    /// Hash of the request's payload.
+    pub request_digest: [u8; 16],
+    /// When it was closed.
+    pub closed_at: Timestamp,
+    /// Why.
+    pub reason: ClosedReason,
+    /// What the client is told.
+    pub reply_text: String,
+}
+
+/// Something other than a turn that happened to the conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlRecord {
+    /// State was cleared, pending actions closed; history stays.
+    Reset {
+        /// The client's idempotency key.
+        request_id: RequestId,
+        /// Hash of the request's payload.
+        request_digest: [u8; 16],
+        /// When.
+        at: Timestamp,
+        /// Who asked and why, as the caller put it.
+        reason: String,
+        /// What changed, in order.
+        changes: Vec<Change>,
+    },
+}
+
+/// A request id the conversation remembers, and where its ending stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Hash of the request id.
+    pub request_hash: [u8; 16],
+    /// Hash of the request's payload.
+    pub request_digest: [u8; 16],
+    /// The turn it ended in; for other endings, the turns committed before it.
+    pub turn_seq: u64,
+    /// The kind of record it ended in.
+    pub kind: u8,
+}
+
+/// Everything an activation needs without reading the whole history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// The conversation's state.
+    pub state: ConversationState,
+    /// The flow it runs.
+    pub flow: FlowName,
+    /// The tenant the flow belongs to.
+    pub flow_tenant: String,
+    /// The revision it is pinned to.
+    pub revision: Revision,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The request ids it remembers, oldest first.
+    pub turns_remembered: Vec<Remembered>,
+    /// A turn that was accepted and has not ended.
+    pub open_accepted: Option<AcceptedRecord>,
+}
+
+versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
+versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed);
+versioned!(TurnRecord, TurnVersions, TurnBorrowed);
+versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
+versioned!(ControlRecord, ControlVersions, ControlBorrowed);
+versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed);

@@ -1,0 +1,44 @@
+//! Stage 10: evicts what neither the current intent nor an interrupted one keeps.
+
+use std::sync::Arc;
+
+use crate::{
+    event::{Detail, DialogueAct, Reason, Stage, StageResult},
+    stages::Progress,
+    state::{Change, PendingEnding},
+    work::{Course, Work},
+};
+
+pub(super) fn run(work: &mut Work) -> Progress {
+    if work.course != Course::Blocked && work.act != DialogueAct::Reset {
+        evict(work);
+    }
+    Progress::Next
+}
+
+/// Evicts slots that are not kept, and gives up actions that wait in an intent the conversation has left.
+pub(super) fn evict(work: &mut Work) {
+    let flow = Arc::clone(&work.flow);
+    let state = work.state();
+    let live = || std::iter::once(state.position()).chain(state.interrupted());
+    let keeps =
+        |slot: &str| live().any(|at| flow.find_intent(&at.intent).is_some_and(|at| flow.intent(at).keeps(slot)));
+    let dropped: Vec<Arc<str>> =
+        state.slots().iter().filter(|(slot, _)| !keeps(slot)).map(|(slot, _)| Arc::clone(slot)).collect();
+    let left = state.pending().iter().filter(|pending| !live().any(|at| at.intent == pending.intent));
+    let abandoned: Vec<_> = left.map(|pending| (pending.id, Arc::clone(&pending.action))).collect();
+    if dropped.is_empty() && abandoned.is_empty() {
+        work.event(Stage::Retain, StageResult::Passed, Reason::None, Detail::None);
+        return;
+    }
+    for slot in &dropped {
+        work.change(Change::SlotCleared { slot: Arc::clone(slot) });
+    }
+    if !dropped.is_empty() {
+        work.event(Stage::Retain, StageResult::Dropped, Reason::NotKept, Detail::names(dropped));
+    }
+    for (id, action) in abandoned {
+        work.change(Change::PendingClosed { id, ending: PendingEnding::Abandoned });
+        work.event(Stage::Retain, StageResult::Dropped, Reason::Abandoned, Detail::Name(action));
+    }
+}
