@@ -7,10 +7,7 @@ use std::{
 };
 
 use colloquy_flow::Flow;
-use colloquy_types::Revision;
-
-/// The tenant whose flows every tenant may use.
-pub const SHARED_TENANT: &str = "_";
+use colloquy_types::{Revision, SHARED_TENANT};
 
 /// Flows by tenant and name, and by revision. Cheap to clone; clones share.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,7 @@ pub use self::{
     conversation::BusyPolicy,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
-    flows::{CurrentFlow, FlowCatalogue, SHARED_TENANT},
+    flows::{CurrentFlow, FlowCatalogue},
     reply::{CommittedTurn, Described, Ending, FlowPin, ResetReply, TurnEvent, TurnReply},
     runtime::{Dependencies, ResetConversation, Runtime, RuntimeStats, StartError, SubmitTurn, TurnStream},
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},

@@ -101,7 +101,8 @@ impl Faults {
     }
 
     fn push(&mut self, severity: Severity, id: &'static str, mark: &Mark, message: String, fix: String) {
-        let fault = Fault { id, severity, file: mark.file.to_string(), line: mark.line, column: mark.column, message, fix };
+        let fault =
+            Fault { id, severity, file: mark.file.to_string(), line: mark.line, column: mark.column, message, fix };
         if !self.0.contains(&fault) {
             self.0.push(fault);
         }

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{Spanned, options::DuplicateKeyPolicy};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::fault::{Faults, Mark};
 
@@ -217,17 +217,35 @@ impl Node {
         }
     }
 
-    /// The node as canonical JSON, which is YAML too: no comments, no layout, the order kept.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    /// Appends the node as canonical JSON, which is YAML too: no comments, no layout, the order kept.
+    pub(crate) fn write_json(&self, json: &mut String) {
         match &self.value {
-            Value::Null => serde_json::Value::Null,
-            Value::Boolean(value) => (*value).into(),
-            Value::Integer(value) => (*value).into(),
-            Value::Number(text) | Value::Text(text) => text.as_str().into(),
-            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Null => json.push_str("null"),
+            Value::Boolean(value) => json.push_str(if *value { "true" } else { "false" }),
+            Value::Integer(value) => json.push_str(&value.to_string()),
+            Value::Number(text) | Value::Text(text) => write_json_text(text, json),
+            Value::List(items) => {
+                json.push('[');
+                for (place, item) in items.iter().enumerate() {
+                    json.push_str(if place == 0 { "" } else { "," });
+                    item.write_json(json);
+                }
+                json.push(']');
+            }
             Value::Map(entries) => {
-                entries.iter().map(|(key, value)| (key.text.clone(), value.to_json())).collect()
+                json.push('{');
+                for (place, (key, value)) in entries.iter().enumerate() {
+                    json.push_str(if place == 0 { "" } else { "," });
+                    write_json_text(&key.text, json);
+                    json.push(':');
+                    value.write_json(json);
+                }
+                json.push('}');
             }
         }
     }
+}
+
+fn write_json_text(text: &str, json: &mut String) {
+    json.push_str(&serde_json::Value::from(text).to_string());
 }

@@ -1,1 +1,67 @@
-//! colloquy-console
+//! The operator's HTTP: is the process alive, may it be sent turns, and what are its figures.
+//!
+//! It knows the server only through [`Probe`].
+
+use std::{future::Future, io, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+/// What the console asks the process.
+pub trait Probe: Send + Sync + 'static {
+    /// Why the process should not be sent turns now; empty when it may be.
+    fn unready(&self) -> Vec<&'static str>;
+    /// All metrics, in the OpenMetrics text format.
+    fn metrics(&self) -> String;
+}
+
+/// The HTTP server failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP server failed")]
+pub struct Error(#[source] io::Error);
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    reasons: Vec<&'static str>,
+}
+
+/// Serves `/health`, `/ready` and `/metrics` until `shutdown` resolves.
+///
+/// # Errors
+/// [`Error`].
+pub async fn serve(
+    listener: TcpListener,
+    probe: Arc<dyn Probe>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(probe);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await.map_err(Error)
+}
+
+async fn health() -> Json<Health> {
+    Json(Health { status: "alive", reasons: Vec::new() })
+}
+
+async fn ready(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
+    let reasons = probe.unready();
+    let (code, status) =
+        if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unready") };
+    (code, Json(Health { status, reasons }))
+}
+
+async fn metrics(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], probe.metrics())
+}

@@ -5,11 +5,13 @@
 
 pub mod conformance;
 mod history;
+pub mod journal;
 mod leases;
 pub mod memory;
 pub mod port;
 pub mod record;
 
+pub use journal::{JournalOptions, JournalStore};
 pub use memory::MemoryStore;
 pub use port::*;
 pub use record::{

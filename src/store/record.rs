@@ -24,7 +24,7 @@ use colloquy_types::{Activation, ConversationUid, Epoch, Hash, Head, RecordNo, T
 
 pub use batch::{Batch, TooLarge};
 pub use codec::{BadRecord, DecodedRecord, decode_header, decode_record, padded_len};
-pub(crate) use codec::{checked_body, possible_uid, split_envelope};
+pub(crate) use codec::{checked_body, epoch_record, possible_uid, split_envelope};
 
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 152;

@@ -55,6 +55,10 @@ pub(crate) struct Work {
     pub(crate) act: DialogueAct,
     /// How a pending action ended in this turn, as conditions see it.
     pub(crate) ended: &'static str,
+    /// Whether the turn moves at all, even if only to come back.
+    pub(crate) moved: bool,
+    /// Whether an intent was recognised.
+    pub(crate) recognised: bool,
     pub(crate) proposals: Vec<Move>,
     pub(crate) confirmed: Option<PendingAction>,
     pub(crate) staged: Vec<ActionIx>,
@@ -89,6 +93,8 @@ impl Work {
             course: Course::Open,
             act: DialogueAct::None,
             ended: "",
+            moved: false,
+            recognised: false,
             proposals: Vec::new(),
             confirmed: None,
             staged: Vec::new(),
@@ -148,6 +154,7 @@ impl Work {
         if to != self.candidate {
             self.proposals.push(Move { by, name: Arc::clone(name), from: self.candidate, to });
             self.candidate = to;
+            self.moved = true;
         }
     }
 
@@ -161,8 +168,9 @@ impl Work {
             intent: &heading.intent_name,
             state: &heading.name,
             text: &self.input.text,
+            recognised: self.recognised,
             filled: &self.filled,
-            moved: position != self.origin || self.act == DialogueAct::Reset,
+            moved: self.moved,
             pending: &self.pending_names,
             ended: self.ended,
         }

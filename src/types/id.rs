@@ -11,6 +11,9 @@ pub const ID_BYTES_MAX: usize = 128;
 /// Longest request id, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// The tenant whose flows every tenant may use. No caller can name it: it does not match the pattern.
+pub const SHARED_TENANT: &str = "_";
+
 /// Why a string is not an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
@@ -100,6 +103,13 @@ name! {
     FlowName
 }
 
+impl TenantId {
+    /// The tenant of what is shared; see [`SHARED_TENANT`].
+    pub fn shared() -> Self {
+        Self(SHARED_TENANT.into())
+    }
+}
+
 /// The client's idempotency key of one turn or reset: 1 to 128 bytes of visible ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -167,7 +177,9 @@ impl ConversationKey {
 
     /// The key whose two parts were stored, be it a conversation's or a stream's.
     pub fn from_stored(tenant: &str, conversation: &str) -> Option<Self> {
-        check_name(tenant).ok()?;
+        if tenant != SHARED_TENANT {
+            check_name(tenant).ok()?;
+        }
         check_name(conversation.strip_prefix('@').unwrap_or(conversation)).ok()?;
         Some(Self::join(tenant, conversation))
     }

@@ -18,6 +18,6 @@ pub use entropy::Entropy;
 pub use entropy::SystemEntropy;
 pub use head::{Activation, Epoch, Hash, Head, RecordNo, TurnSeq};
 pub use id::{
-    ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision,
+    ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision, SHARED_TENANT,
     TenantId, TurnId,
 };

@@ -15,8 +15,8 @@ use cel::{
 use crate::value::SlotValue;
 
 /// The variables conditions may use. Slots and flags have members that are checked when a flow is loaded.
-pub const VARIABLES: [&str; 10] =
-    ["slots", "flags", "act", "intent", "state", "text", "filled", "moved", "pending", "ended"];
+pub const VARIABLES: [&str; 11] =
+    ["slots", "flags", "act", "intent", "state", "text", "recognised", "filled", "moved", "pending", "ended"];
 
 /// What conditions see of a turn.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +33,11 @@ pub struct Facts<'a> {
     pub state: &'a str,
     /// What the user said.
     pub text: &'a str,
-    /// Slots filled or corrected in this turn.
+    /// Whether an intent was recognised in this turn.
+    pub recognised: bool,
+    /// Slots the text of this turn gave.
     pub filled: &'a [Arc<str>],
-    /// Whether the turn leaves the position it began in.
+    /// Whether anything moves the conversation in this turn, even if it comes back to where it was.
     pub moved: bool,
     /// Names of the actions that wait for a confirmation.
     pub pending: &'a [Arc<str>],
@@ -52,6 +54,7 @@ impl VariableResolver for Facts<'_> {
             "intent" => text(self.intent),
             "state" => text(self.state),
             "text" => text(self.text),
+            "recognised" => CowVal::owned(CelBool::from(self.recognised)),
             "filled" => CowVal::owned(Names(self.filled)),
             "moved" => CowVal::owned(CelBool::from(self.moved)),
             "pending" => CowVal::owned(Names(self.pending)),

@@ -74,9 +74,11 @@ impl GroupHeader {
 
     /// The intact header that `bytes` begins with, if it stands at `at` of the store `uuid`.
     pub(crate) fn decode(bytes: &[u8], at: Position, uuid: StoreUuid) -> Option<Self> {
+        if !bytes.starts_with(&MAGIC) {
+            return None;
+        }
         let bytes = bytes.get(..GROUP_BYTES)?;
-        let fits = bytes.starts_with(&MAGIC)
-            && take(bytes, 4).map(u16::from_le_bytes)? == VERSION
+        let fits = take(bytes, 4).map(u16::from_le_bytes)? == VERSION
             && take_u32(bytes, 8)? == header_crc(bytes, 8, seed(at, uuid));
         let header = Self {
             records: take_u32(bytes, 12)?,

@@ -15,7 +15,12 @@ use std::{
 use colloquy_types::{ConversationKey, ConversationUid, Epoch, TurnSeq, codec};
 use serde::{Deserialize, Serialize};
 
-use super::{group::StoreUuid, real_disk::sync_folder, row::Row, table::Table};
+use super::{
+    group::{Position, StoreUuid},
+    real_disk::sync_folder,
+    row::Row,
+    table::Table,
+};
 
 const COVERED: &str = "covered";
 const ROWS_PER_BATCH: usize = 4096;
@@ -30,6 +35,8 @@ pub(crate) struct Covered {
     pub(crate) uuid: StoreUuid,
     /// The first segment that must be read again.
     pub(crate) segment: u64,
+    /// Everything before this position was synced.
+    pub(crate) synced: Position,
     /// The epoch that wrote this.
     pub(crate) epoch: Epoch,
 }
@@ -112,12 +119,7 @@ impl Index {
     }
 
     /// The segments from `from` to before `below` that hold records of `uid`, with the highest turn in each.
-    pub(crate) fn spans(
-        &self,
-        uid: ConversationUid,
-        from: u64,
-        below: u64,
-    ) -> Result<Vec<(u64, TurnSeq)>, IndexError> {
+    pub(crate) fn spans(&self, uid: ConversationUid, from: u64, below: u64) -> Result<Vec<(u64, TurnSeq)>, IndexError> {
         guarded(|| {
             let range = self.spans.range(span_key(uid, from)..span_key(uid, below.max(from)));
             let span = |entry: sled::Result<(sled::IVec, sled::IVec)>| {

@@ -1,24 +1,22 @@
 //! Reading a segment's bytes back: groups, records inside them, and what lies between when something
 //! is damaged. Pure; decides nothing.
 
-use colloquy_types::ConversationUid;
+use std::collections::BTreeMap;
+
+use colloquy_types::{ConversationUid, Epoch};
 
 use super::{
     bytes::to_usize,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     segment::SEGMENT_HEADER_BYTES,
 };
-use crate::record::{
-    BadRecord, HEADER_BYTES, RecordHeader, checked_body, decode_header, possible_uid,
-};
+use crate::record::{BadRecord, HEADER_BYTES, RecordHeader, checked_body, decode_header, possible_uid};
 
 /// One stretch of a segment.
 #[derive(Debug)]
 pub(crate) struct Stretch {
     /// Where it begins, header included.
     pub(crate) start: usize,
-    /// Where it ends.
-    pub(crate) end: usize,
     /// Its header; `None` when no intact one stands there.
     pub(crate) group: Option<GroupHeader>,
     /// What its bytes hold.
@@ -54,8 +52,10 @@ pub(crate) struct Scan {
     pub(crate) stretches: Vec<Stretch>,
     /// The highest position that any group knew to be synced.
     pub(crate) synced: Position,
+    /// The highest end of each segment that any group knew to be synced.
+    pub(crate) ends: BTreeMap<u64, u64>,
     /// The highest epoch that any group names.
-    pub(crate) epoch: colloquy_types::Epoch,
+    pub(crate) epoch: Epoch,
     /// Where the last group ends.
     pub(crate) end: usize,
 }
@@ -65,19 +65,22 @@ pub(crate) fn scan(bytes: &[u8], segment: u64, uuid: StoreUuid) -> Scan {
     let mut scan = Scan {
         stretches: Vec::new(),
         synced: Position::default(),
-        epoch: colloquy_types::Epoch::default(),
+        ends: BTreeMap::new(),
+        epoch: Epoch::default(),
         end: SEGMENT_HEADER_BYTES,
     };
     let mut at = SEGMENT_HEADER_BYTES;
     while let Some((start, header)) = next_group(bytes, at, segment, uuid) {
         if start > at {
             let from = (at + GROUP_BYTES).min(start);
-            scan.stretches.push(Stretch { start: at, end: start, group: None, items: records(bytes, from, start) });
+            scan.stretches.push(Stretch { start: at, group: None, items: records(bytes, from, start) });
         }
         let end = start + GROUP_BYTES + to_usize(header.body_len);
         let items = records(bytes, start + GROUP_BYTES, end);
-        scan.stretches.push(Stretch { start, end, group: Some(header), items });
+        scan.stretches.push(Stretch { start, group: Some(header), items });
         scan.synced = scan.synced.max(header.synced);
+        let known = scan.ends.entry(header.synced.segment).or_default();
+        *known = header.synced.offset.max(*known);
         scan.epoch = scan.epoch.max(header.epoch);
         at = end;
         scan.end = end;
@@ -85,7 +88,7 @@ pub(crate) fn scan(bytes: &[u8], segment: u64, uuid: StoreUuid) -> Scan {
     // What follows the last group holds nothing, or what a torn write left.
     if bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
         let items = records(bytes, (at + GROUP_BYTES).min(bytes.len()), bytes.len());
-        scan.stretches.push(Stretch { start: at, end: bytes.len(), group: None, items });
+        scan.stretches.push(Stretch { start: at, group: None, items });
     }
     scan
 }
@@ -120,7 +123,9 @@ fn records(bytes: &[u8], from: usize, to: usize) -> Vec<Item> {
                 at += len;
             }
             Err(bad) => {
-                let next = (at + 8..to).step_by(8).find(|next| decode_header(bytes.get(*next..to).unwrap_or_default()).is_ok());
+                let next = (at + 8..to)
+                    .step_by(8)
+                    .find(|next| decode_header(bytes.get(*next..to).unwrap_or_default()).is_ok());
                 let end = next.unwrap_or(to);
                 let blank = bytes.get(at..end).is_none_or(|gap| gap.iter().all(|byte| *byte == 0));
                 if !blank || end - at >= HEADER_BYTES {

@@ -113,7 +113,8 @@ impl Table {
     pub(crate) fn runs_of(&self, uid: ConversationUid, wanted: impl Fn(&Run) -> bool) -> Vec<Run> {
         let mut found = Vec::new();
         let mut next = self.last.get(&uid).copied().unwrap_or(NONE);
-        while let Some((run, before)) = self.runs.get(super::bytes::to_usize(next.into())).filter(|(run, _)| wanted(run))
+        while let Some((run, before)) =
+            self.runs.get(super::bytes::to_usize(next.into())).filter(|(run, _)| wanted(run))
         {
             found.push(*run);
             next = *before;

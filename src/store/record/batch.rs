@@ -53,7 +53,8 @@ pub struct Batch {
     head: Head,
     records: u32,
     created: Option<ConversationKey>,
-    snapshot: Option<Range<usize>>,
+    created_len: usize,
+    snapshot: Option<(Range<usize>, RecordNo)>,
     time: Timestamp,
 }
 
@@ -72,6 +73,7 @@ impl Batch {
             head: *head,
             records: 0,
             created: None,
+            created_len: 0,
             snapshot: None,
             time: Timestamp::default(),
         }
@@ -160,13 +162,14 @@ impl Batch {
             self.head.hash = codec::chain_hash(&header, previous);
             codec::set_hash_and_crc(&mut header, self.head.hash);
         } else {
-            self.snapshot = Some(start..start + record_len);
+            self.snapshot = Some((start..start + record_len, self.head.record_no));
         }
         if let Some(room) = self.bytes.get_mut(start..body_start) {
             room.copy_from_slice(&header);
         }
         if let Some(key) = key {
             self.created = Some(key.clone());
+            self.created_len = record_len;
         }
         self.records += 1;
         self.time = time;
@@ -210,7 +213,17 @@ impl Batch {
 
     /// Where in [`Batch::bytes`] its last snapshot stands, if it has one.
     pub fn snapshot(&self) -> Option<Range<usize>> {
-        self.snapshot.clone()
+        self.snapshot.as_ref().map(|(range, _)| range.clone())
+    }
+
+    /// The record that its last snapshot represents.
+    pub(crate) fn snapshot_record_no(&self) -> RecordNo {
+        self.snapshot.as_ref().map(|(_, record_no)| *record_no).unwrap_or_default()
+    }
+
+    /// Where in [`Batch::bytes`] its `Created` record stands: at the front, in a batch that fits.
+    pub(crate) fn created_range(&self) -> Option<Range<usize>> {
+        self.created.as_ref().map(|_| 0..self.created_len)
     }
 
     /// The time of its last record.

@@ -237,3 +237,23 @@ pub(crate) fn split_envelope(payload: &[u8]) -> Option<(ConversationKey, &[u8])>
     let (tenant, conversation) = std::str::from_utf8(text).ok()?.split_once('/')?;
     Some((ConversationKey::from_stored(tenant, conversation)?, rest))
 }
+
+/// The record that a process writes before anything else; of the store itself, in no chain.
+pub(crate) fn epoch_record(store: [u8; 16], epoch: Epoch, time: Timestamp, salt: [u8; SALT_BYTES]) -> Vec<u8> {
+    let mut record = encode_header(&RecordHeader {
+        kind: RecordKind::Epoch,
+        body_len: SALT_BYTES as u32,
+        uid: ConversationUid(store),
+        epoch,
+        activation: Activation::default(),
+        record_no: RecordNo::default(),
+        turn_seq: TurnSeq::default(),
+        time,
+        body_crc: crc32c::crc32c(&salt),
+        digest: Hash(*blake3::hash(&salt).as_bytes()),
+        hash: Hash::default(),
+    })
+    .to_vec();
+    record.extend_from_slice(&salt);
+    record
+}

@@ -30,6 +30,7 @@ pub(super) fn run(work: &mut Work) -> Progress {
 }
 
 fn choose(work: &mut Work, found: &Classification) {
+    work.recognised = true;
     let flow = Arc::clone(&work.flow);
     let here = flow.state(work.candidate);
     let intent = flow.intent(found.intent);

@@ -76,6 +76,7 @@ fn start_over(work: &mut Work) {
         work.change(change);
     }
     work.candidate = flow.start_state();
+    work.moved = true;
     let name = Detail::Name(Arc::clone(&flow.state(flow.start_state()).full_name));
     work.event(Stage::Transition, StageResult::Moved, Reason::Reset, name);
 }

@@ -1,0 +1,182 @@
+//! From nodes to a written flow: shapes, names, patterns and conditions. References are checked later.
+
+mod behaviour;
+mod structure;
+
+use std::sync::Arc;
+
+use colloquy_flow::{Limits, Pattern};
+use colloquy_types::FlowName;
+
+use crate::{
+    fault::{Faults, Mark},
+    node::{Key, Node, Value},
+    reader::{self, Fields},
+    source::SourceFlow,
+};
+
+/// The format this build reads.
+pub const FORMAT: &str = "colloquy.flow/v1";
+
+const KEYS: [&str; 15] = [
+    "format",
+    "name",
+    "description",
+    "start",
+    "fallback",
+    "clarify",
+    "limits",
+    "acts",
+    "flags",
+    "slots",
+    "intents",
+    "transitions",
+    "rules",
+    "actions",
+    "responses",
+];
+
+/// Joins files: what is a list or a table is concatenated in order, anything else may stand in one file only.
+pub(crate) fn merge(nodes: Vec<Node>, mark: &Mark, faults: &mut Faults) -> Node {
+    let mut merged: Vec<(Key, Node)> = Vec::new();
+    for node in nodes {
+        let entries = match node.value {
+            Value::Map(entries) => entries,
+            Value::Null => continue,
+            _ => {
+                faults.error(
+                    "wrong-type",
+                    &node.mark,
+                    "a flow file must be a map",
+                    "begin with format: colloquy.flow/v1",
+                );
+                continue;
+            }
+        };
+        for (key, value) in entries {
+            match merged.iter_mut().find(|(held, _)| held.text == key.text) {
+                None => merged.push((key, value)),
+                Some((_, held)) => join(&key, held, value, faults),
+            }
+        }
+    }
+    Node { mark: mark.clone(), value: Value::Map(merged) }
+}
+
+fn join(key: &Key, held: &mut Node, more: Node, faults: &mut Faults) {
+    let joins = !matches!(key.text.as_str(), "limits" | "acts");
+    match (&mut held.value, more.value) {
+        (Value::List(items), Value::List(more)) if joins => items.extend(more),
+        (Value::Map(entries), Value::Map(more)) if joins => {
+            for (key, value) in more {
+                if entries.iter().any(|(held, _)| held.text == key.text) {
+                    let message = format!("{:?} is declared twice", key.text);
+                    faults.error("duplicate-name", &key.mark, message, "give each entry a name of its own");
+                }
+                entries.push((key, value));
+            }
+        }
+        (Value::Text(format), Value::Text(again)) if key.text == "format" && *format == again => {}
+        _ => {
+            let message = format!("{:?} stands in several files", key.text);
+            faults.error("duplicate-name", &key.mark, message, "keep it in one file");
+        }
+    }
+}
+
+/// Reads the merged node.
+pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
+    let fields = Fields::of(node, "the flow", &KEYS, faults)?;
+    format(&fields, faults);
+    let name = fields.required("name", "add name: my-flow", faults).and_then(|node| flow_name(node, faults));
+    if let Some(node) = fields.get("description") {
+        reader::text(node, "the description", faults);
+    }
+    let start = fields.required("start", "name the position conversations begin in: start: intent.state", faults);
+    let fallback = fields.required("fallback", "add what is said when nothing else fits: fallback: \"Sorry?\"", faults);
+    let acts = acts(fields.get("acts"), faults);
+    Some(SourceFlow {
+        name,
+        start: start.and_then(|node| reader::place(node, "the start", faults)),
+        fallback: fallback
+            .and_then(|node| reader::reply(node, "the fallback", faults))
+            .map(|said| reader::shared(said.value)),
+        clarify: fields.get("clarify").and_then(|node| reader::reply(node, "clarify", faults)),
+        limits: limits(fields.get("limits"), faults),
+        affirm: acts.0,
+        negate: acts.1,
+        reset: acts.2,
+        flags: reader::references(fields.get("flags"), "a flag", faults),
+        slots: structure::slots(fields.get("slots"), faults),
+        intents: structure::intents(fields.required("intents", "declare at least one intent", faults), faults),
+        transitions: structure::transitions(fields.get("transitions"), faults),
+        rules: behaviour::rules(fields.get("rules"), faults),
+        actions: behaviour::actions(fields.get("actions"), faults),
+        responses: behaviour::responses(fields.get("responses"), faults),
+        mark: node.mark.clone(),
+    })
+}
+
+fn format(fields: &Fields<'_>, faults: &mut Faults) {
+    let fix = "write format: colloquy.flow/v1";
+    let Some(said) = fields.required("format", fix, faults).and_then(|node| reader::text(node, "the format", faults))
+    else {
+        return;
+    };
+    if said.value != FORMAT {
+        faults.error("bad-format", &said.mark, format!("this build does not read the format {:?}", said.value), fix);
+    }
+}
+
+fn flow_name(node: &Node, faults: &mut Faults) -> Option<FlowName> {
+    let said = reader::text(node, "the name", faults)?;
+    match FlowName::parse(&said.value) {
+        Ok(name) => Some(name),
+        Err(invalid) => {
+            let fix = "use 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit";
+            faults.error("bad-name", &said.mark, format!("the flow's name {invalid}"), fix);
+            None
+        }
+    }
+}
+
+fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
+    let mut limits = Limits::default();
+    let known = ["rule_passes", "digression_depth", "pending_actions", "text_chars", "turn_deadline"];
+    let Some(fields) = node.and_then(|node| Fields::of(node, "limits", &known, faults)) else { return limits };
+    let mut small = |key: &str, bounds, into: &mut u8| {
+        let number = reader::integer(fields.get(key), key, bounds, faults);
+        *into = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(*into);
+    };
+    small("rule_passes", 1..=32, &mut limits.rule_passes);
+    small("digression_depth", 0..=8, &mut limits.digression_depth);
+    small("pending_actions", 1..=8, &mut limits.pending_actions);
+    let chars = reader::integer(fields.get("text_chars"), "text_chars", 1..=16_384, faults);
+    limits.text_chars = chars.and_then(|chars| u32::try_from(chars).ok()).unwrap_or(limits.text_chars);
+    if let Some(deadline) = reader::duration(fields.get("turn_deadline"), "turn_deadline", faults) {
+        limits.turn_deadline = deadline;
+    }
+    limits
+}
+
+const AFFIRM: &str =
+    r"^\W*(?:yes|yep|yeah|yup|sure|ok|okay|correct|exactly|absolutely|go ahead|do it|please do|confirm|confirmed)\b";
+const NEGATE: &str = r"^\W*(?:no|nope|nah|don'?t|do not|never ?mind|stop|leave it|keep it|rather not)\b";
+const RESET: &str = r"^\W*(?:start over|start again|begin again|restart|reset)\W*$";
+
+type Acts = (Vec<Pattern>, Vec<Pattern>, Vec<Pattern>);
+
+/// The patterns of the acts; an act that is not given has English defaults.
+fn acts(node: Option<&Node>, faults: &mut Faults) -> Acts {
+    let fields = node.and_then(|node| Fields::of(node, "acts", &["affirm", "negate", "reset"], faults));
+    let mut of = |key: &'static str, default: &str| match fields.as_ref().and_then(|fields| fields.get(key)) {
+        Some(node) => reader::list(node).filter_map(|item| reader::pattern(item, key, faults)).collect(),
+        None => Pattern::compile(default).into_iter().collect(),
+    };
+    (of("affirm", AFFIRM), of("negate", NEGATE), of("reset", RESET))
+}
+
+/// A label from a name: `cancel_order` becomes `cancel order`.
+pub(crate) fn label_of(name: &str) -> Arc<str> {
+    name.replace('_', " ").into()
+}

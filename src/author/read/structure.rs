@@ -1,0 +1,288 @@
+//! Slots, intents, states and transitions.
+
+use colloquy_flow::{
+    Case, Date, Decimal, Name, Pattern, Signal, SlotKind,
+    slot::{TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX},
+    transition::{By, ByMask},
+};
+
+use crate::{
+    fault::{At, Faults},
+    node::{Key, Node},
+    reader::{self, Fields},
+    source::{SourceIntent, SourceSlot, SourceState, SourceTransition},
+};
+
+fn declared(key: &Key, what: &str, faults: &mut Faults) -> Option<At<Name>> {
+    let value = reader::name(&key.text, &key.mark, what, false, faults)?;
+    Some(At { value, mark: key.mark.clone() })
+}
+
+pub(super) fn slots(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceSlot> {
+    let entries = node.and_then(|node| reader::map(node, "slots", faults)).unwrap_or_default();
+    entries.iter().filter_map(|(key, node)| slot(key, node, faults)).collect()
+}
+
+const SLOT_KEYS: [&str; 9] =
+    ["description", "type", "values", "extract", "normalise", "min", "max", "min_chars", "max_chars"];
+
+fn slot(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceSlot> {
+    let name = declared(key, "a slot", faults);
+    let fields = Fields::of(node, "a slot", &SLOT_KEYS, faults)?;
+    let written: Option<Vec<Pattern>> = fields
+        .get("extract")
+        .map(|node| reader::list(node).filter_map(|item| reader::pattern(item, "extract", faults)).collect());
+    let known = kind(&fields, faults);
+    // A slot whose type is wrong is still a slot: what refers to it is not wrong too.
+    let has_extract = written.is_some() || known.is_none();
+    let kind = known.unwrap_or(SlotKind::Text { chars_min: 1, chars_max: TEXT_CHARS_MAX, case: Case::AsIs });
+    let patterns = written.unwrap_or_else(|| default_patterns(&kind));
+    Some(SourceSlot { name: name?, kind, patterns, has_extract })
+}
+
+fn kind(fields: &Fields<'_>, faults: &mut Faults) -> Option<SlotKind> {
+    let fix = "add type: string, integer, decimal, boolean, date or enum";
+    let said = reader::text(fields.required("type", fix, faults)?, "the type", faults)?;
+    let applies: &[&str] = match said.value.as_str() {
+        "string" => &["normalise", "min_chars", "max_chars"],
+        "integer" | "decimal" | "date" => &["min", "max"],
+        "boolean" => &[],
+        "enum" => &["values"],
+        other => {
+            let known = ["string", "integer", "decimal", "boolean", "date", "enum"];
+            let fix = reader::nearest(other, &known)
+                .map_or_else(|| fix.to_owned(), |meant| format!("did you mean {meant:?}?"));
+            faults.error("bad-value", &said.mark, format!("there is no slot type {other:?}"), fix);
+            return None;
+        }
+    };
+    for key in ["normalise", "min_chars", "max_chars", "min", "max", "values"] {
+        if let Some(node) = fields.get(key).filter(|_| !applies.contains(&key)) {
+            faults.error(
+                "unknown-key",
+                &node.mark,
+                format!("a slot of type {} has no {key:?}", said.value),
+                "remove it",
+            );
+        }
+    }
+    match said.value.as_str() {
+        "string" => Some(text_kind(fields, faults)),
+        "integer" => {
+            let parse = |text: &str| text.parse::<i64>().ok();
+            let (min, max) = bounds(fields, "a whole number", parse, faults);
+            Some(SlotKind::Integer { min, max })
+        }
+        "decimal" => {
+            let (min, max) =
+                bounds(fields, "a decimal with at most six digits after the point", Decimal::parse, faults);
+            Some(SlotKind::Decimal { min, max })
+        }
+        "date" => {
+            let (min, max) = bounds(fields, "a date, YYYY-MM-DD", Date::parse, faults);
+            Some(SlotKind::Date { min, max })
+        }
+        "boolean" => Some(SlotKind::Boolean),
+        _ => enumeration(fields, &said, faults),
+    }
+}
+
+fn text_kind(fields: &Fields<'_>, faults: &mut Faults) -> SlotKind {
+    let most = i64::try_from(TEXT_CHARS_MAX).unwrap_or(i64::MAX);
+    let mut count = |key: &'static str| {
+        reader::integer(fields.get(key), key, 1..=most, faults).and_then(|count| usize::try_from(count).ok())
+    };
+    let chars_min = count("min_chars").unwrap_or(1);
+    let chars_max = count("max_chars").unwrap_or(TEXT_CHARS_DEFAULT.max(chars_min));
+    if chars_min > chars_max {
+        faults.error("out-of-range", fields.mark, "min_chars is above max_chars", "raise max_chars or lower min_chars");
+    }
+    let case = match fields.get("normalise").and_then(|node| reader::text(node, "normalise", faults)) {
+        None => Case::AsIs,
+        Some(said) => match said.value.as_str() {
+            "upper" => Case::Upper,
+            "lower" => Case::Lower,
+            "trim" => Case::AsIs,
+            other => {
+                let message = format!("there is no normalisation {other:?}");
+                faults.error("bad-value", &said.mark, message, "write upper, lower or trim (which always happens)");
+                Case::AsIs
+            }
+        },
+    };
+    SlotKind::Text { chars_min, chars_max, case }
+}
+
+fn bounds<T: PartialOrd>(
+    fields: &Fields<'_>,
+    wanted: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    faults: &mut Faults,
+) -> (Option<T>, Option<T>) {
+    let mut bound = |key: &str| {
+        let said = reader::text(fields.get(key)?, key, faults)?;
+        let value = parse(&said.value);
+        if value.is_none() {
+            faults.error("bad-value", &said.mark, format!("{key} is {:?}", said.value), format!("write {wanted}"));
+        }
+        value
+    };
+    let (min, max) = (bound("min"), bound("max"));
+    if min.is_some() && max.is_some() && min > max {
+        faults.error("out-of-range", fields.mark, "min is above max: no value fits", "raise max or lower min");
+    }
+    (min, max)
+}
+
+fn enumeration(fields: &Fields<'_>, kind: &At<String>, faults: &mut Faults) -> Option<SlotKind> {
+    let values: Vec<At<String>> = fields
+        .get("values")
+        .map(|node| reader::list(node).filter_map(|item| reader::text(item, "a value", faults)).collect())
+        .unwrap_or_default();
+    if values.is_empty() {
+        faults.error("enum-without-values", &kind.mark, "an enum needs values", "add values: [one, another]");
+        return None;
+    }
+    let mut folded: Vec<String> = Vec::with_capacity(values.len());
+    for value in &values {
+        let lower = value.value.trim().to_lowercase();
+        if lower.is_empty() || folded.contains(&lower) {
+            let message = format!("the value {:?} is empty or stands twice", value.value);
+            faults.error("duplicate-name", &value.mark, message, "remove it; case does not tell values apart");
+        }
+        folded.push(lower);
+    }
+    Some(SlotKind::Enumeration(values.into_iter().map(|value| value.value.trim().into()).collect()))
+}
+
+/// Where values of a type are looked for when no pattern is given; texts have no such pattern.
+fn default_patterns(kind: &SlotKind) -> Vec<Pattern> {
+    let source = match kind {
+        SlotKind::Text { .. } => return Vec::new(),
+        SlotKind::Integer { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,19})\b".to_owned(),
+        SlotKind::Decimal { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,12}(?:\.\d{1,6})?)\b".to_owned(),
+        SlotKind::Boolean => r"\b(?P<value>yes|no|true|false)\b".to_owned(),
+        SlotKind::Date { .. } => r"\b(?P<value>\d{4}-\d{2}-\d{2})\b".to_owned(),
+        SlotKind::Enumeration(values) => {
+            // Longer values first, so that one which begins like another is not cut short.
+            let mut longest: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+            longest.sort_by_key(|value| std::cmp::Reverse(value.len()));
+            let alternatives = longest.iter().map(|value| escape(value)).collect::<Vec<_>>().join("|");
+            format!(r"(?:^|\W)(?P<value>{alternatives})(?:$|\W)")
+        }
+    };
+    Pattern::compile(&source).into_iter().collect()
+}
+
+fn escape(text: &str) -> String {
+    regex::escape(text)
+}
+
+pub(super) fn intents(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceIntent> {
+    let entries = node.and_then(|node| reader::map(node, "intents", faults)).unwrap_or_default();
+    entries.iter().filter_map(|(key, node)| intent(key, node, faults)).collect()
+}
+
+const INTENT_KEYS: [&str; 8] =
+    ["description", "priority", "classify", "initial", "digression", "collect", "keep", "states"];
+
+fn intent(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceIntent> {
+    let name = declared(key, "an intent", faults);
+    let fields = Fields::of(node, "an intent", &INTENT_KEYS, faults)?;
+    let priority = reader::integer(fields.get("priority"), "the priority", -1000..=1000, faults).unwrap_or(0);
+    let initial = fields.required("initial", "name the state the intent begins in: initial: ask", faults);
+    let states = fields.required("states", "declare at least one state", faults);
+    Some(SourceIntent {
+        name: name?,
+        priority: i32::try_from(priority).unwrap_or_default(),
+        signals: signals(fields.get("classify"), faults),
+        initial: initial.and_then(|node| reader::reference(node, "initial", faults)),
+        digression: reader::boolean(fields.get("digression"), "digression", false, faults),
+        collect: reader::references(fields.get("collect"), "a slot", faults),
+        keep: reader::references(fields.get("keep"), "a slot", faults),
+        states: self::states(states, faults),
+    })
+}
+
+fn states(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceState> {
+    let entries = node.and_then(|node| reader::map(node, "states", faults)).unwrap_or_default();
+    let mut states = Vec::with_capacity(entries.len());
+    for (key, node) in entries {
+        let name = declared(key, "a state", faults);
+        let known = ["description", "terminal", "boundary", "collect"];
+        let Some(fields) = Fields::of(node, "a state", &known, faults) else { continue };
+        let Some(name) = name else { continue };
+        states.push(SourceState {
+            name,
+            terminal: reader::boolean(fields.get("terminal"), "terminal", false, faults),
+            boundary: reader::boolean(fields.get("boundary"), "boundary", false, faults),
+            collect: reader::references(fields.get("collect"), "a slot", faults),
+        });
+    }
+    states
+}
+
+fn signals(node: Option<&Node>, faults: &mut Faults) -> Vec<Signal> {
+    let Some(fields) = node.and_then(|node| Fields::of(node, "classify", &["patterns", "keywords"], faults)) else {
+        return Vec::new();
+    };
+    let mut signals = Vec::new();
+    if let Some(node) = fields.get("patterns") {
+        signals.extend(
+            reader::list(node).filter_map(|item| reader::pattern(item, "a pattern", faults)).map(Signal::Pattern),
+        );
+    }
+    for set in fields.get("keywords").into_iter().flat_map(reader::list) {
+        let mut words = Vec::new();
+        for item in reader::list(set) {
+            let Some(said) = reader::text(item, "a keyword", faults) else { continue };
+            let word = said.value.trim().to_lowercase();
+            if word.is_empty() || !word.chars().all(|letter| letter.is_alphanumeric() || letter == '\'') {
+                let fix = "write one word of letters, digits and apostrophes, or use a pattern";
+                faults.error("bad-value", &said.mark, format!("{:?} is no single word", said.value), fix);
+                continue;
+            }
+            words.push(word.into());
+        }
+        if !words.is_empty() {
+            signals.push(Signal::Keywords(words));
+        }
+    }
+    signals
+}
+
+pub(super) fn transitions(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceTransition> {
+    let mut transitions = Vec::new();
+    for item in node.into_iter().flat_map(reader::list) {
+        let Some(fields) = Fields::of(item, "a transition", &["from", "to", "by"], faults) else { continue };
+        let from = fields.required("from", "name positions, or \"*\"", faults);
+        let to = fields.required("to", "name the position it leads to", faults);
+        let by = fields.required("by", "say who may propose it: intent, rule, action, pending or digression", faults);
+        let from = from.and_then(|node| reader::scope(node, "from", faults));
+        let to = to.and_then(|node| reader::place(node, "to", faults));
+        let by = by.map(|node| proposers(node, faults));
+        if let (Some(from), Some(to), Some(by)) = (from, to, by) {
+            transitions.push(SourceTransition { from, to, by });
+        }
+    }
+    transitions
+}
+
+fn proposers(node: &Node, faults: &mut Faults) -> ByMask {
+    let mut mask = ByMask::NONE;
+    for item in reader::list(node) {
+        let Some(said) = reader::text(item, "by", faults) else { continue };
+        match By::parse(&said.value) {
+            Some(by) => mask = mask.with(by),
+            None => {
+                let known = By::ALL.map(By::name);
+                let fix = match reader::nearest(&said.value, &known) {
+                    Some(meant) => format!("did you mean {meant:?}?"),
+                    None => format!("write one or more of {}", known.join(", ")),
+                };
+                faults.error("bad-value", &said.mark, format!("nobody is called {:?}", said.value), fix);
+            }
+        }
+    }
+    mask
+}

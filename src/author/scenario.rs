@@ -1,0 +1,251 @@
+//! Scenarios: conversations with what must come of each turn. They document a flow and test it.
+//!
+//! A turn says what the user says and states what must follow: the reply, exactly or by pattern, the
+//! position, and slots. What is not stated is not checked.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use colloquy_flow::{Flow, Pattern};
+use colloquy_turn::{
+    ConversationState, EffectKind, EffectResult, EffectValue, Outcome, Step, TurnInput, open_conversation, start,
+};
+use colloquy_types::{RequestId, Timestamp, TurnId};
+
+use crate::{
+    fault::{Fault, Faults},
+    node::{self, Node},
+    reader::{self, Fields},
+};
+
+/// A conversation.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name, unique within the file.
+    pub name: String,
+    /// Its turns in order.
+    pub turns: Vec<ScenarioTurn>,
+}
+
+/// One turn, and what must come of it.
+#[derive(Clone, Debug)]
+pub struct ScenarioTurn {
+    /// What the user says.
+    pub say: String,
+    /// The reply, exactly.
+    pub reply: Option<String>,
+    /// A pattern somewhere in the reply.
+    pub reply_pattern: Option<Pattern>,
+    /// The intent after the turn.
+    pub intent: Option<String>,
+    /// The state after the turn.
+    pub state: Option<String>,
+    /// Slots after the turn, as text; an empty text means that the slot must be empty.
+    pub slots: Vec<(String, String)>,
+    /// Time that passes before the turn.
+    pub after: Duration,
+}
+
+/// What differs from what a turn promises.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {got:?}, expected {expected:?}")]
+pub struct Mismatch {
+    /// `reply`, `intent`, `state`, `slot <name>`.
+    pub what: String,
+    /// What was promised.
+    pub expected: String,
+    /// What came.
+    pub got: String,
+}
+
+/// Compares one turn's ending with what is promised, slots aside: that is all a client of the wire may see.
+///
+/// # Errors
+/// The first [`Mismatch`].
+pub fn check(turn: &ScenarioTurn, intent: &str, state: &str, reply: &str) -> Result<(), Mismatch> {
+    let differs = |what: &str, expected: &str, got: &str| {
+        Err(Mismatch { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() })
+    };
+    if let Some(expected) = turn.reply.as_deref().filter(|expected| *expected != reply) {
+        return differs("reply", expected, reply);
+    }
+    if let Some(pattern) = turn.reply_pattern.as_ref().filter(|pattern| !pattern.is_match(reply)) {
+        return differs("reply", pattern.source(), reply);
+    }
+    if let Some(expected) = turn.intent.as_deref().filter(|expected| *expected != intent) {
+        return differs("intent", expected, intent);
+    }
+    match turn.state.as_deref() {
+        Some(expected) if expected != state => differs("state", expected, state),
+        _ => Ok(()),
+    }
+}
+
+/// Compares slots with what is promised.
+///
+/// # Errors
+/// The first [`Mismatch`].
+pub fn check_slots(turn: &ScenarioTurn, state: &ConversationState) -> Result<(), Mismatch> {
+    for (slot, expected) in &turn.slots {
+        let got = state.slot(slot).map(ToString::to_string).unwrap_or_default();
+        if got != *expected {
+            return Err(Mismatch { what: format!("slot {slot}"), expected: expected.clone(), got });
+        }
+    }
+    Ok(())
+}
+
+/// Loads scenarios from one source; `file` is the name faults report.
+///
+/// # Errors
+/// Every fault, ordered by place.
+pub fn load_scenarios(file: &str, text: &str) -> Result<Vec<Scenario>, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let scenarios = node::parse(&file.into(), text, &mut faults).map(|node| read(&node, &mut faults));
+    match scenarios {
+        Some(scenarios) if !faults.has_errors() => Ok(scenarios),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+fn read(node: &Node, faults: &mut Faults) -> Vec<Scenario> {
+    let Some(fields) = Fields::of(node, "a scenario file", &["scenarios"], faults) else { return Vec::new() };
+    let list = fields.required("scenarios", "add scenarios: [{name: …, turns: [{say: …, reply: …}]}]", faults);
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for item in list.into_iter().flat_map(reader::list) {
+        let Some(fields) = Fields::of(item, "a scenario", &["name", "description", "turns"], faults) else { continue };
+        let name = fields.required("name", "name the scenario", faults);
+        let turns = fields.required("turns", "add turns: [{say: …, reply: …}]", faults);
+        let turns: Vec<_> = turns.into_iter().flat_map(reader::list).filter_map(|item| turn(item, faults)).collect();
+        let Some(name) = name.and_then(|node| reader::text(node, "the name", faults)) else { continue };
+        if scenarios.iter().any(|known| known.name == name.value) {
+            let message = format!("scenario {:?} is declared twice", name.value);
+            faults.error("duplicate-name", &name.mark, message, "give each scenario a name of its own");
+        }
+        scenarios.push(Scenario { name: name.value, turns });
+    }
+    scenarios
+}
+
+fn turn(node: &Node, faults: &mut Faults) -> Option<ScenarioTurn> {
+    let known = ["say", "reply", "reply_pattern", "intent", "state", "slots", "after"];
+    let fields = Fields::of(node, "a turn", &known, faults)?;
+    let say = fields.required("say", "write what the user says", faults);
+    let say = say.and_then(|node| reader::text(node, "say", faults));
+    let mut text = |key: &'static str| reader::text(fields.get(key)?, key, faults).map(|said| said.value);
+    let (reply, intent, state) = (text("reply"), text("intent"), text("state"));
+    let reply_pattern = fields.get("reply_pattern").and_then(|node| reader::pattern(node, "reply_pattern", faults));
+    let after = reader::duration(fields.get("after"), "after", faults).unwrap_or_default();
+    let mut slots = Vec::new();
+    for (key, node) in fields.get("slots").and_then(|node| reader::map(node, "slots", faults)).unwrap_or_default() {
+        let value = match node.value {
+            node::Value::Null => Some(String::new()),
+            _ => reader::text(node, "a slot's value", faults).map(|said| said.value),
+        };
+        slots.extend(value.map(|value| (key.text.clone(), value)));
+    }
+    if reply.is_none() && reply_pattern.is_none() {
+        faults.error("missing-key", fields.mark, "a turn promises a reply", "add reply or reply_pattern");
+    }
+    Some(ScenarioTurn { say: say?.value, reply, reply_pattern, intent, state, slots, after })
+}
+
+/// A turn of a played scenario that did not come out as promised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The scenario.
+    pub scenario: String,
+    /// The turn, from 1.
+    pub turn: usize,
+    /// What differs.
+    pub mismatch: Mismatch,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scenario {:?}, turn {}: {}", self.scenario, self.turn, self.mismatch)
+    }
+}
+
+/// Plays a scenario on the machine alone, without runtime, store or wire. Time and identifiers are
+/// scripted: the same scenario always gives the same outcomes.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
+    let mut state = open_conversation(flow);
+    let mut world = ScriptedWorld::default();
+    let mut outcomes = Vec::with_capacity(scenario.turns.len());
+    for (place, turn) in scenario.turns.iter().enumerate() {
+        world.now = world.now.plus(turn.after);
+        let outcome = world.turn(flow, state, &turn.say);
+        let record = &outcome.record;
+        check(turn, &record.intent, &record.state, &record.reply.text)
+            .and_then(|()| check_slots(turn, &outcome.state))
+            .map_err(|mismatch| Failure { scenario: scenario.name.clone(), turn: place + 1, mismatch })?;
+        state = outcome.state.clone();
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+/// A world whose clock moves by a second with each turn and whose identifiers count up.
+#[derive(Clone, Debug)]
+pub struct ScriptedWorld {
+    /// The time of the next turn.
+    pub now: Timestamp,
+    identifiers: u64,
+}
+
+impl Default for ScriptedWorld {
+    fn default() -> Self {
+        // 2026-01-05T09:00:00Z, a Monday.
+        Self { now: Timestamp::from_micros(1_767_603_600_000_000), identifiers: 0 }
+    }
+}
+
+impl ScriptedWorld {
+    /// Decides one turn, answering the machine's effects.
+    pub fn turn(&mut self, flow: &Arc<Flow>, state: ConversationState, text: &str) -> Outcome {
+        let turn_id = TurnId(self.identifier());
+        let input = TurnInput {
+            turn_id,
+            request_id: request_id(self.identifiers),
+            request_digest: [0; 16],
+            text: text.to_owned(),
+            accepted_at: self.now,
+        };
+        let mut step = start(Arc::clone(flow), state, input, self.now);
+        loop {
+            match step {
+                Step::Done(outcome) => {
+                    self.now = self.now.plus(Duration::from_secs(1));
+                    return *outcome;
+                }
+                Step::Perform(machine, effects) => {
+                    let results = effects.iter().map(|effect| {
+                        let value = match effect.kind {
+                            EffectKind::Time => EffectValue::Time(self.now),
+                            EffectKind::Identifier => EffectValue::Identifier(self.identifier()),
+                        };
+                        EffectResult { step: effect.step, value }
+                    });
+                    let results = results.collect();
+                    step = machine.resume(results);
+                }
+            }
+        }
+    }
+
+    fn identifier(&mut self) -> [u8; 16] {
+        self.identifiers += 1;
+        let hash = blake3::hash(&self.identifiers.to_le_bytes());
+        let mut identifier = [0; 16];
+        identifier.copy_from_slice(hash.as_bytes().split_at(16).0);
+        identifier
+    }
+}
+
+fn request_id(number: u64) -> RequestId {
+    #[expect(clippy::expect_used, reason = "digits are visible ASCII")]
+    RequestId::parse(&format!("scripted-{number}")).expect("digits are visible ASCII")
+}

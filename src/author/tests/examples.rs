@@ -1,0 +1,67 @@
+//! The example flows load without a fault and keep every promise of their scenarios.
+
+use std::path::PathBuf;
+
+use crate::{LoadedFlow, Scenario, load_folder, load_scenarios, scenario::play};
+
+pub(super) const EXAMPLES: [&str; 2] = ["order-desk", "faq-desk"];
+
+pub(super) fn folder(flow: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../server/flows").join(flow)
+}
+
+pub(super) fn example(flow: &str) -> LoadedFlow {
+    load_folder(&folder(flow)).unwrap_or_else(|faults| {
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        panic!("{flow} has faults:\n{}", told.join("\n"))
+    })
+}
+
+pub(super) fn scenarios(flow: &str) -> Vec<Scenario> {
+    let path = folder(flow).join("scenarios.yaml");
+    let text = std::fs::read_to_string(&path).expect("the example has scenarios");
+    load_scenarios("scenarios.yaml", &text).expect("the scenarios are well formed")
+}
+
+#[test]
+fn example_flows_have_no_fault_and_no_warning() {
+    for flow in EXAMPLES {
+        assert_eq!(example(flow).warnings, [], "{flow}");
+    }
+}
+
+#[test]
+fn example_scenarios_come_out_as_promised() {
+    for flow in EXAMPLES {
+        let loaded = example(flow);
+        let scenarios = scenarios(flow);
+        assert!(scenarios.len() >= 5, "{flow} has too few scenarios");
+        for scenario in &scenarios {
+            if let Err(failure) = play(&loaded.flow, scenario) {
+                panic!("{flow}: {failure}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scenario_with_a_wrong_promise_fails_and_says_where() {
+    let mut scenario = scenarios("faq-desk").remove(0);
+    scenario.turns[1].reply = Some("We never open.".to_owned());
+    let failure = play(&example("faq-desk").flow, &scenario).expect_err("the promise is wrong");
+    assert_eq!((failure.turn, failure.mismatch.what.as_str()), (2, "reply"));
+}
+
+#[test]
+fn a_normalised_source_loads_to_the_same_revision() {
+    for flow in EXAMPLES {
+        let loaded = example(flow);
+        let again =
+            crate::load_sources(flow, vec![("stored".to_owned(), loaded.source.clone())]).expect("it loads again");
+        assert_eq!(again.flow.revision(), loaded.flow.revision());
+        assert_eq!(again.source, loaded.source);
+        for scenario in &scenarios(flow) {
+            assert_eq!(play(&again.flow, scenario), play(&loaded.flow, scenario));
+        }
+    }
+}

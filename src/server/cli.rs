@@ -1,0 +1,277 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use colloquy_client::{Client, Key};
+
+use crate::{
+    Exit, calls, chat, demo, lint,
+    output::{self, Colour, Output},
+    serve,
+    settings::{Settings, Sources},
+};
+
+/// A runtime for conversations: each one a supervised actor, each turn durable before it is answered.
+///
+/// Start with `colloquy demo`, which needs nothing else. Then `colloquy serve` in one terminal and
+/// `colloquy chat` in another.
+///
+/// Exit codes: 0 well; 1 what was asked about is not as it should be; 2 usage or settings; 3 no server
+/// answers; 4 the server refused; 5 the store failed.
+#[derive(Debug, Parser)]
+#[command(name = "colloquy", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Address of the server, for commands that call one.
+    #[arg(long, global = true, env = "COLLOQUY_ADDR", default_value = "127.0.0.1:7420", value_name = "HOST:PORT")]
+    addr: String,
+    /// Tenant, for commands that call a server.
+    #[arg(long, global = true, env = "COLLOQUY_TENANT", default_value = "demo")]
+    tenant: String,
+    /// How long a call may take, in milliseconds.
+    #[arg(long, global = true, default_value_t = 10_000, value_name = "MS")]
+    timeout_ms: u64,
+    /// Print JSON, one value a line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
+    color: Colour,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays the example conversations against a server of its own, and checks every reply.
+    Demo,
+    /// Runs a server until SIGTERM or SIGINT; a second signal ends it at once.
+    ///
+    /// Example: colloquy serve --data-dir /var/lib/colloquy --flows ./flows
+    Serve(ServeArgs),
+    /// Holds a conversation with a server, line by line. `/help` lists what else it takes.
+    ///
+    /// Example: colloquy chat c-17 --flow order-desk
+    Chat(ChatArgs),
+    /// Sends one turn and prints the reply.
+    ///
+    /// Example: colloquy send c-17 "where is order AB-1234?" --flow order-desk
+    Send(SendArgs),
+    /// Prints the committed turns of a conversation.
+    Turns(TurnsArgs),
+    /// Prints each turn of a conversation as it is committed, until interrupted.
+    Watch(WatchArgs),
+    /// Clears a conversation's state; its history stays.
+    Reset(ResetArgs),
+    /// Prints figures of the server and the top of its supervision tree.
+    Status(StatusArgs),
+    /// Works on flows.
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Prints completions for a shell.
+    ///
+    /// Example: colloquy completions bash > /etc/bash_completion.d/colloquy
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Flags of `serve`; each wins over environment and file.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Settings file (TOML).
+    #[arg(long, env = "COLLOQUY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address of the gRPC gateway; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    grpc_listen: Option<String>,
+    /// Address of /health, /ready and /metrics; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    http_listen: Option<String>,
+    /// Folder of the store.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Engine of the store: journal, memory or sled.
+    #[arg(long)]
+    engine: Option<String>,
+    /// Folder of flows beside the built-in examples; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    flows: Vec<String>,
+    /// human or json.
+    #[arg(long)]
+    log_format: Option<String>,
+    /// Which log lines, for example `info`.
+    #[arg(long)]
+    log_filter: Option<String>,
+    /// Prints every setting with its meaning, default and environment variable, and ends.
+    #[arg(long)]
+    help_settings: bool,
+}
+
+impl ServeArgs {
+    fn settings(&self) -> Result<Settings, Vec<crate::settings::Fault>> {
+        let mut sources = Sources::gather(self.config.as_deref()).map_err(|fault| vec![fault])?;
+        let flows = if self.flows.is_empty() { None } else { Some(self.flows.join(",")) };
+        let flags = [
+            ("listen.grpc", "--grpc-listen", self.grpc_listen.clone()),
+            ("listen.http", "--http-listen", self.http_listen.clone()),
+            ("store.data_dir", "--data-dir", self.data_dir.clone()),
+            ("store.engine", "--engine", self.engine.clone()),
+            ("flows.folders", "--flows", flows),
+            ("log.format", "--log-format", self.log_format.clone()),
+            ("log.filter", "--log-filter", self.log_filter.clone()),
+        ];
+        sources.flags.extend(flags.into_iter().filter_map(|(name, flag, value)| Some((name, flag, value?))));
+        Settings::read(&sources)
+    }
+}
+
+#[derive(Debug, Args)]
+struct ChatArgs {
+    /// The conversation; a fresh one when not given.
+    conversation: Option<String>,
+    /// The flow of a new conversation.
+    #[arg(long, default_value = "order-desk")]
+    flow: String,
+}
+
+#[derive(Debug, Args)]
+struct SendArgs {
+    /// The conversation.
+    conversation: String,
+    /// What to say.
+    text: String,
+    /// The flow of a new conversation.
+    #[arg(long, default_value = "")]
+    flow: String,
+    /// The idempotency key; a fresh one when not given.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// The turn that must be the last one.
+    #[arg(long)]
+    expected_seq: Option<u64>,
+    /// Show acceptance and stages as they happen.
+    #[arg(long)]
+    stream: bool,
+}
+
+#[derive(Debug, Args)]
+struct TurnsArgs {
+    /// The conversation.
+    conversation: String,
+    /// The first turn wanted.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+struct WatchArgs {
+    /// The conversation.
+    conversation: String,
+    /// The first turn wanted.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+}
+
+#[derive(Debug, Args)]
+struct ResetArgs {
+    /// The conversation.
+    conversation: String,
+    /// Why, for the log.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// The idempotency key; a fresh one when not given.
+    #[arg(long)]
+    request_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// How many actors of the tree to print.
+    #[arg(long, default_value_t = 20)]
+    actors: u32,
+}
+
+#[derive(Debug, Subcommand)]
+enum FlowCommand {
+    /// Checks the flow in a folder and prints every fault with file, line, column and fix.
+    ///
+    /// Example: colloquy flow lint ./flows/order-desk
+    Lint {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) async fn dispatch(self) -> Exit {
+        let Self { global, command } = self;
+        let output = Output::new(global.json, global.color);
+        match command {
+            Command::Demo => demo::run(output).await,
+            Command::Serve(args) => serve_command(&args, output).await,
+            Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
+                Exit::Ok
+            }
+            command => match Client::connect(&global.addr, Duration::from_millis(global.timeout_ms)).await {
+                Ok(client) => call(client, &global.tenant, command, output).await,
+                Err(error) => output::unreachable(&error),
+            },
+        }
+    }
+}
+
+async fn call(client: Client, tenant: &str, command: Command, output: Output) -> Exit {
+    let key = |conversation: String| Key::new(tenant, conversation);
+    let ended = match command {
+        Command::Chat(args) => {
+            let conversation = args.conversation.unwrap_or_else(|| calls::fresh_id("chat"));
+            return chat::run(&client, key(conversation), &args.flow, output).await;
+        }
+        Command::Send(args) => {
+            let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("send"));
+            let mut turn = colloquy_client::Turn::new(key(args.conversation), request_id, args.flow, args.text);
+            turn.expected_seq = args.expected_seq;
+            if args.stream { calls::stream(&client, &turn, output).await } else { calls::send(&client, &turn, output).await }
+        }
+        Command::Turns(args) => calls::turns(&client, &key(args.conversation), args.from, args.limit, output).await,
+        Command::Watch(args) => calls::watch(&client, &key(args.conversation), args.from, output).await,
+        Command::Reset(args) => {
+            let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
+            calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
+        }
+        Command::Status(args) => calls::status(&client, args.actors, output).await,
+        Command::Demo | Command::Serve(_) | Command::Flow(_) | Command::Completions { .. } => Ok(()),
+    };
+    ended.map_or_else(|refusal| output::refused(&refusal), |()| Exit::Ok)
+}
+
+async fn serve_command(args: &ServeArgs, output: Output) -> Exit {
+    if args.help_settings {
+        output::line(&Settings::describe_all());
+        return Exit::Ok;
+    }
+    match args.settings() {
+        Ok(settings) => serve::run(settings, output).await,
+        Err(faults) => {
+            for fault in &faults {
+                output::error(&fault.to_string());
+            }
+            Exit::Usage
+        }
+    }
+}

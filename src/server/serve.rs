@@ -1,0 +1,214 @@
+//! A running server: store, runtime, gateway and console, and how they end.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use colloquy_actors::{Dependencies, Runtime};
+use colloquy_console::Probe;
+use colloquy_gateway::GatewaySettings;
+use colloquy_store::ConversationStore;
+use colloquy_telemetry::Metrics;
+use colloquy_types::{Clock, Entropy, SystemClock, SystemEntropy};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    Exit, flows,
+    output::{self, Output},
+    revisions,
+    settings::{Engine, Settings},
+};
+
+/// How long open calls may still take once their turns have ended.
+const CALLS_END: Duration = Duration::from_secs(2);
+
+/// A server that answers.
+pub(crate) struct Server {
+    /// Where the gRPC gateway listens.
+    pub(crate) grpc: SocketAddr,
+    /// Where the console listens.
+    pub(crate) http: SocketAddr,
+    runtime: Runtime,
+    store: Arc<dyn ConversationStore>,
+    failed: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    drain: Duration,
+}
+
+struct Console {
+    runtime: Runtime,
+    metrics: Arc<Metrics>,
+}
+
+impl Probe for Console {
+    fn unready(&self) -> Vec<&'static str> {
+        let stats = self.runtime.stats();
+        let reasons = [(stats.draining, "draining"), (!stats.store.writable, "the store takes no writes")];
+        reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let (stats, metrics) = (self.runtime.stats(), &self.metrics);
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        metrics.conversations_active.set(gauge(stats.conversations_active));
+        metrics.in_flight.set(gauge(stats.in_flight));
+        metrics.watchers.set(gauge(stats.watchers));
+        metrics.store_records.inner().store(stats.store.records, std::sync::atomic::Ordering::Relaxed);
+        metrics.store_syncs.inner().store(stats.store.syncs, std::sync::atomic::Ordering::Relaxed);
+        metrics.encode()
+    }
+}
+
+fn told(told: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut told = told.subscribe();
+    async move { drop(told.wait_for(|told| *told).await) }
+}
+
+impl Server {
+    /// Opens the store and starts everything.
+    ///
+    /// # Errors
+    /// What kept it from starting, with its cause.
+    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let flows = flows::load(&settings.flow_folders, &settings.flow_tenant).map_err(|faults| {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("flows have faults\n{}", faults.join("\n"))
+        })?;
+        let bind = |address: SocketAddr| async move {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another port"))
+        };
+        let (grpc, http) = (bind(settings.grpc_listen).await?, bind(settings.http_listen).await?);
+        let (failing, failed) = watch::channel(false);
+        let store = open_store(settings, &clock, &entropy, failing).await?;
+        let catalogue = flows::catalogue(&flows);
+        revisions::keep(store.as_ref(), clock.as_ref(), entropy.as_ref(), &flows, &catalogue).await?;
+        let metrics = Arc::new(Metrics::default());
+        let dependencies =
+            Dependencies { store: Arc::clone(&store), clock, entropy, flows: catalogue, metrics: Arc::clone(&metrics) };
+        let runtime = Runtime::start(settings.runtime, dependencies).await?;
+        let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        let gateway = colloquy_gateway::serve(
+            grpc,
+            GatewaySettings::default(),
+            runtime.clone(),
+            Arc::clone(&metrics),
+            told(&stop),
+        );
+        tasks.spawn(async move { Ok(gateway.await?) });
+        let probe = Arc::new(Console { runtime: runtime.clone(), metrics });
+        let console = colloquy_console::serve(http, probe, told(&stop));
+        tasks.spawn(async move { Ok(console.await?) });
+        let drain = settings.drain;
+        Ok(Self { grpc: grpc_address, http: http_address, runtime, store, failed, stop, tasks, drain })
+    }
+
+    /// Serves until `stop` resolves or something fails; then drains, and closes the store.
+    ///
+    /// # Errors
+    /// What failed.
+    pub(crate) async fn run_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
+        let mut failed = self.failed.clone();
+        let exit = tokio::select! {
+            () = stop => Ok(Exit::Ok),
+            Ok(_) = failed.wait_for(|failed| *failed) => Ok(Exit::Store),
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) => Err(anyhow::anyhow!("a server ended on its own")),
+                Err(error) => Err(error.into()),
+            },
+        };
+        tracing::info!(in_flight = self.runtime.stats().in_flight, "draining");
+        self.stop.send_replace(true);
+        self.runtime.drain(Instant::now() + self.drain).await;
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CALLS_END, ended).await.is_err() {
+            tracing::warn!("open calls were cut off");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+        exit
+    }
+}
+
+async fn open_store(
+    settings: &Settings,
+    _clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    _failing: watch::Sender<bool>,
+) -> anyhow::Result<Arc<dyn ConversationStore>> {
+    match settings.engine {
+        Engine::Memory | Engine::Journal | Engine::Sled => {
+            Ok(Arc::new(colloquy_store::MemoryStore::new(Arc::clone(entropy))))
+        }
+    }
+}
+
+/// The command `serve`.
+pub(crate) async fn run(settings: Settings, output: Output) -> Exit {
+    if let Err(error) = colloquy_telemetry::init(settings.log_format, &settings.log_filter) {
+        output::error(&format!("{error}\n  fix: write for example `info` or `colloquy_actors=debug,info`"));
+        return Exit::Usage;
+    }
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            output::error(&format!("signals cannot be handled: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let server = match Server::start(&settings).await {
+        Ok(server) => server,
+        Err(error) => {
+            output::error(&format!("{error:#}"));
+            return Exit::Usage;
+        }
+    };
+    if output.json {
+        let line = json!({ "event": "listening", "grpc": server.grpc.to_string(), "http": server.http.to_string() });
+        output::line(&line.to_string());
+    } else {
+        output::line(&format!("gRPC on {}, HTTP on {}", output.strong(&server.grpc.to_string()), server.http));
+        output::line(&format!("try: colloquy chat --addr {}", server.grpc));
+    }
+    tracing::info!(grpc = %server.grpc, http = %server.http, "serving");
+    let (stop, mut stopping) = watch::channel(false);
+    let signals = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.send_replace(true) {
+                return;
+            }
+        }
+    };
+    let served = server.run_until(async move { drop(stopping.wait_for(|stop| *stop).await) });
+    tokio::select! {
+        served = served => match served {
+            Ok(Exit::Store) => {
+                output::error("the store failed; start the process anew");
+                Exit::Store
+            }
+            Ok(exit) => exit,
+            Err(error) => {
+                output::error(&format!("{error:#}"));
+                Exit::Usage
+            }
+        },
+        () = signals => {
+            output::error("ended at once by a second signal");
+            Exit::NotAsItShouldBe
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The engine `journal`: a segmented log written by one thread with group commit, and an index in sled
+//! that can be rebuilt from it. See `docs/adr/0002-journal-and-index.md`.
+//!
+//! [`JournalStore`] is the handle: it queues commands for the writer ([`writer`], a pure step, driven by
+//! [`driver`]) and never touches a file after opening. Opening is [`recovery`].
+
+mod bytes;
+mod command;
+mod disk;
+mod driver;
+mod error;
+mod folder;
+mod group;
+mod index;
+mod reader;
+mod real_disk;
+mod recovery;
+mod row;
+mod scan;
+mod segment;
+mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use colloquy_types::{Clock, ConversationKey, Entropy, TurnSeq};
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use tokio::sync::{oneshot, watch};
+
+pub use self::error::OpenError;
+use self::{
+    command::{Command, Done, Intent, Reply},
+    disk::Disk,
+    driver::Parts,
+    folder::Folder,
+    index::{Covered, Index},
+    reader::Reader,
+    real_disk::RealDisk,
+    recovery::{Finish, Found},
+    segment::SEGMENT_BYTES_MAX,
+    stats::SharedStats,
+    writer::{SEGMENT_BYTES_MIN, WriterCore, WriterOptions},
+};
+use crate::{
+    port::{
+        AppendError, BoxFuture, Completion, ConversationStore, Lease, Listed, NotApplied, Opened, ReadError,
+        StoreStats, Verified,
+    },
+    record::{Batch, StoredRecord},
+};
+
+/// Settings of a [`JournalStore`].
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// The store's folder; made when absent. One process at a time.
+    pub folder: PathBuf,
+    /// Bytes of a segment; 8 KiB to 1 GiB, default 64 MiB. Larger groups get a segment of their size.
+    pub segment_bytes: u64,
+    /// Commands that may wait for the writer, 1 or more; default 8192. More are refused as busy.
+    pub queue_len: usize,
+    /// Bytes of records after which the index is brought up to date; default 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// Bytes of memory for the index's pages; default 64 MiB.
+    pub index_cache_bytes: u64,
+    /// Changed conversations after which the index is brought up to date, 1 or more; default 100,000.
+    pub delta_entries_max: usize,
+}
+
+impl JournalOptions {
+    /// The defaults, in `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            segment_bytes: 64 << 20,
+            queue_len: 8192,
+            checkpoint_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
+            delta_entries_max: 100_000,
+        }
+    }
+
+    fn check(&self) -> Result<(), OpenError> {
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
+            return Err(OpenError::Setting { setting: "segment_bytes", bound: "8 KiB to 1 GiB" });
+        }
+        if self.queue_len == 0 {
+            return Err(OpenError::Setting { setting: "queue_len", bound: "1 or more" });
+        }
+        if self.delta_entries_max == 0 {
+            return Err(OpenError::Setting { setting: "delta_entries_max", bound: "1 or more" });
+        }
+        Ok(())
+    }
+}
+
+/// The durable store of one process.
+///
+/// Cheap to share in an `Arc`. [`ConversationStore::close`] ends it in order; dropping it ends it as a
+/// crash would, which loses nothing that was acknowledged but makes the next open read more.
+pub struct JournalStore {
+    commands: Sender<Command>,
+    closed: AtomicBool,
+    stats: Arc<SharedStats>,
+    failed: watch::Receiver<bool>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What is let go, in this order, once the writer has ended.
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    _folder: Option<Folder>,
+}
+
+impl std::fmt::Debug for JournalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalStore").field("stats", &self.stats.snapshot()).finish_non_exhaustive()
+    }
+}
+
+impl JournalStore {
+    /// Opens the store in `options.folder`: locks it, recovers what an earlier process left, raises the
+    /// epoch and makes that durable. Progress of a long recovery is told by `tracing`, a line per segment.
+    ///
+    /// Blocks while it reads; call it from a thread that may.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the folder, the disk or a setting.
+    pub fn open(options: &JournalOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
+        options.check()?;
+        let folder = Folder::open(&options.folder, entropy.as_ref())?;
+        let disk = Arc::new(RealDisk::new(&folder.journal()));
+        Self::open_on(disk, (folder.uuid, folder.index()), Some(folder), options, clock.as_ref(), entropy)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        (uuid, index_folder): (group::StoreUuid, PathBuf),
+        folder: Option<Folder>,
+        options: &JournalOptions,
+        clock: &dyn Clock,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        let found = recovery::find(disk.as_ref(), uuid)?;
+        let (mut index, covered) = open_index(&index_folder, options.index_cache_bytes, uuid, &found)?;
+        let rows_max = options.delta_entries_max;
+        let finish = Finish {
+            disk: disk.as_ref(),
+            uuid,
+            segment_bytes: options.segment_bytes,
+            clock,
+            entropy: entropy.as_ref(),
+        };
+        let start = match recovery::replay(&found, uuid, &index, covered, rows_max) {
+            Err(OpenError::Index(error)) => {
+                tracing::warn!(%error, "the index is damaged; rebuilding it from the journal");
+                drop(index);
+                index = new_index(&index_folder, options.index_cache_bytes)?;
+                let replay = recovery::replay(&found, uuid, &index, None, rows_max)?;
+                recovery::finish(replay, found, &finish)?
+            }
+            replay => recovery::finish(replay?, found, &finish)?,
+        };
+        let stats = Arc::new(SharedStats::new(start.epoch));
+        let writer_options = WriterOptions {
+            segment_bytes: options.segment_bytes,
+            checkpoint_bytes: options.checkpoint_bytes,
+            delta_entries_max: options.delta_entries_max,
+        };
+        let index = Arc::new(index);
+        let reader = Reader { uuid, index: Arc::clone(&index), segments: Arc::clone(&start.segments) };
+        let epoch = start.epoch;
+        let core = WriterCore::new(Arc::clone(&disk), entropy, writer_options, Arc::clone(&stats), start);
+        let (failing, failed) = watch::channel(false);
+        let (commands, queue) = bounded(options.queue_len);
+        let parts = Parts { core, disk, uuid, epoch, reader, index, failed: failing };
+        let threads = driver::start(parts, (commands.clone(), queue))?;
+        let running = Mutex::new(Some(Running { threads, _folder: folder }));
+        Ok(Self { commands, closed: AtomicBool::new(false), stats, failed, running })
+    }
+
+    /// Becomes `true` when a write or sync has failed, or the writer has. The store then refuses all
+    /// writes for good: what the disk holds is unknown until the process ends and another opens it.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.clone()
+    }
+
+    fn send<T>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<Result<T, ReadError>>,
+    ) -> BoxFuture<'_, Result<T, ReadError>>
+    where
+        T: Send + 'static,
+    {
+        let refused = if self.closed.load(Ordering::Acquire) {
+            Some(ReadError::Closed)
+        } else {
+            match self.commands.try_send(command) {
+                Ok(()) => None,
+                Err(TrySendError::Full(_)) => Some(ReadError::Busy),
+                Err(TrySendError::Disconnected(_)) => Some(ReadError::Closed),
+            }
+        };
+        Box::pin(async move {
+            match refused {
+                Some(error) => Err(error),
+                None => answer.await.map_err(|_| ReadError::Closed)?,
+            }
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        key: &ConversationKey,
+        intent: impl FnOnce(Reply<T>) -> Intent,
+    ) -> BoxFuture<'_, Result<T, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Read { key: key.clone(), intent: intent(reply) }, answer)
+    }
+
+    /// Waits for the threads, then lets the lock go. `last` is what the writer is to do last.
+    fn end(commands: &Sender<Command>, running: Option<Running>, last: Command) {
+        let Some(running) = running else { return };
+        // The writer always takes from its queue until it ends.
+        drop(commands.send(last));
+        for thread in running.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal panicked");
+            }
+        }
+    }
+
+    fn take_running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The index as it is, if it is this journal's and not newer, or an empty one.
+fn open_index(
+    folder: &Path,
+    cache_bytes: u64,
+    uuid: group::StoreUuid,
+    found: &Found,
+) -> Result<(Index, Option<Covered>), OpenError> {
+    let opened = Index::open(folder, cache_bytes).and_then(|index| Ok((index.covered()?, index)));
+    match opened {
+        Ok((Some(covered), index)) => {
+            let newer = covered.segment > found.last_id() + 1 || covered.epoch > found.epoch;
+            if covered.uuid == uuid && !newer {
+                return Ok((index, Some(covered)));
+            }
+            tracing::warn!(newer, "the index belongs to another journal; rebuilding it");
+        }
+        Ok((None, index)) if index.is_empty() => return Ok((index, None)),
+        Ok((None, _)) => tracing::warn!("the index was never finished; rebuilding it"),
+        Err(error) => tracing::warn!(%error, "the index cannot be read; rebuilding it from the journal"),
+    }
+    Ok((new_index(folder, cache_bytes)?, None))
+}
+
+fn new_index(folder: &Path, cache_bytes: u64) -> Result<Index, OpenError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    Ok(Index::open(folder, cache_bytes)?)
+}
+
+impl ConversationStore for JournalStore {
+    fn engine(&self) -> &'static str {
+        "journal"
+    }
+
+    fn open<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Opened, ReadError>> {
+        self.read(key, Intent::Open)
+    }
+
+    fn append(&self, lease: &Lease, batch: Batch, done: Completion) {
+        if self.closed.load(Ordering::Acquire) {
+            return done(Err(AppendError::NotApplied(NotApplied::Closed)));
+        }
+        let done = Done::new(done);
+        let (command, why) = match self.commands.try_send(Command::Append { lease: lease.clone(), batch, done }) {
+            Ok(()) => return,
+            Err(TrySendError::Full(command)) => (command, NotApplied::Busy),
+            Err(TrySendError::Disconnected(command)) => (command, NotApplied::Closed),
+        };
+        if let Command::Append { done, .. } = command {
+            done.call(Err(AppendError::NotApplied(why)));
+        }
+    }
+
+    fn release(&self, lease: &Lease) {
+        // A lease that a full queue keeps alive is fenced by the next open like any other.
+        drop(self.commands.try_send(Command::Release(lease.clone())));
+    }
+
+    fn turns<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        from: TurnSeq,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
+        self.read(key, |reply| Intent::Turns { from, limit, reply })
+    }
+
+    fn list<'a>(
+        &'a self,
+        tenant: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        let (tenant, after) = (tenant.to_owned(), after.map(str::to_owned));
+        self.send(Command::List { tenant, after, limit, reply }, answer)
+    }
+
+    fn verify<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Verified, ReadError>> {
+        self.read(key, Intent::Verify)
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Checkpoint(reply), answer)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.closed.store(true, Ordering::Release);
+        let (commands, running) = (self.commands.clone(), self.take_running());
+        Box::pin(async move {
+            let (reply, closed) = oneshot::channel();
+            let (ended, answer) = oneshot::channel();
+            // Waiting for threads blocks, so it has a thread of its own.
+            let waits = std::thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+                Self::end(&commands, running, Command::Close(reply));
+                ended.send(()).ok();
+            });
+            if waits.is_ok() {
+                drop(closed.await);
+                drop(answer.await);
+            }
+        })
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.stats.snapshot()
+    }
+}
+
+impl Drop for JournalStore {
+    fn drop(&mut self) {
+        Self::end(&self.commands, self.take_running(), Command::Stop);
+    }
+}

@@ -1,0 +1,124 @@
+//! What the writer is asked, and what it asks of the threads around it.
+
+use std::sync::Arc;
+
+use colloquy_types::{ConversationKey, Head, TurnSeq};
+use tokio::sync::oneshot;
+
+use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
+use crate::{
+    port::{AppendError, Completion, Lease, Listed, Opened, ReadError, Verified},
+    record::{Batch, StoredRecord},
+};
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
+
+/// A completion that is called even when it is dropped.
+pub(crate) struct Done(Option<Completion>);
+
+impl Done {
+    pub(crate) fn new(completion: Completion) -> Self {
+        Self(Some(completion))
+    }
+
+    pub(crate) fn call(mut self, ending: Result<Head, AppendError>) {
+        if let Some(completion) = self.0.take() {
+            completion(ending);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(completion) = self.0.take() {
+            completion(Err(AppendError::Unknown));
+        }
+    }
+}
+
+/// What to do with a conversation once its row is known.
+pub(crate) enum Intent {
+    Open(Reply<Opened>),
+    Turns { from: TurnSeq, limit: usize, reply: Reply<Vec<StoredRecord>> },
+    Verify(Reply<Verified>),
+}
+
+impl Intent {
+    pub(crate) fn refuse(self, error: ReadError) {
+        match self {
+            Self::Open(reply) => drop(reply.send(Err(error))),
+            Self::Turns { reply, .. } => drop(reply.send(Err(error))),
+            Self::Verify(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// What the writer does, in the order in which it is asked.
+pub(crate) enum Command {
+    Append {
+        lease: Lease,
+        batch: Batch,
+        done: Done,
+    },
+    Release(Lease),
+    Read {
+        key: ConversationKey,
+        intent: Intent,
+    },
+    /// A row that a reader looked up in the index, which stood at `generation` when it was asked.
+    Resolved {
+        key: ConversationKey,
+        row: Option<Row>,
+        generation: u64,
+        intent: Intent,
+    },
+    List {
+        tenant: String,
+        after: Option<String>,
+        limit: usize,
+        reply: Reply<Vec<Listed>>,
+    },
+    Checkpoint(Reply<()>),
+    Close(oneshot::Sender<()>),
+    /// Ends at once, as a process that dies.
+    Stop,
+    /// A segment asked for with [`KeeperJob::Prepare`]; `None` when it could not be made.
+    Prepared(Option<Arc<Segment>>),
+    /// The segment was sealed, or could not be.
+    Sealed {
+        id: u64,
+        sealed: bool,
+    },
+    /// The checkpoint has ended.
+    Checkpointed(Result<(), String>),
+}
+
+impl Command {
+    /// Bytes that it will add to a group.
+    pub(crate) fn bytes(&self) -> usize {
+        if let Self::Append { batch, .. } = self { batch.bytes().len() } else { 0 }
+    }
+}
+
+/// Work of the thread that keeps segments: none of it is waited for by a commit.
+pub(crate) enum KeeperJob {
+    /// Make the next segment ahead of need.
+    Prepare { id: u64, size: u64 },
+    /// Write the footer of a full one.
+    Seal { segment: Arc<Segment>, valid_len: u64, table: Arc<Table> },
+    /// Remove one that was made and never used.
+    Remove { id: u64 },
+}
+
+/// What a step asks of others, in the order in which it is to be done.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// Acknowledgements and refusals of appends.
+    pub(crate) endings: Vec<(Done, Result<Head, AppendError>)>,
+    pub(crate) reads: Vec<ReadJob>,
+    pub(crate) keeper: Vec<KeeperJob>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) closed: Vec<oneshot::Sender<()>>,
+    pub(crate) checkpointed: Vec<(Reply<()>, Result<(), ReadError>)>,
+}

@@ -1,0 +1,198 @@
+//! The threads around the writer's step: the writer itself, the keeper of segments, the index, readers.
+//!
+//! The writer never waits for another thread: what a full queue does not take is kept or refused. The
+//! others may wait for the writer.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use colloquy_types::Epoch;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::watch;
+
+use super::{
+    command::{Command, KeeperJob, Outbox},
+    disk::Disk,
+    group::StoreUuid,
+    index::{Checkpoint, Index},
+    reader::{ReadJob, Reader},
+    segment::{Segment, file_name},
+    writer::WriterCore,
+};
+use crate::port::ReadError;
+
+/// A group takes no more commands once it has this many bytes, or this many commands.
+const GROUP_BYTES_FULL: usize = 1 << 20;
+const GROUP_COMMANDS_MAX: usize = 4096;
+const READERS: usize = 2;
+const READ_QUEUE_LEN: usize = 1024;
+const KEEPER_QUEUE_LEN: usize = 64;
+
+/// The writer's ends of the channels.
+struct Writer {
+    core: WriterCore,
+    commands: Receiver<Command>,
+    keeper: Sender<KeeperJob>,
+    keeper_backlog: VecDeque<KeeperJob>,
+    checkpoints: Sender<Checkpoint>,
+    readers: Sender<ReadJob>,
+    failed: watch::Sender<bool>,
+}
+
+/// What the threads need.
+pub(crate) struct Parts {
+    pub(crate) core: WriterCore,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) uuid: StoreUuid,
+    pub(crate) epoch: Epoch,
+    pub(crate) reader: Reader,
+    pub(crate) index: Arc<Index>,
+    pub(crate) failed: watch::Sender<bool>,
+}
+
+/// Starts all threads; they end when the writer does.
+pub(crate) fn start(
+    parts: Parts,
+    commands: (Sender<Command>, Receiver<Command>),
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let (to_writer, commands) = commands;
+    let (keeper, keeper_jobs) = bounded(KEEPER_QUEUE_LEN);
+    let (checkpoints, checkpoint_jobs) = bounded::<Checkpoint>(1);
+    let (readers, read_jobs) = bounded(READ_QUEUE_LEN);
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        threads.push(thread::Builder::new().name(format!("journal-{name}")).spawn(run)?);
+        Ok::<_, std::io::Error>(())
+    };
+
+    let Parts { core, disk, uuid, epoch, reader, index, failed } = parts;
+    let answers = to_writer.clone();
+    spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
+    let answers = to_writer.clone();
+    spawn(
+        "index",
+        Box::new(move || {
+            for checkpoint in checkpoint_jobs {
+                let outcome = checkpoint.apply(&index).map_err(|error| error.to_string());
+                drop(answers.send(Command::Checkpointed(outcome)));
+            }
+        }),
+    )?;
+    let reader = Arc::new(reader);
+    for _ in 0..READERS {
+        let (jobs, answers, reader) = (read_jobs.clone(), to_writer.clone(), Arc::clone(&reader));
+        spawn(
+            "reader",
+            Box::new(move || {
+                for job in jobs {
+                    if let Some(answer) = reader.run(job) {
+                        drop(answers.send(answer));
+                    }
+                }
+            }),
+        )?;
+    }
+    let backlog = VecDeque::new();
+    let writer = Writer { core, commands, keeper, keeper_backlog: backlog, checkpoints, readers, failed };
+    spawn("writer", Box::new(move || writer.run()))?;
+    Ok(threads)
+}
+
+impl Writer {
+    fn run(mut self) {
+        let (mut commands, mut out) = (VecDeque::new(), Outbox::default());
+        while !self.core.is_finished() && self.wait(&mut commands) {
+            self.core.step(&mut commands, &mut out);
+            self.deliver(&mut out);
+        }
+    }
+
+    /// Takes what waits, and waits for something when nothing does and there is no work left.
+    fn wait(&mut self, commands: &mut VecDeque<Command>) -> bool {
+        let mut bytes = 0;
+        if !self.core.has_work() && self.keeper_backlog.is_empty() {
+            match self.commands.recv() {
+                Ok(command) => {
+                    bytes += command.bytes();
+                    commands.push_back(command);
+                }
+                Err(_) => return false,
+            }
+        }
+        while bytes < GROUP_BYTES_FULL && commands.len() < GROUP_COMMANDS_MAX {
+            let Ok(command) = self.commands.try_recv() else { break };
+            bytes += command.bytes();
+            commands.push_back(command);
+        }
+        true
+    }
+
+    fn deliver(&mut self, out: &mut Outbox) {
+        if self.core.is_poisoned() {
+            self.failed.send_if_modified(|failed| !std::mem::replace(failed, true));
+        }
+        for (done, ending) in out.endings.drain(..) {
+            done.call(ending);
+        }
+        for job in out.reads.drain(..) {
+            if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.readers.try_send(job) {
+                job.refuse(ReadError::Busy);
+            }
+        }
+        self.keeper_backlog.extend(out.keeper.drain(..));
+        while let Some(job) = self.keeper_backlog.pop_front() {
+            if let Err(TrySendError::Full(job)) = self.keeper.try_send(job) {
+                self.keeper_backlog.push_front(job);
+                break;
+            }
+        }
+        if let Some(checkpoint) = out.checkpoint.take() {
+            // One at a time is under way, so there is room unless the index thread is gone.
+            drop(self.checkpoints.try_send(checkpoint));
+        }
+        for (reply, answer) in out.checkpointed.drain(..) {
+            drop(reply.send(answer));
+        }
+        for reply in out.closed.drain(..) {
+            reply.send(()).ok();
+        }
+    }
+}
+
+/// Tells those who watch when the writer ends by a panic: whatever waited is `Unknown`.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.failed.send_replace(true);
+        }
+    }
+}
+
+fn keep(disk: &dyn Disk, uuid: StoreUuid, epoch: Epoch, jobs: &Receiver<KeeperJob>, answers: &Sender<Command>) {
+    for job in jobs {
+        let answer = match job {
+            KeeperJob::Prepare { id, size } => {
+                let made = Segment::create(disk, uuid, id, size, epoch);
+                Command::Prepared(made.inspect_err(|error| tracing::warn!(%error, "no spare segment")).ok())
+            }
+            KeeperJob::Seal { segment, valid_len, table } => {
+                let sealed = segment.seal(uuid, valid_len, &table);
+                if let Err(error) = &sealed {
+                    tracing::error!(%error, segment = segment.id, "segment not sealed; the next start will");
+                }
+                Command::Sealed { id: segment.id, sealed: sealed.is_ok() }
+            }
+            KeeperJob::Remove { id } => {
+                if let Err(error) = disk.remove(&file_name(id)).and_then(|()| disk.sync_dir()) {
+                    tracing::warn!(%error, segment = id, "unused segment not removed; the next start will");
+                }
+                continue;
+            }
+        };
+        // The writer may have ended.
+        drop(answers.send(answer));
+    }
+}

@@ -1,0 +1,171 @@
+//! Rows as they become while the journal is read, over the rows that the index has.
+
+use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
+
+use crate::{
+    journal::{
+        index::{Index, IndexError},
+        row::{Place, Row, SnapshotPlace},
+        table::UidMap,
+    },
+    record::{BadRecord, HEADER_BYTES, RecordHeader, RecordKind, SALT_BYTES, split_envelope},
+};
+
+/// A damaged uid with at most this many bits changed is still told from all others: they are random.
+const UID_BITS_CHANGED_MAX: u32 = 16;
+
+/// Rows that reading changed, written into the index when there are many.
+pub(super) struct Overlay<'a> {
+    index: &'a Index,
+    rows: UidMap<(ConversationKey, Row)>,
+    rows_max: usize,
+    quarantined: u64,
+    unattributed: u64,
+}
+
+impl<'a> Overlay<'a> {
+    pub(super) fn new(index: &'a Index, rows_max: usize) -> Self {
+        Self { index, rows: UidMap::default(), rows_max, quarantined: 0, unattributed: 0 }
+    }
+
+    fn row(&mut self, uid: ConversationUid) -> Result<Option<&mut Row>, IndexError> {
+        if !self.rows.contains_key(&uid) {
+            let Some(known) = self.index.by_uid(uid)? else { return Ok(None) };
+            self.rows.insert(uid, known);
+        }
+        Ok(self.rows.get_mut(&uid).map(|(_, row)| row))
+    }
+
+    /// Takes a record whose checksums fit. Records that were seen before change nothing.
+    pub(super) fn record(&mut self, header: &RecordHeader, bytes: &[u8], place: Place) -> Result<(), IndexError> {
+        match header.kind {
+            RecordKind::Epoch => return Ok(()),
+            RecordKind::Created => self.created(header, bytes, place)?,
+            _ => {}
+        }
+        let Some(row) = self.row(header.uid)? else {
+            self.unattributed += 1;
+            tracing::error!(uid = %header.uid, record = %header.record_no, "record of a conversation whose first record is lost");
+            return Ok(());
+        };
+        if row.damage.is_some() {
+            return Ok(());
+        }
+        if let Err(bad) = take(row, header, place) {
+            self.quarantine(header.uid, format!("{bad}, at byte {} of segment {}", place.at.offset, place.at.segment));
+        }
+        Ok(())
+    }
+
+    /// Makes the row that the record begins.
+    fn created(&mut self, header: &RecordHeader, bytes: &[u8], place: Place) -> Result<(), IndexError> {
+        if let Some(row) = self.row(header.uid)? {
+            row.created = place;
+            return Ok(());
+        }
+        match envelope(bytes) {
+            Some(key) => {
+                let row = Row { created: place, ..Row::unborn(header.uid) };
+                self.rows.insert(header.uid, (key, row));
+            }
+            None => self.unattributed += 1,
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, uid: ConversationUid, reason: String) {
+        if let Some((key, row)) = self.rows.get_mut(&uid)
+            && row.damage.is_none()
+        {
+            tracing::error!(conversation = %key, %reason, "stored history is damaged; the conversation is quarantined");
+            row.damage = Some(reason);
+            self.quarantined += 1;
+        }
+    }
+
+    /// Quarantines the conversation that damaged bytes belonged to, as far as they still tell.
+    pub(super) fn damaged(
+        &mut self,
+        uid: Option<ConversationUid>,
+        bytes: &[u8],
+        place: String,
+    ) -> Result<(), IndexError> {
+        let Some(uid) = uid else {
+            self.unattributed += 1;
+            tracing::error!(%place, "damage that names no conversation");
+            return Ok(());
+        };
+        if self.row(uid)?.is_some() {
+            self.quarantine(uid, place);
+        } else if let Some(near) = self.nearest(uid) {
+            self.row(near)?;
+            self.quarantine(near, place);
+        } else if let Some(key) = envelope(bytes) {
+            // Its first record is damaged, but still names it: nobody may begin it anew.
+            self.rows.insert(uid, (key, Row::unborn(uid)));
+            self.quarantine(uid, place);
+        } else {
+            self.unattributed += 1;
+            tracing::error!(%place, "damage that names no known conversation; a gap may tell whose it was");
+        }
+        Ok(())
+    }
+
+    fn nearest(&self, uid: ConversationUid) -> Option<ConversationUid> {
+        let number = u128::from_le_bytes(uid.0);
+        let is_near =
+            |other: &ConversationUid| (u128::from_le_bytes(other.0) ^ number).count_ones() <= UID_BITS_CHANGED_MAX;
+        self.rows.keys().copied().find(is_near).or_else(|| self.index.uids().find(is_near))
+    }
+
+    /// Puts the rows into the index when there are too many to keep.
+    pub(super) fn spill(&mut self) -> Result<(), IndexError> {
+        if self.rows.len() > self.rows_max {
+            let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
+            self.index.put_rows(&rows)?;
+        }
+        Ok(())
+    }
+
+    /// Puts all rows into the index, and tells how many conversations are damaged.
+    pub(super) fn finish(&mut self) -> Result<&'a Index, IndexError> {
+        let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
+        self.index.put_rows(&rows)?;
+        if self.quarantined + self.unattributed > 0 {
+            let (quarantined, unattributed) = (self.quarantined, self.unattributed);
+            tracing::error!(quarantined, unattributed, "the journal is damaged; other conversations are served");
+        }
+        Ok(self.index)
+    }
+}
+
+/// Moves `row` to where `header` leads, when it does.
+fn take(row: &mut Row, header: &RecordHeader, place: Place) -> Result<(), BadRecord> {
+    if header.kind == RecordKind::Snapshot {
+        if header.record_no == row.head.record_no && header.hash != row.head.hash {
+            return Err(BadRecord::Chain(header.record_no));
+        }
+        if header.record_no > row.head.record_no {
+            return Err(BadRecord::Gap { after: row.head.record_no, found: header.record_no });
+        }
+        if row.snapshot.is_none_or(|known| known.record_no <= header.record_no) {
+            row.snapshot = Some(SnapshotPlace { place, record_no: header.record_no });
+            row.updated_at = row.updated_at.max(header.time);
+        }
+        return Ok(());
+    }
+    if header.record_no <= row.head.record_no && header.record_no > RecordNo::default() {
+        return Ok(());
+    }
+    header.follows(&row.head)?;
+    row.head = header.head();
+    row.updated_at = header.time;
+    Ok(())
+}
+
+/// The key in the body of a `Created` record, whatever else is wrong with it.
+fn envelope(bytes: &[u8]) -> Option<ConversationKey> {
+    let kind = bytes.get(5).copied().and_then(RecordKind::from_number);
+    let payload = bytes.get(HEADER_BYTES + SALT_BYTES..).filter(|_| kind == Some(RecordKind::Created))?;
+    split_envelope(payload).map(|(key, _)| key)
+}

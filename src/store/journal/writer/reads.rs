@@ -1,0 +1,154 @@
+//! Opens and reads as the writer sees them: they pass through it, so that they see every earlier append,
+//! and leave it as plans, after the sync.
+
+use std::ops::Bound;
+
+use colloquy_types::{ConversationKey, ConversationUid};
+
+use super::{Entry, Pending, WriterCore};
+use crate::{
+    journal::{
+        command::{Intent, Reply},
+        reader::{ReadJob, ReadPlan, is_listed},
+        row::Row,
+        table::Run,
+    },
+    port::{Lease, Listed, Opened, ReadError},
+};
+
+impl WriterCore {
+    pub(super) fn read(&mut self, key: ConversationKey, intent: Intent) {
+        if !self.accepts() {
+            return intent.refuse(ReadError::Closed);
+        }
+        match self.keys.get(key.as_str()).copied() {
+            Some(uid) => self.known(key, uid, intent),
+            None if self.checkpoint.index_is_empty() => self.absent(key, intent),
+            None => {
+                let generation = self.checkpoint.generation();
+                self.pending.push(Pending::Read(ReadJob::Resolve { key, generation, intent }));
+            }
+        }
+    }
+
+    /// Goes on with what the index said, unless the writer or a checkpoint knows better by now.
+    pub(super) fn resolved(&mut self, key: ConversationKey, row: Option<Row>, generation: u64, intent: Intent) {
+        if self.keys.contains_key(key.as_str()) || generation != self.checkpoint.generation() || !self.accepts() {
+            return self.read(key, intent);
+        }
+        match row {
+            None => self.absent(key, intent),
+            Some(row) => {
+                let uid = row.uid;
+                match intent {
+                    Intent::Open(_) => {
+                        self.insert(key.clone(), row);
+                        self.known(key, uid, intent);
+                    }
+                    _ => self.plan(key, row, intent),
+                }
+            }
+        }
+    }
+
+    /// A conversation that does not exist: an open begins it, everything else says so.
+    fn absent(&mut self, key: ConversationKey, intent: Intent) {
+        if !matches!(intent, Intent::Open(_)) {
+            return intent.refuse(ReadError::Absent);
+        }
+        let uid = ConversationUid(self.entropy.bytes16());
+        self.insert(key.clone(), Row::unborn(uid));
+        self.known(key, uid, intent);
+    }
+
+    fn insert(&mut self, key: ConversationKey, row: Row) {
+        let uid = row.uid;
+        self.keys.insert(super::OrderedKey(key.clone()), uid);
+        self.entries.insert(uid, Entry { key, row, activation: None, dirty: false, in_flight: false });
+    }
+
+    fn known(&mut self, key: ConversationKey, uid: ConversationUid, intent: Intent) {
+        let Some(entry) = self.entries.get_mut(&uid) else { return intent.refuse(ReadError::Absent) };
+        let row = entry.row.clone();
+        if !row.is_born() && !matches!(intent, Intent::Open(_)) {
+            return intent.refuse(ReadError::Absent);
+        }
+        self.plan(key, row, intent);
+    }
+
+    fn plan(&mut self, key: ConversationKey, row: Row, intent: Intent) {
+        if let Some(reason) = &row.damage {
+            intent.refuse(ReadError::Corrupt { reason: reason.clone() });
+            return self.forget_if_idle(row.uid);
+        }
+        let job = match intent {
+            Intent::Open(reply) => {
+                let Some(lease) = self.lease(&key, row.uid) else { return };
+                if !row.is_born() {
+                    let opened = Opened { lease, head: row.head, created: None, snapshot: None, tail: Vec::new() };
+                    self.pending.push(Pending::Opened(reply, Box::new(opened)));
+                    return;
+                }
+                let from = row.tail_from();
+                let up_to_date = row.snapshot.is_some_and(|snapshot| snapshot.record_no == row.head.record_no);
+                let plan = self.plan_for(key, row, |segment, run| {
+                    !up_to_date && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
+                });
+                ReadJob::Open { plan, lease, reply }
+            }
+            Intent::Turns { from, limit, reply } => {
+                let plan = self.plan_for(key, row, |_, run| run.last_turn >= from);
+                ReadJob::Turns { plan, from, limit, reply }
+            }
+            Intent::Verify(reply) => ReadJob::Verify { plan: self.plan_for(key, row, |_, _| true), reply },
+        };
+        self.pending.push(Pending::Read(job));
+    }
+
+    /// Begins an activation, which fences every earlier one.
+    fn lease(&mut self, key: &ConversationKey, uid: ConversationUid) -> Option<Lease> {
+        self.last_activation = self.last_activation.next();
+        let entry = self.entries.get_mut(&uid)?;
+        if entry.activation.replace(self.last_activation).is_none() {
+            self.stats.lease_began();
+        }
+        Some(Lease { key: key.clone(), uid, epoch: self.epoch, activation: self.last_activation })
+    }
+
+    fn plan_for(&self, key: ConversationKey, row: Row, wanted: impl Fn(u64, &Run) -> bool) -> Box<ReadPlan> {
+        let mut indexed_below = u64::MAX;
+        let mut recent = Vec::new();
+        for (segment, table) in self.segments.tables() {
+            indexed_below = indexed_below.min(segment.id);
+            let runs = table.runs_of(row.uid, |run| wanted(segment.id, run));
+            if !runs.is_empty() {
+                recent.push((std::sync::Arc::clone(segment), runs));
+            }
+        }
+        Box::new(ReadPlan { key, row, recent, indexed_below })
+    }
+
+    pub(super) fn list(&mut self, tenant: String, after: Option<String>, limit: usize, reply: Reply<Vec<Listed>>) {
+        if !self.accepts() {
+            drop(reply.send(Err(ReadError::Closed)));
+            return;
+        }
+        let prefix = format!("{tenant}/");
+        let from = format!("{prefix}{}", after.as_deref().unwrap_or_default());
+        let rows = self
+            .keys
+            .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
+            .take_while(|(key, _)| key.0.as_str().starts_with(&prefix));
+        let listed = rows.filter_map(|(key, uid)| {
+            let row = &self.entries.get(uid)?.row;
+            (row.is_born() && is_listed(&key.0, after.as_deref())).then(|| Listed {
+                key: key.0.clone(),
+                uid: row.uid,
+                head: row.head,
+                updated_at: row.updated_at,
+            })
+        });
+        let recent = listed.take(limit).collect();
+        self.pending.push(Pending::Read(ReadJob::List { tenant, after, limit, recent, reply }));
+    }
+}
