@@ -3,8 +3,7 @@
 //! Only the gateway and clients see these types; the domain has its own.
 
 /// Version 1 of the contract.
-#[expect(missing_docs, reason = "generated; the .proto files document every field")]
-#[allow(clippy::all, clippy::pedantic, clippy::indexing_slicing, unreachable_pub)]
+#[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated; the .proto files document every field")]
 pub mod v1 {
     tonic::include_proto!("colloquy.v1");
 }

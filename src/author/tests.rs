@@ -1,4 +1,7 @@
-//! Tests of the loader, and of the machine on the example flows.
+//! Tests of the loader, and of the machine on the example flows and on flows made to break it.
 
 mod examples;
 mod faults;
+mod machine;
+mod properties;
+mod timing;

@@ -30,3 +30,6 @@ pub use slot::{Case, Slot, SlotKind};
 pub use template::{TemplateError, Variables};
 pub use transition::{By, ByMask};
 pub use value::{Date, Decimal, SlotValue};
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,7 @@ pub(crate) fn turn(turn: &CommittedTurn) -> v1::Turn {
         revision: record.revision.to_string(),
         machine_version: record.machine_version,
         head: Some(head(&turn.head)),
+        usage: None,
     }
 }
 

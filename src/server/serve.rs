@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use colloquy_actors::{Dependencies, Runtime};
 use colloquy_console::Probe;
 use colloquy_gateway::GatewaySettings;
-use colloquy_store::ConversationStore;
+use colloquy_store::{
+    ConversationStore, MemoryStore,
+    journal::{JournalOptions, JournalStore, OpenError},
+};
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, Entropy, SystemClock, SystemEntropy};
 use serde_json::json;
@@ -86,8 +89,7 @@ impl Server {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another port"))
         };
         let (grpc, http) = (bind(settings.grpc_listen).await?, bind(settings.http_listen).await?);
-        let (failing, failed) = watch::channel(false);
-        let store = open_store(settings, &clock, &entropy, failing).await?;
+        let (store, failed) = open_store(settings, &clock, &entropy).await?;
         let catalogue = flows::catalogue(&flows);
         revisions::keep(store.as_ref(), clock.as_ref(), entropy.as_ref(), &flows, &catalogue).await?;
         let metrics = Arc::new(Metrics::default());
@@ -140,17 +142,33 @@ impl Server {
     }
 }
 
+/// A store, and what becomes `true` when it has failed for good.
+type Opened = (Arc<dyn ConversationStore>, watch::Receiver<bool>);
+
 async fn open_store(
     settings: &Settings,
-    _clock: &Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-    _failing: watch::Sender<bool>,
-) -> anyhow::Result<Arc<dyn ConversationStore>> {
+) -> anyhow::Result<Opened> {
+    let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
     match settings.engine {
-        Engine::Memory | Engine::Journal | Engine::Sled => {
-            Ok(Arc::new(colloquy_store::MemoryStore::new(Arc::clone(entropy))))
+        Engine::Memory => Ok((Arc::new(MemoryStore::new(entropy)), watch::channel(false).1)),
+        Engine::Journal => {
+            let options = JournalOptions {
+                segment_bytes: settings.segment_bytes,
+                index_cache_bytes: settings.index_cache_bytes,
+                ..JournalOptions::new(&settings.data_dir)
+            };
+            let opening = tokio::task::spawn_blocking(move || JournalStore::open(&options, clock, entropy));
+            let store = opening.await?.with_context(|| cannot_open(settings))?;
+            let failed = store.failed();
+            Ok((Arc::new(store), failed))
         }
     }
+}
+
+fn cannot_open(settings: &Settings) -> String {
+    format!("the store in {} cannot be opened", settings.data_dir.display())
 }
 
 /// The command `serve`.
@@ -170,7 +188,8 @@ pub(crate) async fn run(settings: Settings, output: Output) -> Exit {
         Ok(server) => server,
         Err(error) => {
             output::error(&format!("{error:#}"));
-            return Exit::Usage;
+            let store = error.downcast_ref::<OpenError>().is_some();
+            return if store { Exit::Store } else { Exit::Usage };
         }
     };
     if output.json {

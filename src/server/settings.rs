@@ -32,7 +32,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 const KEYS: [Key; 16] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
-    key("store.engine", "journal", "journal, memory or sled"),
+    key("store.engine", "journal", "journal or memory"),
     key("store.data_dir", "colloquy-data", "folder of the store; made when absent"),
     key("store.segment", "64 MiB", "size of a journal segment: 1 MiB to 1 GiB"),
     key("store.index_cache", "64 MiB", "memory of the index: 4 MiB to 16 GiB"),
@@ -50,55 +50,53 @@ const KEYS: [Key; 16] = [
 
 /// What `serve` runs with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Address of the gRPC gateway.
-    pub grpc_listen: SocketAddr,
+    pub(crate) grpc_listen: SocketAddr,
     /// Address of the operator's HTTP.
-    pub http_listen: SocketAddr,
+    pub(crate) http_listen: SocketAddr,
     /// Which store.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// Its folder.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Size of a journal segment, in bytes.
-    pub segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     /// Memory of the index, in bytes.
-    pub index_cache_bytes: u64,
+    pub(crate) index_cache_bytes: u64,
     /// The runtime's.
-    pub runtime: RuntimeSettings,
+    pub(crate) runtime: RuntimeSettings,
     /// How long ending turns may take at a stop.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// How log lines look.
-    pub log_format: Format,
+    pub(crate) log_format: Format,
     /// Which log lines.
-    pub log_filter: String,
+    pub(crate) log_filter: String,
     /// Folders of flows.
-    pub flow_folders: Vec<PathBuf>,
+    pub(crate) flow_folders: Vec<PathBuf>,
     /// Whose flows they are.
-    pub flow_tenant: TenantId,
+    pub(crate) flow_tenant: TenantId,
 }
 
 /// The store's engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// The segmented turn log.
     Journal,
     /// Memory only; everything is gone at the end.
     Memory,
-    /// sled alone, for comparison.
-    Sled,
 }
 
 /// What is wrong with one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// `file:line:column`, the environment variable, or the flag.
-    pub place: String,
+    pub(crate) place: String,
     /// The setting.
-    pub key: String,
+    pub(crate) key: String,
     /// What is wrong, with the value.
-    pub problem: String,
+    pub(crate) problem: String,
     /// What to write instead.
-    pub fix: String,
+    pub(crate) fix: String,
 }
 
 impl fmt::Display for Fault {
@@ -116,13 +114,13 @@ struct Given {
 
 /// Where settings come from.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The file's name and text.
-    pub file: Option<(String, String)>,
+    pub(crate) file: Option<(String, String)>,
     /// Environment variables whose name begins with `COLLOQUY_`.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Flags by the setting they set: `("listen.grpc", "--grpc-listen", value)`.
-    pub flags: Vec<(&'static str, &'static str, String)>,
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
 }
 
 impl Sources {
@@ -130,7 +128,7 @@ impl Sources {
     ///
     /// # Errors
     /// A [`Fault`] when the file cannot be read.
-    pub fn gather(file: Option<&Path>) -> Result<Self, Fault> {
+    pub(crate) fn gather(file: Option<&Path>) -> Result<Self, Fault> {
         let file = file
             .map(|path| {
                 let name = path.display().to_string();
@@ -298,7 +296,7 @@ impl Settings {
     ///
     /// # Errors
     /// All faults at once.
-    pub fn read(sources: &Sources) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader { given: BTreeMap::new(), faults: Vec::new() };
         if let Some((name, text)) = &sources.file {
             reader.file(name, text);
@@ -325,10 +323,9 @@ impl Settings {
         };
         let grpc_listen = reader.read("listen.grpc", "an address and port", address)?;
         let http_listen = reader.read("listen.http", "an address and port", address)?;
-        let engine = reader.read("store.engine", "journal, memory or sled", |text| match text.trim() {
+        let engine = reader.read("store.engine", "journal or memory", |text| match text.trim() {
             "journal" => Some(Engine::Journal),
             "memory" => Some(Engine::Memory),
-            "sled" => Some(Engine::Sled),
             _ => None,
         })?;
         let data_dir = reader.read("store.data_dir", "a folder", |text| (!text.is_empty()).then(|| text.into()))?;
@@ -379,7 +376,7 @@ impl Settings {
     }
 
     /// All settings with their meaning, default and environment variable, as text.
-    pub fn describe_all() -> String {
+    pub(crate) fn describe_all() -> String {
         let mut text = String::from("Settings, by their place in the file ([section] key), with their defaults:\n\n");
         for key in &KEYS {
             text.push_str(&format!("{} = {:?}\n    {}\n    environment: {}\n", key.name, key.default, key.meaning, variable(key.name)));

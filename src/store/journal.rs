@@ -39,7 +39,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::error::OpenError;
 use self::{
-    command::{Command, Done, Intent, Reply},
+    command::{Command, Intent, Reply},
     disk::Disk,
     driver::Parts,
     folder::Folder,
@@ -52,6 +52,7 @@ use self::{
     writer::{SEGMENT_BYTES_MIN, WriterCore, WriterOptions},
 };
 use crate::{
+    done::Done,
     port::{
         AppendError, BoxFuture, Completion, ConversationStore, Lease, Listed, NotApplied, Opened, ReadError,
         StoreStats, Verified,

@@ -4,12 +4,15 @@
 //! and callers encode their own records ([`Batch`]), so that an engine's writer only copies.
 
 pub mod conformance;
+mod done;
 mod history;
 pub mod journal;
 mod leases;
 pub mod memory;
 pub mod port;
 pub mod record;
+pub mod sled_engine;
+mod sled_files;
 
 pub use journal::{JournalOptions, JournalStore};
 pub use memory::MemoryStore;
@@ -18,3 +21,4 @@ pub use record::{
     BATCH_BYTES_MAX, BadRecord, Batch, DecodedRecord, EFFECT_RESULT_BYTES_MAX, RECORD_BYTES_MAX, RecordHeader,
     RecordKind, SNAPSHOT_BYTES_MAX, StoredRecord, TooLarge, decode_header, decode_record,
 };
+pub use sled_engine::SledStore;

@@ -26,3 +26,6 @@ pub use record::{
 pub use replay::{ReplayDifference, replay};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, PendingAction, PendingEnding, PendingId, PositionName};
+
+#[cfg(test)]
+mod tests;

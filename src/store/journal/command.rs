@@ -7,35 +7,13 @@ use tokio::sync::oneshot;
 
 use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
 use crate::{
-    port::{AppendError, Completion, Lease, Listed, Opened, ReadError, Verified},
+    done::Done,
+    port::{AppendError, Lease, Listed, Opened, ReadError, Verified},
     record::{Batch, StoredRecord},
 };
 
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
-
-/// A completion that is called even when it is dropped.
-pub(crate) struct Done(Option<Completion>);
-
-impl Done {
-    pub(crate) fn new(completion: Completion) -> Self {
-        Self(Some(completion))
-    }
-
-    pub(crate) fn call(mut self, ending: Result<Head, AppendError>) {
-        if let Some(completion) = self.0.take() {
-            completion(ending);
-        }
-    }
-}
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        if let Some(completion) = self.0.take() {
-            completion(Err(AppendError::Unknown));
-        }
-    }
-}
 
 /// What to do with a conversation once its row is known.
 pub(crate) enum Intent {

@@ -5,8 +5,6 @@
 //! when the store opens, and reading it again changes nothing.
 
 use std::{
-    fs::{self, File},
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,16 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     group::{Position, StoreUuid},
-    real_disk::sync_folder,
     row::Row,
     table::Table,
 };
+use crate::sled_files::{self, SledError};
 
 const COVERED: &str = "covered";
 const ROWS_PER_BATCH: usize = 4096;
-/// How often a lock that a dying process has not let go yet is asked for, and how long between.
-const LOCK_TRIES: u32 = 200;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What the index covers: all segments before `segment`, wholly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +47,8 @@ enum StoredCovered {
 pub(crate) enum IndexError {
     #[error("sled failed")]
     Sled(#[from] sled::Error),
-    #[error("the index's files cannot be synced")]
-    Io(#[from] io::Error),
+    #[error("the index's files cannot be used")]
+    Files(#[from] SledError),
     #[error("a row of the index cannot be encoded or decoded")]
     Codec(#[from] codec::Error),
     #[error("the index is damaged: {0}")]
@@ -79,7 +74,7 @@ impl Index {
     /// Opens what is there, or makes an empty one.
     pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         guarded(|| {
-            let db = open_db(folder, cache_bytes)?;
+            let db = sled_files::open(folder, cache_bytes)?;
             let [rows, uids, spans, meta] = ["rows", "uids", "spans", "meta"].map(|name| db.open_tree(name));
             Ok(Self { folder: folder.to_path_buf(), db, rows: rows?, uids: uids?, spans: spans?, meta: meta? })
         })
@@ -184,36 +179,9 @@ impl Index {
         })
     }
 
-    /// `flush` on Linux ends in no fsync of its own, so the files are synced here.
     fn sync(&self) -> Result<(), IndexError> {
-        self.db.flush()?;
-        if fs::read_dir(self.folder.join("blobs")).is_ok_and(|mut blobs| blobs.next().is_some()) {
-            return Err(IndexError::Damaged("sled made a blob file, which it never syncs"));
-        }
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                match File::open(entry.path()) {
-                    // sled removes old snapshots in the background.
-                    Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
-                    file => file?.sync_all()?,
-                }
-            }
-        }
-        Ok(sync_folder(&self.folder)?)
+        Ok(sled_files::sync(&self.db, &self.folder)?)
     }
-}
-
-fn open_db(folder: &Path, cache_bytes: u64) -> Result<sled::Db, IndexError> {
-    let config = sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None);
-    for _ in 0..LOCK_TRIES {
-        match config.open() {
-            // The folder's own lock is ours, so this is only a closing index whose threads still run.
-            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::park_timeout(LOCK_PAUSE),
-            other => return Ok(other?),
-        }
-    }
-    Err(IndexError::Damaged("its lock was not let go"))
 }
 
 fn span_key(uid: ConversationUid, segment: u64) -> [u8; 24] {

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use self::{checkpoint::CheckpointState, segments::SegmentState};
 use super::{
     bytes::put,
-    command::{Command, Done, Outbox},
+    command::{Command, Outbox},
     disk::Disk,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     reader::{ReadJob, Segments},
@@ -33,6 +33,7 @@ use super::{
     table::{Run, UidMap},
 };
 use crate::{
+    done::Done,
     leases,
     port::{AppendError, Lease, NotApplied, ReadError},
     record::Batch,

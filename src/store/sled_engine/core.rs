@@ -1,0 +1,245 @@
+//! What the `sled` engine's writer does with its one tree.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use colloquy_types::{ConversationKey, ConversationUid, Entropy, Epoch, Head, Timestamp, TurnSeq, codec};
+use serde::{Deserialize, Serialize};
+
+use super::Append;
+use crate::{
+    history::{Tail, Turns, Walk, corrupt, decode_all},
+    leases::Leases,
+    port::{AppendError, Lease, Listed, NotApplied, Opened, ReadError, StoreStats, Verified},
+    record::{Batch, DecodedRecord, RecordKind, StoredRecord},
+    sled_files::{self, SledError},
+};
+
+/// Larger values go to blob files, which sled never syncs.
+const VALUE_BYTES_MAX: usize = 6 << 10;
+const EPOCH: &str = "epoch";
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Row {
+    uid: ConversationUid,
+    head: Head,
+    updated_at: Timestamp,
+    batches: u64,
+    /// The batch with the newest snapshot.
+    snapshot: Option<u64>,
+}
+
+/// The stored form of a row.
+#[derive(Serialize, Deserialize)]
+enum StoredRow {
+    V1(Row),
+}
+
+/// The writer's state.
+pub(super) struct Core {
+    folder: PathBuf,
+    db: sled::Db,
+    leases: Leases,
+    entropy: Arc<dyn Entropy>,
+    stats: StoreStats,
+}
+
+fn io(error: &impl std::fmt::Display) -> ReadError {
+    ReadError::Io { reason: error.to_string() }
+}
+
+fn row_key(key: &str) -> Vec<u8> {
+    [b"r", key.as_bytes()].concat()
+}
+
+fn batch_key(uid: ConversationUid, batch: u64) -> Vec<u8> {
+    [b"l".as_slice(), &uid.0, &batch.to_be_bytes()].concat()
+}
+
+fn decode_row(bytes: &[u8]) -> Result<Row, ReadError> {
+    codec::decode(bytes).map(|StoredRow::V1(row)| row).map_err(|error| io(&error))
+}
+
+impl Core {
+    pub(super) fn open(folder: &Path, cache_bytes: u64, entropy: Arc<dyn Entropy>) -> Result<Self, SledError> {
+        let db = sled_files::open(folder, cache_bytes)?;
+        let before = db.get(EPOCH)?.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
+        let epoch = Epoch::new(before.unwrap_or_default()).next();
+        db.insert(EPOCH, &epoch.get().to_be_bytes())?;
+        sled_files::sync(&db, folder)?;
+        let stats = StoreStats { epoch, writable: true, ..StoreStats::default() };
+        Ok(Self { folder: folder.to_path_buf(), db, leases: Leases::new(epoch), entropy, stats })
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        StoreStats { leases: self.leases.len() as u64, ..self.stats }
+    }
+
+    /// Commits a group: all batches that pass their fences, one sync, then all endings.
+    pub(super) fn commit(&mut self, group: &mut Vec<Append>, stats: &Mutex<StoreStats>) {
+        if group.is_empty() {
+            return;
+        }
+        let mut write = sled::Batch::default();
+        let mut rows = std::collections::HashMap::new();
+        let mut endings = Vec::with_capacity(group.len());
+        for append in group.drain(..) {
+            let (lease, batch, done) = *append;
+            let ending = self.take(&lease, &batch, &mut write, &mut rows);
+            endings.push((done, ending));
+        }
+        for (key, row) in rows {
+            match codec::encode(&StoredRow::V1(row)) {
+                Ok(bytes) => write.insert(row_key(&key), bytes),
+                Err(_) => self.stats.writable = false,
+            }
+        }
+        let written = self.stats.writable
+            && self.db.apply_batch(write).is_ok()
+            && sled_files::sync(&self.db, &self.folder).is_ok();
+        self.stats.writable &= written;
+        self.stats.syncs += 1;
+        *stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats();
+        for (done, ending) in endings {
+            done.call(ending.and_then(|head| if written { Ok(head) } else { Err(AppendError::Unknown) }));
+        }
+    }
+
+    fn take(
+        &mut self,
+        lease: &Lease,
+        batch: &Batch,
+        write: &mut sled::Batch,
+        rows: &mut std::collections::HashMap<String, Row>,
+    ) -> Result<Head, AppendError> {
+        if !self.stats.writable {
+            return Err(AppendError::NotApplied(NotApplied::Closed));
+        }
+        self.leases.check(lease, batch).map_err(AppendError::NotApplied)?;
+        let stored = match rows.get(lease.key.as_str()) {
+            Some(row) => Some(*row),
+            None => self.row(&lease.key).map_err(|_| AppendError::NotApplied(NotApplied::Closed))?,
+        };
+        let unborn =
+            Row { uid: batch.uid(), head: Head::default(), updated_at: batch.time(), batches: 0, snapshot: None };
+        let mut row = stored.unwrap_or(unborn);
+        for (number, chunk) in batch.bytes().chunks(VALUE_BYTES_MAX).enumerate() {
+            let mut key = batch_key(row.uid, row.batches);
+            key.extend_from_slice(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
+            write.insert(key, chunk);
+        }
+        if batch.snapshot().is_some() {
+            row.snapshot = Some(row.batches);
+        }
+        row.batches += 1;
+        (row.head, row.updated_at) = (batch.head_after(), batch.time());
+        rows.insert(lease.key.as_str().to_owned(), row);
+        self.leases.advance(lease, batch);
+        self.stats.records += u64::from(batch.records());
+        self.stats.bytes += batch.bytes().len() as u64;
+        Ok(batch.head_after())
+    }
+
+    fn row(&self, key: &ConversationKey) -> Result<Option<Row>, ReadError> {
+        let bytes = self.db.get(row_key(key.as_str())).map_err(|error| io(&error))?;
+        bytes.map(|bytes| decode_row(&bytes)).transpose()
+    }
+
+    /// Gives the records from batch `from` on to `take` until it answers `false`.
+    fn each(
+        &self,
+        row: &Row,
+        from: u64,
+        mut take: impl FnMut(DecodedRecord) -> Result<bool, ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut bytes = Vec::new();
+        let mut batch = from;
+        while batch < row.batches {
+            bytes.clear();
+            for chunk in self.db.scan_prefix(batch_key(row.uid, batch)) {
+                bytes.extend_from_slice(&chunk.map_err(|error| io(&error))?.1);
+            }
+            for decoded in decode_all(&bytes) {
+                if !take(decoded.map_err(|bad| corrupt(&bad))?)? {
+                    return Ok(());
+                }
+            }
+            batch += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_conversation(&mut self, key: &ConversationKey) -> Result<Opened, ReadError> {
+        let Some(row) = self.row(key)? else {
+            let uid = self.leases.unborn(key, self.entropy.as_ref());
+            let lease = self.leases.open(key, uid, Head::default());
+            return Tail::after(None).finish(lease, Head::default(), None, None);
+        };
+        let (mut created, mut snapshot) = (None, None);
+        self.each(&row, 0, |decoded| {
+            created = Some(decoded.record);
+            Ok(false)
+        })?;
+        if let Some(from) = row.snapshot {
+            self.each(&Row { batches: from + 1, ..row }, from, |decoded| {
+                if decoded.record.header.kind == RecordKind::Snapshot {
+                    snapshot = Some(decoded.record);
+                }
+                Ok(true)
+            })?;
+        }
+        let mut tail = Tail::after(snapshot.as_ref());
+        self.each(&row, row.snapshot.unwrap_or_default(), |decoded| tail.push(decoded.record).map(|()| true))?;
+        let lease = self.leases.open(key, row.uid, row.head);
+        tail.finish(lease, row.head, created, snapshot)
+    }
+
+    pub(super) fn release(&mut self, lease: &Lease) {
+        self.leases.release(lease);
+    }
+
+    pub(super) fn turns(
+        &self,
+        key: &ConversationKey,
+        from: TurnSeq,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, ReadError> {
+        let row = self.row(key)?.ok_or(ReadError::Absent)?;
+        let mut turns = Turns::new(from, limit);
+        self.each(&row, 0, |decoded| {
+            turns.push(decoded.record)?;
+            Ok(!turns.is_full())
+        })?;
+        turns.finish(&row.head)
+    }
+
+    pub(super) fn list(&self, tenant: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ReadError> {
+        let prefix = row_key(&format!("{tenant}/"));
+        let from = [prefix.as_slice(), after.unwrap_or_default().as_bytes()].concat();
+        let mut listed = Vec::new();
+        for entry in self.db.range(from..) {
+            let (key, row) = entry.map_err(|error| io(&error))?;
+            let Some(conversation) = key.strip_prefix(prefix.as_slice()).filter(|_| listed.len() < limit) else {
+                break;
+            };
+            let conversation = std::str::from_utf8(conversation).map_err(|error| io(&error))?;
+            if conversation.starts_with('@') || after.is_some_and(|after| conversation <= after) {
+                continue;
+            }
+            let row = decode_row(&row)?;
+            if let Some(key) = ConversationKey::from_stored(tenant, conversation) {
+                listed.push(Listed { key, uid: row.uid, head: row.head, updated_at: row.updated_at });
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn verify(&self, key: &ConversationKey) -> Result<Verified, ReadError> {
+        let row = self.row(key)?.ok_or(ReadError::Absent)?;
+        let mut walk = Walk::default();
+        self.each(&row, 0, |decoded| walk.push(&decoded, key).map(|()| true))?;
+        walk.finish(&row.head)
+    }
+}
