@@ -17,6 +17,9 @@ mod shared;
 mod tree;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 
 pub use colloquy_store::Listed;
 

@@ -45,12 +45,13 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
     }
 }
 
-/// Loads a flow from sources in memory: the name each is reported by, and its text. `name` stands for the
-/// whole in faults that concern no single file.
+/// Loads a flow from sources in memory: the name each is reported by, and its text. They are joined in the
+/// order of their names. `name` stands for the whole in faults that concern no single file.
 ///
 /// # Errors
 /// Every fault, ordered by place.
-pub fn load_sources(name: &str, sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+    sources.sort();
     let whole = Mark::file(&name.into());
     let spawned = thread::Builder::new()
         .name("flow-loader".to_owned())

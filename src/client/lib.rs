@@ -4,6 +4,12 @@
 //! [`ClientError`]. A [`Client`] is cheap to clone; clones share one connection.
 
 mod error;
+mod events;
+mod options;
+mod request;
+mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -14,82 +20,19 @@ use colloquy_proto::{
     },
 };
 use tonic::{
-    Request, Streaming,
+    Request,
     metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
 
-pub use self::error::{ClientError, ConnectError};
+use crate::retry::Pauses;
 
-/// How long a connection may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// First pause before a retry; doubled each time.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
-/// Longest pause before a retry.
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// A conversation's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The tenant.
-    pub tenant: String,
-    /// The conversation within it.
-    pub conversation: String,
-}
-
-impl Key {
-    /// Makes one; the server checks it.
-    pub fn new(tenant: impl Into<String>, conversation: impl Into<String>) -> Self {
-        Self { tenant: tenant.into(), conversation: conversation.into() }
-    }
-
-    fn wire(&self) -> Option<v1::ConversationKey> {
-        Some(v1::ConversationKey { tenant: self.tenant.clone(), conversation: self.conversation.clone() })
-    }
-}
-
-/// A turn to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// The conversation.
-    pub key: Key,
-    /// The idempotency key: the same one gives the same ending.
-    pub request_id: String,
-    /// Creates the conversation with this flow if it is absent; empty for one that exists.
-    pub flow: String,
-    /// What the user says.
-    pub text: String,
-    /// The turn that must be the last one.
-    pub expected_seq: Option<u64>,
-    /// Whether to be refused rather than wait behind another turn.
-    pub reject_if_busy: bool,
-}
-
-impl Turn {
-    /// A turn that waits for its place.
-    pub fn new(key: Key, request_id: impl Into<String>, flow: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            key,
-            request_id: request_id.into(),
-            flow: flow.into(),
-            text: text.into(),
-            expected_seq: None,
-            reject_if_busy: false,
-        }
-    }
-
-    fn wire(&self) -> v1::SubmitTurnRequest {
-        let policy = if self.reject_if_busy { v1::BusyPolicy::Reject } else { v1::BusyPolicy::Enqueue };
-        v1::SubmitTurnRequest {
-            key: self.key.wire(),
-            request_id: self.request_id.clone(),
-            flow: self.flow.clone(),
-            input: Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(self.text.clone())) }),
-            expected_seq: self.expected_seq,
-            busy_policy: policy.into(),
-        }
-    }
-}
+pub use crate::{
+    error::{ClientError, ConnectError},
+    events::Events,
+    options::ClientOptions,
+    request::{Key, Turn},
+};
 
 /// A connection to a server.
 #[derive(Clone, Debug)]
@@ -100,18 +43,26 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `address`, `host:port` or a URL; every call gets `deadline`.
+    /// Connects to `address`, `host:port` or a URL. `options` may be a deadline for every call.
+    ///
+    /// A connection that breaks later is made anew by the next call.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(address: &str, deadline: Duration) -> Result<Self, ConnectError> {
+    pub async fn connect(address: &str, options: impl Into<ClientOptions>) -> Result<Self, ConnectError> {
+        let options = options.into();
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let refused = |source| ConnectError { address: address.to_owned(), source };
-        let endpoint = Endpoint::from_shared(url).map_err(refused)?.connect_timeout(CONNECT_DEADLINE).tcp_nodelay(true);
-        Ok(Self::on(endpoint.connect().await.map_err(refused)?, deadline))
+        let endpoint = Endpoint::from_shared(url)
+            .map_err(refused)?
+            .connect_timeout(options.connect_deadline)
+            .http2_keep_alive_interval(options.keepalive_interval)
+            .keep_alive_timeout(options.keepalive_timeout)
+            .tcp_nodelay(true);
+        Ok(Self::on(endpoint.connect().await.map_err(refused)?, options.deadline))
     }
 
-    /// A client on a channel of the caller's own.
+    /// A client on a channel of the caller's own; every call gets `deadline`.
     pub fn on(channel: Channel, deadline: Duration) -> Self {
         Self {
             conversations: ConversationServiceClient::new(channel.clone())
@@ -148,19 +99,18 @@ impl Client {
         turn: &Turn,
         within: Duration,
     ) -> Result<v1::SubmitTurnResponse, ClientError> {
-        let end = tokio::time::Instant::now() + within;
-        let mut pause = RETRY_PAUSE_MIN;
+        let mut pauses = Pauses::within(within);
         loop {
-            let error = match self.submit(turn).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
+            let mut request = self.request(turn.wire(), Some(&turn.key));
+            request.set_timeout(self.deadline.min(pauses.left()));
+            let error = match self.conversations.clone().submit_turn(request).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => ClientError::from(status),
             };
-            let next = tokio::time::Instant::now() + error.retry_after().unwrap_or_default().max(pause);
-            if !error.is_retryable() || next >= end {
-                return Err(error);
+            match pauses.next(&error) {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => return Err(error),
             }
-            tokio::time::sleep_until(next).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
     }
 
@@ -168,9 +118,9 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn stream(&self, turn: &Turn) -> Result<Streaming<v1::StreamTurnResponse>, ClientError> {
+    pub async fn stream(&self, turn: &Turn) -> Result<Events<v1::StreamTurnResponse>, ClientError> {
         let request = self.request(v1::StreamTurnRequest { turn: Some(turn.wire()) }, Some(&turn.key));
-        Ok(self.conversations.clone().stream_turn(request).await?.into_inner())
+        Ok(Events::new(self.conversations.clone().stream_turn(request).await?.into_inner()))
     }
 
     /// A conversation as it was last committed.
@@ -216,13 +166,13 @@ impl Client {
         key: &Key,
         from_seq: u64,
         after: Option<v1::Head>,
-    ) -> Result<Streaming<v1::WatchConversationResponse>, ClientError> {
+    ) -> Result<Events<v1::WatchConversationResponse>, ClientError> {
         let mut request = Request::new(v1::WatchConversationRequest { key: key.wire(), from_seq, after });
         route(&mut request, Some(key));
-        Ok(self.conversations.clone().watch_conversation(request).await?.into_inner())
+        Ok(Events::new(self.conversations.clone().watch_conversation(request).await?.into_inner()))
     }
 
-    /// Clears a conversation's state.
+    /// Clears a conversation's state, whatever turn it is at.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -232,13 +182,20 @@ impl Client {
         request_id: &str,
         reason: &str,
     ) -> Result<v1::ResetConversationResponse, ClientError> {
-        let message = v1::ResetConversationRequest {
-            key: key.wire(),
-            request_id: request_id.to_owned(),
-            reason: reason.to_owned(),
-            expected_seq: None,
-        };
-        let request = self.request(message, Some(key));
+        let (request_id, reason) = (request_id.to_owned(), reason.to_owned());
+        self.reset_with(key, v1::ResetConversationRequest { request_id, reason, ..Default::default() }).await
+    }
+
+    /// Clears a conversation's state as `message` says; its key is set to `key`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_with(
+        &self,
+        key: &Key,
+        message: v1::ResetConversationRequest,
+    ) -> Result<v1::ResetConversationResponse, ClientError> {
+        let request = self.request(v1::ResetConversationRequest { key: key.wire(), ..message }, Some(key));
         Ok(self.conversations.clone().reset_conversation(request).await?.into_inner())
     }
 

@@ -66,6 +66,8 @@ enum Waiting {
     Open(ConversationKey, oneshot::Sender<Result<Opened, ReadError>>),
     Append(Box<(Lease, Batch, Completion)>),
     Turns(ConversationKey, TurnSeq, usize, oneshot::Sender<Result<Vec<StoredRecord>, ReadError>>),
+    /// In order too: an actor that died with an append queued must not have it fenced by its own release.
+    Release(Lease),
 }
 
 #[derive(Default)]
@@ -123,7 +125,7 @@ impl MemoryStore {
         Self::on(Arc::clone(&self.shelf), Arc::clone(&self.entropy))
     }
 
-    /// Makes every open, append and read of turns wait, in order, until [`MemoryStore::let_go`].
+    /// Makes every open, append, release and read of turns wait, in order, until [`MemoryStore::let_go`].
     pub fn hold(&self) {
         locked(&self.process).held.get_or_insert_default();
     }
@@ -178,6 +180,7 @@ impl MemoryStore {
             Waiting::Turns(key, from, limit, reply) => {
                 drop(reply.send(self.read(|shelf| shelf.turns(&key, from, limit))));
             }
+            Waiting::Release(lease) => locked(&self.process).leases.release(&lease),
         }
     }
 
@@ -241,7 +244,7 @@ impl ConversationStore for MemoryStore {
     }
 
     fn release(&self, lease: &Lease) {
-        locked(&self.process).leases.release(lease);
+        self.take(Waiting::Release(lease.clone()));
     }
 
     fn turns<'a>(

@@ -2,7 +2,7 @@
 //!
 //! [`start`] runs the stages until the turn ends or needs something from the world; the caller performs
 //! the [`Effect`]s and calls [`Machine::resume`]. The machine sees no clock, socket or random source:
-//! what it learned from outside is in the [`TurnRecord`], so [`replay`] is running it again. State changes
+//! what it learned from outside is in the [`TurnRecord`], so [`replay()`] is running it again. State changes
 //! only through [`ConversationState::apply`], whose [`Change`]s the record carries.
 //!
 //! Neighbours: `colloquy-flow` holds what may happen, the conversation actor performs effects and commits.

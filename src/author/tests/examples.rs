@@ -65,3 +65,17 @@ fn a_normalised_source_loads_to_the_same_revision() {
         }
     }
 }
+
+#[test]
+fn a_revision_is_what_a_flow_says_and_not_how_it_is_laid_out() {
+    let read = |file: &str| std::fs::read_to_string(folder("faq-desk").join(file)).expect("the example can be read");
+    let (flow, responses) = (read("flow.yaml"), read("responses.yaml"));
+    let revision = |flow: &str, responses: &str| {
+        let sources = [("b.yaml", responses), ("a.yaml", flow)].map(|(file, text)| (file.to_owned(), text.to_owned()));
+        crate::load_sources("faq-desk", sources.to_vec()).expect("it loads").flow.revision()
+    };
+    let shipped = example("faq-desk").flow.revision();
+    assert_eq!(revision(&flow, &responses), shipped);
+    assert_eq!(revision(&format!("# a comment\n\n{flow}"), &responses.replace("  - {in: ", "  -   {in:   ")), shipped);
+    assert_ne!(revision(&flow, &responses.replace("Harbour", "Harbor")), shipped);
+}

@@ -113,9 +113,8 @@ fn measure(runtime: &tokio::runtime::Runtime, target: Target, producers: usize, 
     let warm = Instant::now() + length / 5;
     let end = warm + length;
     let mut latencies: Vec<u32> = runtime.block_on(async {
-        let tasks: Vec<_> = (0..producers)
-            .map(|producer| tokio::spawn(produce(Arc::clone(&target), producer, warm, end)))
-            .collect();
+        let tasks: Vec<_> =
+            (0..producers).map(|producer| tokio::spawn(produce(Arc::clone(&target), producer, warm, end))).collect();
         let mut all = Vec::new();
         for task in tasks {
             all.extend(task.await.expect("no producer panics"));
@@ -214,7 +213,10 @@ fn settings() -> Settings {
 fn main() {
     let settings = settings();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
-    println!("{:>9} {:>9} {:>10} {:>8} {:>8} {:>11}", "producers", "engine", "turns/s", "p50 µs", "p99 µs", "of ceiling");
+    println!(
+        "{:>9} {:>9} {:>10} {:>8} {:>8} {:>11}",
+        "producers", "engine", "turns/s", "p50 µs", "p99 µs", "of ceiling"
+    );
     for producers in &settings.producers {
         for _ in 0..settings.rounds {
             let mut bare = None;

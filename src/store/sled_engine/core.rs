@@ -1,7 +1,8 @@
 //! What the `sled` engine's writer does with its one tree.
 
 use std::{
-    path::{Path, PathBuf},
+    fs::File,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 
 /// Larger values go to blob files, which sled never syncs.
 const VALUE_BYTES_MAX: usize = 6 << 10;
+/// The file sled writes to.
+const LOG: &str = "db";
 const EPOCH: &str = "epoch";
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -39,8 +42,9 @@ enum StoredRow {
 
 /// The writer's state.
 pub(super) struct Core {
-    folder: PathBuf,
     db: sled::Db,
+    /// sled's log, to be synced after each flush.
+    log: File,
     leases: Leases,
     entropy: Arc<dyn Entropy>,
     stats: StoreStats,
@@ -70,7 +74,8 @@ impl Core {
         db.insert(EPOCH, &epoch.get().to_be_bytes())?;
         sled_files::sync(&db, folder)?;
         let stats = StoreStats { epoch, writable: true, ..StoreStats::default() };
-        Ok(Self { folder: folder.to_path_buf(), db, leases: Leases::new(epoch), entropy, stats })
+        let log = File::open(folder.join(LOG))?;
+        Ok(Self { db, log, leases: Leases::new(epoch), entropy, stats })
     }
 
     pub(super) fn stats(&self) -> StoreStats {
@@ -98,7 +103,8 @@ impl Core {
         }
         let written = self.stats.writable
             && self.db.apply_batch(write).is_ok()
-            && sled_files::sync(&self.db, &self.folder).is_ok();
+            && self.db.flush().is_ok()
+            && self.log.sync_data().is_ok();
         self.stats.writable &= written;
         self.stats.syncs += 1;
         *stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats();

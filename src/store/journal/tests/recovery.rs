@@ -1,0 +1,1 @@
+//! What is read back after a crash, a torn write, or damage.
