@@ -1,1 +1,15 @@
-//! tests
+//! Black box: the real binary, over real gRPC, one module per behaviour.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is a test: what fails here fails the test"
+)]
+
+mod arrows;
+mod commands;
+mod conversations;
+mod crashes;
+mod harness;

@@ -283,13 +283,7 @@ impl Conversation {
         self.info.set_status(ActorStatus::Running);
     }
 
-    fn appended(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        attempt: u64,
-        result: Result<Head, AppendError>,
-    ) {
+    fn appended(&self, myself: &ActorRef<Message>, state: &mut State, attempt: u64, result: Result<Head, AppendError>) {
         if attempt != state.attempt {
             return;
         }

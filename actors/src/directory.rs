@@ -127,8 +127,7 @@ impl Directory {
             Entry::Vacant(vacant) => {
                 let info = Arc::new(ActorInfo::new(key.clone(), restarts));
                 let conversation = Conversation { shared: Arc::clone(shared), info: Arc::clone(&info) };
-                let (actor, _started) =
-                    ActorRuntime::spawn_linked_instant(None, conversation, (), supervisor).ok()?;
+                let (actor, _started) = ActorRuntime::spawn_linked_instant(None, conversation, (), supervisor).ok()?;
                 self.infos.insert(actor.get_id(), Arc::clone(&info));
                 let handle = Handle { actor, info };
                 vacant.insert(handle.clone());

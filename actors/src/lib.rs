@@ -20,7 +20,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-
 pub use colloquy_store::Listed;
 
 pub use self::{

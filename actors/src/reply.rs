@@ -104,8 +104,5 @@ pub(crate) enum Answer {
     /// It ended, now or while this caller was attached to it.
     Ended(Result<TurnReply, Error>),
     /// It was committed long ago as this turn; the caller reads it from the store.
-    Recorded {
-        turn_seq: TurnSeq,
-        flow: FlowPin,
-    },
+    Recorded { turn_seq: TurnSeq, flow: FlowPin },
 }

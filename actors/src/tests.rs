@@ -180,10 +180,12 @@ async fn a_duplicate_of_a_running_turn_attaches_to_it() {
     let runtime = start(gate.clone()).await;
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     gate.inner.hold();
-    let submit = || tokio::spawn({
-        let runtime = runtime.clone();
-        async move { runtime.submit_turn(turn("c", "r-1", "hello")).await }
-    });
+    let submit = || {
+        tokio::spawn({
+            let runtime = runtime.clone();
+            async move { runtime.submit_turn(turn("c", "r-1", "hello")).await }
+        })
+    };
     let (first, second) = (submit(), submit());
     gate.until_waiting(1).await;
     let in_flight = || runtime.stats().in_flight == 2;

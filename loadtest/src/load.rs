@@ -35,7 +35,10 @@ impl Report {
             return;
         }
         let (p50, p95, p99) = (at(0.5), at(0.95), at(0.99));
-        println!("{:<8} {:>9.0}/s  p50 {p50} µs  p95 {p95} µs  p99 {p99} µs  errors {}", self.name, self.per_s, self.errors);
+        println!(
+            "{:<8} {:>9.0}/s  p50 {p50} µs  p95 {p95} µs  p99 {p99} µs  errors {}",
+            self.name, self.per_s, self.errors
+        );
         if let Some(error) = &self.first_error {
             println!("         first error: {error}");
         }

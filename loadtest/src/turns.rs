@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use colloquy_client::{Client, Key, Turn};
-use colloquy_proto::v1;
+use colloquy_client::{Client, Key, Turn, v1};
 
 use crate::{
     LoadArgs,

@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use colloquy_proto::{
     CONVERSATION_KEY_METADATA, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
-    v1::{
-        self, conversation_service_client::ConversationServiceClient, operator_service_client::OperatorServiceClient,
-    },
+    v1::{conversation_service_client::ConversationServiceClient, operator_service_client::OperatorServiceClient},
 };
 use tonic::{
     Request,
@@ -26,6 +24,9 @@ use tonic::{
 };
 
 use crate::retry::Pauses;
+
+/// The contract's messages, which the methods give back.
+pub use colloquy_proto::v1;
 
 pub use crate::{
     error::{ClientError, ConnectError},

@@ -37,6 +37,8 @@ pub struct Turn {
     pub expected_seq: Option<u64>,
     /// Whether to be refused rather than wait behind another turn.
     pub reject_if_busy: bool,
+    /// Whether the reply tells what each stage did.
+    pub include_stages: bool,
 }
 
 impl Turn {
@@ -49,6 +51,7 @@ impl Turn {
             text: text.into(),
             expected_seq: None,
             reject_if_busy: false,
+            include_stages: false,
         }
     }
 
@@ -61,6 +64,7 @@ impl Turn {
             input: Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(self.text.clone())) }),
             expected_seq: self.expected_seq,
             busy_policy: policy.into(),
+            include_stages: self.include_stages,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The operator's HTTP: is the process alive, may it be sent turns, and what are its figures.
 //!
-//! It knows the server only through [`Probe`].
+//! It knows the server only through [`Probe`]. Connections are bounded in number and in time.
 
-use std::{future::Future, io, sync::Arc};
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -22,32 +26,22 @@ pub trait Probe: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
-/// The HTTP server failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP server failed")]
-pub struct Error(#[source] io::Error);
-
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     reasons: Vec<&'static str>,
 }
 
-/// Serves `/health`, `/ready` and `/metrics` until `shutdown` resolves.
+/// Serves `/health`, `/ready` and `/metrics` until `shutdown` resolves and the open connections have ended.
 ///
-/// # Errors
-/// [`Error`].
-pub async fn serve(
-    listener: TcpListener,
-    probe: Arc<dyn Probe>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), Error> {
+/// At most 64 connections at once; a peer gets 30 seconds to send a request, a connection lives 10 minutes.
+pub async fn serve(listener: TcpListener, probe: Arc<dyn Probe>, shutdown: impl Future<Output = ()> + Send) {
     let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(probe);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await.map_err(Error)
+    server::run(listener, router, shutdown).await;
 }
 
 async fn health() -> Json<Health> {

@@ -53,12 +53,14 @@ impl ConversationService for Conversations {
         let arrived = Instant::now();
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
+        let include_stages = message.include_stages;
         let turn = validate::turn(message, &metadata).map_err(|status| self.refuse(status))?;
         let key = turn.key.clone();
         let reply = self.runtime.submit_turn(submit(turn, deadline)).await;
         let reply = reply.map_err(|error| self.error(&error, key.as_str()))?;
         self.metrics.turn_seconds.observe(arrived.elapsed().as_secs_f64());
-        Ok(Response::new(v1::SubmitTurnResponse { turn: Some(convert::ending(&reply)), replayed: reply.replayed }))
+        let turn = Some(convert::ending(&reply, include_stages));
+        Ok(Response::new(v1::SubmitTurnResponse { turn, replayed: reply.replayed }))
     }
 
     type StreamTurnStream = BoxedStream<v1::StreamTurnResponse>;

@@ -50,8 +50,13 @@ fn text_input(text: &str) -> Option<v1::TurnInput> {
     Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(text.to_owned())) })
 }
 
-/// A committed turn.
+/// A committed turn, with what its stages did.
 pub(crate) fn turn(turn: &CommittedTurn) -> v1::Turn {
+    v1::Turn { stages: turn.record.stages.iter().map(stage).collect(), ..turn_without_stages(turn) }
+}
+
+/// A committed turn: most callers want the reply and not the dozen stages that led to it.
+fn turn_without_stages(turn: &CommittedTurn) -> v1::Turn {
     let record = &turn.record;
     let outcome = match record.outcome {
         TurnOutcome::Complete => v1::TurnOutcome::Complete,
@@ -74,7 +79,7 @@ pub(crate) fn turn(turn: &CommittedTurn) -> v1::Turn {
         state_before: record.state_before.to_string(),
         outcome: outcome.into(),
         degradations: degradations.collect(),
-        stages: record.stages.iter().map(stage).collect(),
+        stages: Vec::new(),
         accepted_at_us: record.accepted_at.as_micros(),
         committed_at_us: turn.committed_at.as_micros(),
         revision: record.revision.to_string(),
@@ -98,9 +103,10 @@ fn closed(record: &TurnClosedRecord, at: &Head, flow: &FlowPin) -> v1::Turn {
 }
 
 /// However a turn ended.
-pub(crate) fn ending(reply: &TurnReply) -> v1::Turn {
+pub(crate) fn ending(reply: &TurnReply, include_stages: bool) -> v1::Turn {
     match &reply.ending {
-        Ending::Committed(committed) => turn(committed),
+        Ending::Committed(committed) if include_stages => turn(committed),
+        Ending::Committed(committed) => turn_without_stages(committed),
         Ending::Closed { record, head } => closed(record, head, &reply.flow),
     }
 }

@@ -41,10 +41,7 @@ impl OperatorService for Operator {
         }))
     }
 
-    async fn get_runtime(
-        &self,
-        _: Request<v1::GetRuntimeRequest>,
-    ) -> Result<Response<v1::GetRuntimeResponse>, Status> {
+    async fn get_runtime(&self, _: Request<v1::GetRuntimeRequest>) -> Result<Response<v1::GetRuntimeResponse>, Status> {
         Ok(Response::new(convert::runtime(self.runtime.stats(), env!("CARGO_PKG_VERSION"))))
     }
 }

@@ -147,9 +147,7 @@ fn row(error: &Error, key: &str) -> Row {
         Error::Draining => Row::new(Code::Unavailable, ErrorReason::Draining).retry(RETRY_LATER),
         Error::StoreUnavailable => Row::new(Code::Unavailable, ErrorReason::StoreUnavailable).retry(RETRY_LATER),
         Error::DiskFull => Row::new(Code::Unavailable, ErrorReason::DiskFull).retry(RETRY_LATER),
-        Error::Corrupt { .. } => {
-            Row::new(Code::DataLoss, ErrorReason::DataCorrupt).resource("conversation", key)
-        }
+        Error::Corrupt { .. } => Row::new(Code::DataLoss, ErrorReason::DataCorrupt).resource("conversation", key),
         Error::SlowReader { sent } => {
             Row::new(Code::ResourceExhausted, ErrorReason::SlowReader).with("turn_seq", sent).retry(RETRY_SOON)
         }
@@ -202,22 +200,12 @@ mod tests {
             ),
             (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
             (Error::SeqMismatch { head }, Code::Aborted, "SEQ_MISMATCH", false),
-            (
-                Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON },
-                Code::Aborted,
-                "BUSY",
-                false,
-            ),
+            (Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON }, Code::Aborted, "BUSY", false),
             (Error::HistoryChanged { head }, Code::Aborted, "HISTORY_CHANGED", false),
             (overloaded(LimitKind::Global), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (overloaded(LimitKind::Tenant), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (overloaded(LimitKind::Conversation), Code::ResourceExhausted, "QUEUE_FULL", true),
-            (
-                Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown },
-                Code::DeadlineExceeded,
-                "DEADLINE",
-                false,
-            ),
+            (Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown }, Code::DeadlineExceeded, "DEADLINE", false),
             (Error::Restarted, Code::Unavailable, "RESTARTED", true),
             (Error::Draining, Code::Unavailable, "DRAINING", true),
             (Error::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true),

@@ -65,7 +65,7 @@ async fn feed_turn(
     }
     match stream.ending().await {
         Ok(reply) => {
-            let turn = convert::ending(&reply);
+            let turn = convert::ending(&reply, false);
             offsets.turn_seq = turn.turn_seq;
             let committed = v1::TurnCommitted { turn: Some(turn), replayed: reply.replayed };
             // A reader that is gone finds the ending by its request id.

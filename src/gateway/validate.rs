@@ -33,11 +33,7 @@ impl Faults {
     }
 
     /// The conversation's key, in agreement with the metadata.
-    pub(crate) fn key(
-        &mut self,
-        key: Option<&v1::ConversationKey>,
-        metadata: &MetadataMap,
-    ) -> Option<ConversationKey> {
+    pub(crate) fn key(&mut self, key: Option<&v1::ConversationKey>, metadata: &MetadataMap) -> Option<ConversationKey> {
         let Some(key) = key else { return self.add("key", "is required: give tenant and conversation") };
         let key = match ConversationKey::from_parts(&key.tenant, &key.conversation) {
             Ok(key) => key,
@@ -90,7 +86,10 @@ impl Faults {
         match text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\t')) {
             Some((at, c)) => self.add(
                 field,
-                format!("must not have control characters other than newline and tab, but has U+{:04X} at byte {at}", u32::from(c)),
+                format!(
+                    "must not have control characters other than newline and tab, but has U+{:04X} at byte {at}",
+                    u32::from(c)
+                ),
             ),
             None => Some(text),
         }
@@ -157,7 +156,9 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
         None => faults.add("input", "is required: give input.text"),
     };
     let expected_seq = request.expected_seq.map(TurnSeq::new);
-    let valid = (|| Some(ValidTurn { key: key?, request_id: request_id?, flow: flow?, text: text?, expected_seq, busy: busy? }))();
+    let valid = (|| {
+        Some(ValidTurn { key: key?, request_id: request_id?, flow: flow?, text: text?, expected_seq, busy: busy? })
+    })();
     faults.finish(valid)
 }
 

@@ -1,7 +1,6 @@
 //! The commands that call a server once.
 
-use colloquy_client::{Client, ClientError, Key, Turn};
-use colloquy_proto::v1;
+use colloquy_client::{Client, ClientError, Key, Turn, v1};
 use colloquy_types::{Entropy as _, SystemEntropy, TurnId};
 use serde_json::{Value, json};
 
@@ -74,7 +73,9 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
         match event.event {
             Some(Event::Accepted(accepted)) => note(format!("accepted {}", accepted.turn_id)),
             Some(Event::Stage(stage)) => {
-                note(format!("{} {} {} {}", stage.stage, stage.result, stage.reason, stage.detail).trim_end().to_owned());
+                note(
+                    format!("{} {} {} {}", stage.stage, stage.result, stage.reason, stage.detail).trim_end().to_owned(),
+                );
             }
             Some(Event::Committed(committed)) => {
                 print_turn(&committed.turn.unwrap_or_default(), committed.replayed, output);
@@ -139,26 +140,29 @@ pub(crate) async fn reset(
 
 pub(crate) async fn status(client: &Client, actors: u32, output: Output) -> Result<(), ClientError> {
     let runtime = client.runtime().await?;
-    let request = v1::GetSupervisionTreeRequest { page_size: actors.clamp(1, 1000), ..Default::default() };
+    let kind = v1::ActorKind::Conversation.into();
+    let request = v1::GetSupervisionTreeRequest { kind, page_size: actors.clamp(1, 1000), ..Default::default() };
     let tree = client.tree(request).await?;
     if output.json {
-        let flows = runtime.flows.iter().map(|flow| json!({ "tenant": flow.tenant, "name": flow.name, "revision": flow.revision }));
+        let flows = runtime
+            .flows
+            .iter()
+            .map(|flow| json!({ "tenant": flow.tenant, "name": flow.name, "revision": flow.revision }));
         let figures = json!({
-            "version": runtime.version,
-            "engine": runtime.engine,
-            "epoch": runtime.epoch,
-            "writable": runtime.writable,
-            "draining": runtime.draining,
-            "conversations_active": runtime.conversations_active,
-            "in_flight": runtime.in_flight,
-            "in_flight_max": runtime.in_flight_max,
-            "watchers": runtime.watchers,
-            "records": runtime.records,
-            "record_bytes": runtime.record_bytes,
-            "syncs": runtime.syncs,
-            "flows": flows.collect::<Vec<_>>(),
-            "actors": tree.total,
-        });
+        "version": runtime.version,
+        "engine": runtime.engine,
+        "epoch": runtime.epoch,
+        "writable": runtime.writable,
+        "draining": runtime.draining,
+        "conversations_active": runtime.conversations_active,
+        "in_flight": runtime.in_flight,
+        "in_flight_max": runtime.in_flight_max,
+        "watchers": runtime.watchers,
+        "records": runtime.records,
+        "record_bytes": runtime.record_bytes,
+        "syncs": runtime.syncs,
+        "flows": flows.collect::<Vec<_>>(),
+                });
         output::line(&figures.to_string());
         return Ok(());
     }
@@ -185,7 +189,7 @@ pub(crate) async fn status(client: &Client, actors: u32, output: Output) -> Resu
     }
     output::line(&table.to_string());
     if tree.total > tree.actors.len() as u64 {
-        output::line(&output.faint(&format!("and {} more actors", tree.total - tree.actors.len() as u64)));
+        output::line(&output.faint(&format!("and {} more conversations", tree.total - tree.actors.len() as u64)));
     }
     Ok(())
 }

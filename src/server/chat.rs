@@ -16,7 +16,9 @@ const HELP: &str = "  /state   where the conversation stands and what it knows
 /// Reads lines and sends each as a turn, until the end of input or `/quit`.
 pub(crate) async fn run(client: &Client, key: Key, flow: &str, output: Output) -> Exit {
     if !output.json {
-        output::line(&output.faint(&format!("conversation {}/{}, flow {flow}; /help for help", key.tenant, key.conversation)));
+        output::line(
+            &output.faint(&format!("conversation {}/{}, flow {flow}; /help for help", key.tenant, key.conversation)),
+        );
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut exists = client.conversation(&key).await.is_ok();

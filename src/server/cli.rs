@@ -70,7 +70,7 @@ enum Command {
     Watch(WatchArgs),
     /// Clears a conversation's state; its history stays.
     Reset(ResetArgs),
-    /// Prints figures of the server and the top of its supervision tree.
+    /// Prints figures of the server and its first live conversations.
     Status(StatusArgs),
     /// Works on flows.
     #[command(subcommand)]
@@ -198,7 +198,7 @@ struct ResetArgs {
 
 #[derive(Debug, Args)]
 struct StatusArgs {
-    /// How many actors of the tree to print.
+    /// How many conversations to print, 1 to 1000.
     #[arg(long, default_value_t = 20)]
     actors: u32,
 }
@@ -246,7 +246,11 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("send"));
             let mut turn = colloquy_client::Turn::new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
-            if args.stream { calls::stream(&client, &turn, output).await } else { calls::send(&client, &turn, output).await }
+            if args.stream {
+                calls::stream(&client, &turn, output).await
+            } else {
+                calls::send(&client, &turn, output).await
+            }
         }
         Command::Turns(args) => calls::turns(&client, &key(args.conversation), args.from, args.limit, output).await,
         Command::Watch(args) => calls::watch(&client, &key(args.conversation), args.from, output).await,

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use colloquy_author::{Scenario, ScenarioTurn, check};
-use colloquy_client::{Client, Key, Turn};
-use colloquy_proto::v1;
+use colloquy_client::{Client, Key, Turn, v1};
 use serde_json::json;
 
 use crate::{
@@ -131,7 +130,12 @@ fn print(
     let place = format!("#{} {}.{} {:.1} ms", turn.turn_seq, turn.intent, turn.state, latency.as_secs_f64() * 1e3);
     output::line(&format!("  {} {}", output.faint("user "), promised.say));
     let mark = if checked.is_ok() { output.good("ok") } else { output.bad("differs") };
-    output::line(&format!("  {} {} {} {mark}", output.faint("desk "), reply.replace('\n', "\n        "), output.faint(&place)));
+    output::line(&format!(
+        "  {} {} {} {mark}",
+        output.faint("desk "),
+        reply.replace('\n', "\n        "),
+        output.faint(&place)
+    ));
     if let Err(mismatch) = checked {
         output::line(&format!("        {}", output.bad(mismatch)));
     }
@@ -148,7 +152,11 @@ fn summary(tally: &Tally, output: Output) -> Exit {
         output::line(&line.to_string());
     } else {
         let right = turns - tally.wrong;
-        output::line(&format!("\n{right} of {turns} turns as promised, p50 {:.1} ms, p99 {:.1} ms", ms(at(50)), ms(at(99))));
+        output::line(&format!(
+            "\n{right} of {turns} turns as promised, p50 {:.1} ms, p99 {:.1} ms",
+            ms(at(50)),
+            ms(at(99))
+        ));
     }
     if tally.wrong == 0 && turns > 0 { Exit::Ok } else { Exit::NotAsItShouldBe }
 }

@@ -176,7 +176,12 @@ impl Reader {
             Err(error) => {
                 let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
                 let problem = error.message().replace('\n', " ");
-                return self.fault(format!("{name}:{line}:{column}"), "file", problem, "write `[section]` and `key = \"value\"`");
+                return self.fault(
+                    format!("{name}:{line}:{column}"),
+                    "file",
+                    problem,
+                    "write `[section]` and `key = \"value\"`",
+                );
             }
         };
         for (section, keys) in sections {
@@ -210,7 +215,12 @@ impl Reader {
             let given = Given { place: format!("environment {name}"), text: value.clone() };
             match KEYS.iter().find(|key| variable(key.name) == *name) {
                 Some(key) => drop(self.given.insert(key.name, given)),
-                None => self.fault(given.place, name, "is not a setting", "unset it, or see `colloquy serve --help-settings`"),
+                None => self.fault(
+                    given.place,
+                    name,
+                    "is not a setting",
+                    "unset it, or see `colloquy serve --help-settings`",
+                ),
             }
         }
     }
@@ -270,7 +280,12 @@ fn count(text: &str) -> Option<NonZeroUsize> {
 fn part_within_whole(reader: &mut Reader, name: &'static str, part: NonZeroUsize, whole: NonZeroUsize) {
     if part > whole && reader.given.contains_key(name) {
         let place = reader.place(name);
-        reader.fault(place, name, format!("{part} is more than limits.in_flight, {whole}"), "lower it, or raise limits.in_flight");
+        reader.fault(
+            place,
+            name,
+            format!("{part} is more than limits.in_flight, {whole}"),
+            "lower it, or raise limits.in_flight",
+        );
     }
 }
 
@@ -318,9 +333,8 @@ impl Settings {
         };
         let (ten_ms, hour) = (Duration::from_millis(10), Duration::from_secs(3600));
         let address = |text: &str| text.trim().parse::<SocketAddr>().ok();
-        let size = |range: std::ops::RangeInclusive<u64>| {
-            move |text: &str| bytes(text).filter(|bytes| range.contains(bytes))
-        };
+        let size =
+            |range: std::ops::RangeInclusive<u64>| move |text: &str| bytes(text).filter(|bytes| range.contains(bytes));
         let grpc_listen = reader.read("listen.grpc", "an address and port", address)?;
         let http_listen = reader.read("listen.http", "an address and port", address)?;
         let engine = reader.read("store.engine", "journal or memory", |text| match text.trim() {
@@ -343,7 +357,8 @@ impl Settings {
             _ => None,
         })?;
         let log_filter = reader.read("log.filter", "a log filter", |text| Some(text.to_owned()))?;
-        let folders = |text: &str| Some(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(PathBuf::from).collect());
+        let folders =
+            |text: &str| Some(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(PathBuf::from).collect());
         let flow_folders = reader.read("flows.folders", "folders", folders)?;
         let tenant = |text: &str| {
             if text == SHARED_TENANT { Some(TenantId::shared()) } else { TenantId::parse(text).ok() }
@@ -379,7 +394,13 @@ impl Settings {
     pub(crate) fn describe_all() -> String {
         let mut text = String::from("Settings, by their place in the file ([section] key), with their defaults:\n\n");
         for key in &KEYS {
-            text.push_str(&format!("{} = {:?}\n    {}\n    environment: {}\n", key.name, key.default, key.meaning, variable(key.name)));
+            text.push_str(&format!(
+                "{} = {:?}\n    {}\n    environment: {}\n",
+                key.name,
+                key.default,
+                key.meaning,
+                variable(key.name)
+            ));
         }
         text
     }
@@ -403,7 +424,10 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_with_their_places() {
-        let faults = read("[listen]\ngrpc = \"here\"\nport = 1\n[store]\nsegment = \"1 KiB\"\n[limits]\nin_flight = 10\nqueue = 20\n").unwrap_err();
+        let faults = read(
+            "[listen]\ngrpc = \"here\"\nport = 1\n[store]\nsegment = \"1 KiB\"\n[limits]\nin_flight = 10\nqueue = 20\n",
+        )
+        .unwrap_err();
         let places: Vec<_> = faults.iter().map(|fault| (fault.place.as_str(), fault.key.as_str())).collect();
         assert_eq!(
             places,

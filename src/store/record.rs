@@ -18,7 +18,7 @@
 mod batch;
 mod codec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use colloquy_types::{Activation, ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, TurnSeq};
 

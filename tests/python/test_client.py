@@ -1,196 +1,463 @@
-"""A client that knows only proto/: what it sees is what any client in another language sees."""
+"""A client in another language, knowing only the files under proto/.
+
+Makes stubs from them, starts a server on free ports with a store of its own, and checks what the contract
+promises. Prints `N passed, N failed`; the exit code is 0 only when nothing failed.
+
+    python tests/python/test_client.py --server target/debug/colloquy
+"""
 
 import argparse
+import contextlib
 import json
 import pathlib
+import queue
 import subprocess
 import sys
 import tempfile
 import threading
 import traceback
+import uuid
 
 import grpc
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT = 10
+PROTO = ROOT / "proto"
+START_SECONDS = 60
+STOP_SECONDS = 30
+CALL_SECONDS = 10
+TENANT = "acme"
+FLOW = "faq-desk"
 
 
-def generate(folder):
-    files = ["common.proto", "errors.proto", "conversation.proto", "operator.proto"]
-    arguments = ["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    if protoc.main(arguments + [f"colloquy/v1/{name}" for name in files]) != 0:
-        raise RuntimeError("the contract does not compile")
-    sys.path.insert(0, folder)
+def make_stubs(folder):
+    """Compiles the contract, and nothing else, into `folder`, and imports it from there."""
+    files = sorted(str(path) for path in (PROTO / "colloquy").rglob("*.proto"))
+    assert files, f"no .proto file under {PROTO}"
+    made = protoc.main(["protoc", f"-I{PROTO}", f"--python_out={folder}", f"--grpc_python_out={folder}", *files])
+    assert made == 0, f"protoc ended with {made}"
+    sys.path.insert(0, str(folder))
 
 
-def start(server, folder):
-    command = [server, "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
-    process = subprocess.Popen(command + ["--data-dir", f"{folder}/store"], stdout=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    line = process.stdout.readline()
-    watchdog.cancel()
-    return process, json.loads(line)["grpc"]
+@contextlib.contextmanager
+def running_server(program, folder):
+    """A server on free ports; yields its gRPC address, and at the end wants it to stop well."""
+    command = [program, "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+    command += ["--data-dir", str(folder / "store")]
+    with open(folder / "server.log", "w+b") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        try:
+            yield listening(process)
+            process.terminate()
+            code = process.wait(STOP_SECONDS)
+            assert code == 0, f"the server ended with code {code} after SIGTERM"
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-4000:])
+            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stdout.close()
 
 
-def details(error, kind):
-    status = rpc_status.from_call(error)
-    for detail in status.details:
-        message = kind()
-        if detail.Unpack(message):
-            return message
-    raise AssertionError(f"no {kind.__name__} in {error.details()}")
+def listening(process):
+    """The address in the line that the server prints once it listens."""
+    lines = queue.Queue()
+
+    def read():
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        line = lines.get(timeout=START_SECONDS)
+        assert line is not None, "the server ended before it listened"
+        with contextlib.suppress(json.JSONDecodeError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == "listening":
+                return event["grpc"]
 
 
-class Tests:
+class Client:
+    """Calls with a deadline, and the errors of the rich model."""
+
     def __init__(self, address):
-        from colloquy.v1 import common_pb2, conversation_pb2, conversation_pb2_grpc
+        from colloquy.v1 import common_pb2, conversation_pb2, conversation_pb2_grpc, operator_pb2, operator_pb2_grpc
 
-        self.common, self.messages = common_pb2, conversation_pb2
+        self.common, self.messages, self.operator_messages = common_pb2, conversation_pb2, operator_pb2
         self.channel = grpc.insecure_channel(address)
-        self.stub = conversation_pb2_grpc.ConversationServiceStub(self.channel)
+        self.conversations = conversation_pb2_grpc.ConversationServiceStub(self.channel)
+        self.operator = operator_pb2_grpc.OperatorServiceStub(self.channel)
 
-    def request(self, conversation="py", request_id="r-1", text="hello", tenant="acme", flow="order-desk", **more):
-        key = self.common.ConversationKey(tenant=tenant, conversation=conversation)
-        turn = self.common.TurnInput(text=text)
-        return self.messages.SubmitTurnRequest(key=key, request_id=request_id, flow=flow, input=turn, **more)
+    def key(self, conversation, tenant=TENANT):
+        return self.common.ConversationKey(tenant=tenant, conversation=conversation)
 
-    def submit(self, metadata=None, **fields):
-        return self.stub.SubmitTurn(self.request(**fields), timeout=TIMEOUT, metadata=metadata)
+    def turn(self, conversation, request_id, text, flow=FLOW, **more):
+        return self.messages.SubmitTurnRequest(
+            key=more.pop("key", None) or self.key(conversation),
+            request_id=request_id,
+            flow=flow,
+            input=self.common.TurnInput(text=text),
+            include_stages=True,
+            **more,
+        )
 
-    def refused(self, code, metadata=None, **fields):
+    def submit(self, request, metadata=()):
+        return self.conversations.SubmitTurn(request, timeout=CALL_SECONDS, metadata=metadata)
+
+    def say(self, conversation, request_id, text, **more):
+        return self.submit(self.turn(conversation, request_id, text, **more))
+
+
+class Refusal:
+    """A refused call, decoded."""
+
+    def __init__(self, error):
+        self.code, self.message = error.code(), error.details()
+        status = rpc_status.from_call(error)
+        assert status is not None, f"{self.code} {self.message!r} has no details"
+        self.info, self.fields, self.retry = None, [], None
+        for detail in status.details:
+            for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+                if detail.Is(kind.DESCRIPTOR):
+                    message = kind()
+                    detail.Unpack(message)
+                    self.take(message)
+        assert self.info is not None, f"{self.code} {self.message!r} has no ErrorInfo"
+        same(self.info.domain, "colloquy.v1")
+
+    def take(self, message):
+        if isinstance(message, error_details_pb2.ErrorInfo):
+            self.info = message
+        elif isinstance(message, error_details_pb2.BadRequest):
+            self.fields = [violation.field for violation in message.field_violations]
+        else:
+            self.retry = message
+
+
+def same(got, expected):
+    assert got == expected, f"got {got!r}, expected {expected!r}"
+
+
+def refused(code, reason, call):
+    """What `call` was refused with, which must be this."""
+    try:
+        answer = call()
+    except grpc.RpcError as error:
+        refusal = Refusal(error)
+        same((refusal.code, refusal.info.reason), (code, reason))
+        return refusal
+    raise AssertionError(f"not refused, but answered: {answer}")
+
+
+def invalid(field, call):
+    """INVALID_ARGUMENT that names `field`, and only it."""
+    refusal = refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", call)
+    same(refusal.fields, [field])
+    assert field in refusal.message, f"{refusal.message!r} does not name {field}"
+
+
+def fresh():
+    """The name of a conversation that is nobody else's."""
+    return f"c-{uuid.uuid4().hex}"
+
+
+def turns_are_counted_and_answered(client):
+    name = fresh()
+    first, second = client.say(name, "r-1", "hello").turn, client.say(name, "r-2", "what are your opening hours?").turn
+    same((first.turn_seq, second.turn_seq), (1, 2))
+    assert first.reply.text and second.reply.text, "a reply is empty"
+    same((len(second.head.hash), second.head.turn_seq, second.request_id), (32, 2, "r-2"))
+    assert first.turn_id != second.turn_id, "two turns have one id"
+    got = client.conversations.GetConversation(
+        client.messages.GetConversationRequest(key=client.key(name)), timeout=CALL_SECONDS
+    ).conversation
+    same((got.head, got.flow, got.intent, got.state), (second.head, FLOW, second.intent, second.state))
+
+
+def a_repeated_request_id_gets_the_same_reply(client):
+    name = fresh()
+    first = client.say(name, "r-1", "hello")
+    again = client.say(name, "r-1", "hello")
+    same((first.replayed, again.replayed), (False, True))
+    same(again.turn, first.turn)
+    same(client.say(name, "r-2", "hello").turn.turn_seq, 2)
+
+
+def a_request_id_with_another_text_is_refused(client):
+    name = fresh()
+    client.say(name, "r-1", "hello")
+    already = grpc.StatusCode.ALREADY_EXISTS
+    refused(already, "REQUEST_ID_REUSED", lambda: client.say(name, "r-1", "something else"))
+
+
+def a_wrong_expected_seq_is_told_the_current_head(client):
+    name = fresh()
+    client.say(name, "r-1", "hello")
+    head = client.say(name, "r-2", "hello", expected_seq=1).turn.head
+    for expected in (0, 1, 3):
+        refusal = refused(
+            grpc.StatusCode.ABORTED,
+            "SEQ_MISMATCH",
+            lambda: client.say(name, f"r-at-{expected}", "hello", expected_seq=expected),
+        )
+        told = refusal.info.metadata
+        same((told["turn_seq"], told["epoch"], told["hash"]), ("2", str(head.epoch), head.hash.hex()))
+    same(client.say(name, "r-3", "hello", expected_seq=2).turn.turn_seq, 3)
+
+
+def a_watch_resumes_from_a_seq_and_follows(client):
+    name = fresh()
+    said = [client.say(name, f"r-{number}", "hello").turn for number in range(1, 5)]
+    request = client.messages.WatchConversationRequest(key=client.key(name), from_seq=3)
+    watch = client.conversations.WatchConversation(request, timeout=CALL_SECONDS)
+    seen = [next(watch), next(watch)]
+    same([event.committed.turn for event in seen], said[2:])
+    same([event.event_version for event in seen], [1, 1])
+    later = client.say(name, "r-5", "hello").turn
+    same(next(watch).committed.turn, later)
+    watch.cancel()
+    request = client.messages.WatchConversationRequest(key=client.key(name), after=said[3].head)
+    resumed = client.conversations.WatchConversation(request, timeout=CALL_SECONDS)
+    same(next(resumed).committed.turn, later)
+    resumed.cancel()
+
+
+def a_watch_behind_another_history_is_refused(client):
+    name = fresh()
+    head = client.say(name, "r-1", "hello").turn.head
+    head.hash = bytes(32)
+    request = client.messages.WatchConversationRequest(key=client.key(name), after=head)
+    watch = lambda: next(client.conversations.WatchConversation(request, timeout=CALL_SECONDS))
+    told = refused(grpc.StatusCode.ABORTED, "HISTORY_CHANGED", watch).info.metadata
+    same(told["turn_seq"], "1")
+
+
+def a_stream_tells_acceptance_stages_and_the_committed_turn(client):
+    name = fresh()
+    request = client.messages.StreamTurnRequest(turn=client.turn(name, "r-1", "hello"))
+    events = list(client.conversations.StreamTurn(request, timeout=CALL_SECONDS))
+    kinds = [event.WhichOneof("event") for event in events]
+    same((kinds[0], kinds[-1]), ("accepted", "committed"))
+    same(set(kinds[1:-1]), {"stage"})
+    offsets = [(event.offset.turn_seq, event.offset.attempt, event.offset.index) for event in events]
+    same(offsets, [(1, 1, index) for index in range(len(events))])
+    again = client.say(name, "r-1", "hello").turn
+    same([event.stage for event in events[1:-1]], list(again.stages))
+    again.ClearField("stages")
+    same(events[-1].committed.turn, again)
+
+
+def stages_are_told_where_they_are_asked_for(client):
+    name = fresh()
+    request = client.turn(name, "r-1", "hello")
+    told = client.submit(request).turn
+    request.include_stages = False
+    untold = client.submit(request).turn
+    assert told.stages and not untold.stages, "the stages are not as asked for"
+    told.ClearField("stages")
+    same(untold, told)
+
+
+def a_reset_clears_the_state_and_the_sequence_goes_on(client):
+    name = fresh()
+    said = client.say(name, "r-1", "cancel order A-1001", flow="order-desk").turn
+    request = client.messages.ResetConversationRequest(key=client.key(name), request_id="reset-1", reason="a test")
+    reset = lambda: client.conversations.ResetConversation(request, timeout=CALL_SECONDS)
+    first, again = reset(), reset()
+    same((first.replayed, again.replayed, first.head.turn_seq), (False, True, 1))
+    after = client.say(name, "r-2", "hello", flow="order-desk").turn
+    same((after.turn_seq, after.intent_before, after.state_before), (2, said.intent_before, said.state_before))
+    assert said.state != said.state_before, "nothing was there to be cleared"
+
+
+def turns_are_listed_page_by_page(client):
+    name = fresh()
+    said = [client.say(name, f"r-{number}", "hello").turn for number in range(1, 6)]
+    listed, next_seq = [], 2
+    while next_seq:
+        request = client.messages.ListTurnsRequest(key=client.key(name), from_seq=next_seq, page_size=3)
+        page = client.conversations.ListTurns(request, timeout=CALL_SECONDS)
+        listed, next_seq = listed + list(page.turns), page.next_from_seq
+    same(listed, said[1:])
+    request = client.messages.ListTurnsRequest(key=client.key(name), page_size=1001)
+    invalid("page_size", lambda: client.conversations.ListTurns(request, timeout=CALL_SECONDS))
+
+
+def a_tenant_lists_its_own_conversations_only(client):
+    ours, theirs = f"t-{uuid.uuid4().hex}", f"t-{uuid.uuid4().hex}"
+    for tenant, names in ((ours, ("c-1", "c-2", "c-3")), (theirs, ("c-9",))):
+        for name in names:
+            client.say(name, "r-1", "hello", key=client.key(name, tenant=tenant))
+    listed, token = [], ""
+    while True:
+        request = client.messages.ListConversationsRequest(tenant=ours, page_size=2, page_token=token)
+        page = client.conversations.ListConversations(request, timeout=CALL_SECONDS)
+        listed += [conversation.key.conversation for conversation in page.conversations]
+        token = page.next_page_token
+        if not token:
+            break
+    same(listed, ["c-1", "c-2", "c-3"])
+
+
+def unknown_conversations_and_flows_are_not_found(client):
+    absent = grpc.StatusCode.NOT_FOUND
+    refused(absent, "CONVERSATION_NOT_FOUND", lambda: client.say(fresh(), "r-1", "hello", flow=""))
+    refused(absent, "FLOW_NOT_FOUND", lambda: client.say(fresh(), "r-1", "hello", flow="no-such-flow"))
+
+
+def texts_are_bounded(client):
+    invalid("input.text", lambda: client.say(fresh(), "r-1", ""))
+    invalid("input.text", lambda: client.say(fresh(), "r-1", "a" * (16 * 1024 + 1)))
+    same(client.say(fresh(), "r-1", "a" * (16 * 1024)).turn.turn_seq, 1)
+    request = client.turn(fresh(), "r-1", "")
+    request.ClearField("input")
+    invalid("input", lambda: client.submit(request))
+
+
+def control_characters_are_refused(client):
+    for character in "\x00\x07\x0b\r\x1b\x7f\x85":
+        invalid("input.text", lambda: client.say(fresh(), "r-1", f"a{character}b"))
+    same(client.say(fresh(), "r-1", "a\n\tb").turn.turn_seq, 1)
+
+
+def ids_are_checked(client):
+    for bad in ("", "../etc", "a/../b", "a/b", "-a", "a b", "a\n", "é", "a" * 129):
+        key = client.key(bad)
+        invalid("key.conversation", lambda: client.say("", "r-1", "hello", key=key))
+        tenant = client.key(fresh(), tenant=bad)
+        invalid("key.tenant", lambda: client.say("", "r-1", "hello", key=tenant))
+        if bad:
+            invalid("flow", lambda: client.say(fresh(), "r-1", "hello", flow=bad))
+    longest = client.key(uuid.uuid4().hex.ljust(128, "x"))
+    same(client.say("", "r-1", "hello", key=longest).turn.turn_seq, 1)
+    request = client.turn(fresh(), "r-1", "hello")
+    request.ClearField("key")
+    invalid("key", lambda: client.submit(request))
+
+
+def request_ids_are_required_and_checked(client):
+    for bad in ("", "a b", "é", "a\n", "a" * 129):
+        invalid("request_id", lambda: client.say(fresh(), bad, "hello"))
+    same(client.say(fresh(), "!" * 128, "hello").turn.turn_seq, 1)
+
+
+def the_routing_metadata_must_agree(client):
+    name = fresh()
+    request = client.turn(name, "r-1", "hello")
+    for routed in (f"{TENANT}/{fresh()}", f"other/{name}", name, f"{TENANT}/{name}/"):
+        call = lambda: client.submit(request, metadata=[("x-conversation-key", routed)])
+        invalid("metadata:x-conversation-key", call)
+    agreed = client.submit(request, metadata=[("x-conversation-key", f"{TENANT}/{name}")])
+    same(agreed.turn.turn_seq, 1)
+
+
+def every_bad_field_is_named_at_once(client):
+    call = lambda: client.say("a/b", "", "\x07")
+    refusal = refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", call)
+    same(sorted(refusal.fields), ["input.text", "key.conversation", "request_id"])
+
+
+def inputs_of_later_servers_are_refused_as_unsupported(client):
+    for kind in ({"json": "{}"}, {"event": client.common.EventInput(name="shipped")}):
+        request = client.turn(fresh(), "r-1", "")
+        request.input.CopyFrom(client.common.TurnInput(**kind))
+        refused(grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED", lambda: client.submit(request))
+
+
+def operators_see_the_conversation(client):
+    name = fresh()
+    client.say(name, "r-1", "hello")
+    request = client.operator_messages.GetSupervisionTreeRequest(
+        kind=client.operator_messages.ACTOR_KIND_CONVERSATION, tenant=TENANT, page_size=1000
+    )
+    tree = client.operator.GetSupervisionTree(request, timeout=CALL_SECONDS)
+    assert f"{TENANT}/{name}" in [actor.key for actor in tree.actors], "the conversation is not in the tree"
+    request = client.operator_messages.GetRuntimeRequest()
+    runtime = client.operator.GetRuntime(request, timeout=CALL_SECONDS)
+    assert runtime.epoch >= 1 and runtime.writable and not runtime.draining, f"not serving: {runtime}"
+    assert FLOW in [flow.name for flow in runtime.flows], f"{FLOW} is not among the flows"
+
+
+def reflection_knows_the_services(client):
+    services = ProtoReflectionDescriptorDatabase(client.channel).get_services()
+    missing = {"colloquy.v1.ConversationService", "colloquy.v1.OperatorService", "grpc.health.v1.Health"} - set(services)
+    assert not missing, f"reflection does not list {missing}"
+
+
+def health_answers(client):
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    for service in ("", "colloquy.v1.ConversationService", "colloquy.v1.OperatorService"):
+        request = health_pb2.HealthCheckRequest(service=service)
+        status = stub.Check(request, timeout=CALL_SECONDS).status
+        same(status, health_pb2.HealthCheckResponse.SERVING)
+
+
+CHECKS = [
+    turns_are_counted_and_answered,
+    a_repeated_request_id_gets_the_same_reply,
+    a_request_id_with_another_text_is_refused,
+    a_wrong_expected_seq_is_told_the_current_head,
+    a_watch_resumes_from_a_seq_and_follows,
+    a_watch_behind_another_history_is_refused,
+    a_stream_tells_acceptance_stages_and_the_committed_turn,
+    stages_are_told_where_they_are_asked_for,
+    a_reset_clears_the_state_and_the_sequence_goes_on,
+    turns_are_listed_page_by_page,
+    a_tenant_lists_its_own_conversations_only,
+    unknown_conversations_and_flows_are_not_found,
+    texts_are_bounded,
+    control_characters_are_refused,
+    ids_are_checked,
+    request_ids_are_required_and_checked,
+    the_routing_metadata_must_agree,
+    every_bad_field_is_named_at_once,
+    inputs_of_later_servers_are_refused_as_unsupported,
+    operators_see_the_conversation,
+    reflection_knows_the_services,
+    health_answers,
+]
+
+
+def check_all(client):
+    """Runs every check; the number that failed."""
+    failed = 0
+    for check in CHECKS:
+        name = check.__name__.replace("_", " ")
         try:
-            self.submit(metadata=metadata, **fields)
-        except grpc.RpcError as error:
-            assert error.code() == code, f"{error.code()} {error.details()}"
-            return error
-        raise AssertionError(f"not refused with {code}")
-
-    def invalid(self, field, **fields):
-        error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, **fields)
-        named = [violation.field for violation in details(error, error_details_pb2.BadRequest).field_violations]
-        assert named == [field], named
-
-    def test_turns_are_numbered_without_gaps(self):
-        seqs = [self.submit(conversation="gapless", request_id=f"r-{n}").turn.turn_seq for n in range(5)]
-        assert seqs == [1, 2, 3, 4, 5], seqs
-
-    def test_the_same_request_gives_the_same_reply(self):
-        first = self.submit(conversation="same", text="cancel order A-1001")
-        again = self.submit(conversation="same", text="cancel order A-1001")
-        assert not first.replayed and again.replayed
-        assert again.turn == first.turn, (first.turn, again.turn)
-
-    def test_the_same_id_with_another_text_is_refused(self):
-        self.submit(conversation="reused")
-        error = self.refused(grpc.StatusCode.ALREADY_EXISTS, conversation="reused", text="other")
-        assert details(error, error_details_pb2.ErrorInfo).reason == "REQUEST_ID_REUSED"
-
-    def test_a_wrong_expected_seq_tells_the_current_head(self):
-        head = self.submit(conversation="expected").turn.head
-        error = self.refused(grpc.StatusCode.ABORTED, conversation="expected", request_id="r-2", expected_seq=7)
-        info = details(error, error_details_pb2.ErrorInfo)
-        assert info.reason == "SEQ_MISMATCH"
-        assert (info.metadata["turn_seq"], info.metadata["hash"]) == ("1", head.hash.hex())
-        assert self.submit(conversation="expected", request_id="r-3", expected_seq=1).turn.turn_seq == 2
-
-    def test_a_watch_resumes_from_a_seq_and_from_a_head(self):
-        turns = [self.submit(conversation="watched", request_id=f"r-{n}").turn for n in range(4)]
-        key = self.common.ConversationKey(tenant="acme", conversation="watched")
-        request = self.messages.WatchConversationRequest(key=key, from_seq=3)
-        watch = self.stub.WatchConversation(request, timeout=TIMEOUT)
-        seen = [next(watch).committed.turn.turn_seq for _ in range(2)]
-        self.submit(conversation="watched", request_id="live")
-        seen.append(next(watch).committed.turn.turn_seq)
-        watch.cancel()
-        assert seen == [3, 4, 5], seen
-        request = self.messages.WatchConversationRequest(key=key, after=turns[1].head)
-        watch = self.stub.WatchConversation(request, timeout=TIMEOUT)
-        assert next(watch).committed.turn.turn_seq == 3
-        watch.cancel()
-
-    def test_a_watch_from_another_history_is_refused(self):
-        head = self.submit(conversation="history").turn.head
-        head.hash = bytes(32)
-        key = self.common.ConversationKey(tenant="acme", conversation="history")
-        try:
-            next(self.stub.WatchConversation(self.messages.WatchConversationRequest(key=key, after=head), timeout=TIMEOUT))
-        except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.ABORTED
-            assert details(error, error_details_pb2.ErrorInfo).reason == "HISTORY_CHANGED"
-            return
-        raise AssertionError("not refused")
-
-    def test_a_stream_is_accepted_staged_and_committed_in_order(self):
-        request = self.messages.StreamTurnRequest(turn=self.request(conversation="stream"))
-        events = list(self.stub.StreamTurn(request, timeout=TIMEOUT))
-        kinds = [event.WhichOneof("event") for event in events]
-        assert kinds[0] == "accepted" and kinds[-1] == "committed" and set(kinds[1:-1]) == {"stage"}, kinds
-        assert [event.offset.index for event in events] == list(range(len(events)))
-        assert all(event.event_version == 1 and event.offset.turn_seq == 1 for event in events)
-
-    def test_every_bad_input_is_named(self):
-        self.invalid("input.text", text="")
-        self.invalid("input.text", text="a" * (16 * 1024 + 1))
-        self.invalid("input.text", text="a\x07b")
-        self.invalid("key.tenant", tenant="../acme")
-        self.invalid("key.conversation", conversation="../etc")
-        self.invalid("key.tenant", tenant="a" * 129)
-        self.invalid("key.conversation", conversation="a" * 129)
-        self.invalid("request_id", request_id="")
-        self.invalid("request_id", request_id="a" * 129)
-        self.invalid("metadata:x-conversation-key", metadata=[("x-conversation-key", "acme/other")])
-        assert self.submit(conversation="limits", text="a" * (16 * 1024)).turn.turn_seq == 1
-
-    def test_an_absent_conversation_is_not_found(self):
-        error = self.refused(grpc.StatusCode.NOT_FOUND, conversation="absent", flow="")
-        assert details(error, error_details_pb2.ErrorInfo).reason == "CONVERSATION_NOT_FOUND"
-
-    def test_health_answers(self):
-        health = health_pb2_grpc.HealthStub(self.channel)
-        request = health_pb2.HealthCheckRequest(service="colloquy.v1.ConversationService")
-        assert health.Check(request, timeout=TIMEOUT).status == health_pb2.HealthCheckResponse.SERVING
-
-    def test_a_reset_keeps_the_sequence(self):
-        self.submit(conversation="reset", text="cancel order A-1001")
-        key = self.common.ConversationKey(tenant="acme", conversation="reset")
-        reset = self.messages.ResetConversationRequest(key=key, request_id="reset-1", reason="test")
-        assert not self.stub.ResetConversation(reset, timeout=TIMEOUT).replayed
-        assert self.stub.ResetConversation(reset, timeout=TIMEOUT).replayed
-        turn = self.submit(conversation="reset", request_id="r-2", text="hello").turn
-        assert (turn.turn_seq, turn.intent_before, turn.state_before) == (2, "desk", "idle"), turn
+            check(client)
+            print(f"ok      {name}")
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"FAILED  {name}")
+            traceback.print_exc()
+    print(f"{len(CHECKS) - failed} passed, {failed} failed", flush=True)
+    return failed
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    server = str(pathlib.Path(parser.parse_args().server).resolve())
-    passed = failed = 0
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--server", default=str(ROOT / "target/debug/colloquy"), help="the program to start")
+    arguments.add_argument("--addr", help="a server that runs already, HOST:PORT")
+    arguments = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        generate(folder)
-        process, address = start(server, folder)
-        try:
-            tests = Tests(address)
-            for name in sorted(name for name in dir(tests) if name.startswith("test_")):
-                try:
-                    getattr(tests, name)()
-                    passed += 1
-                except Exception:
-                    failed += 1
-                    print(f"FAILED {name}")
-                    traceback.print_exc()
-        finally:
-            process.terminate()
-            code = process.wait(timeout=30)
-        if code != 0:
-            failed += 1
-            print(f"FAILED the server ended with code {code}")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or not passed else 0)
+        folder = pathlib.Path(folder)
+        make_stubs(folder)
+        if arguments.addr:
+            return check_all(Client(arguments.addr))
+        with running_server(arguments.server, folder) as address:
+            client = Client(address)
+            failed = check_all(client)
+            client.channel.close()
+            return failed
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)

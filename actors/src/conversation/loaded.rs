@@ -134,25 +134,13 @@ impl Loaded {
         Ok(())
     }
 
-    fn ended(
-        &mut self,
-        request_id: &RequestId,
-        request_digest: [u8; 16],
-        kind: EndingKind,
-        stored: &StoredRecord,
-    ) {
+    fn ended(&mut self, request_id: &RequestId, request_digest: [u8; 16], kind: EndingKind, stored: &StoredRecord) {
         self.remember(request_id, request_digest, kind, stored.header.turn_seq.get());
         self.open_accepted = None;
         self.since_snapshot.turns += 1;
     }
 
-    fn remember(
-        &mut self,
-        request_id: &RequestId,
-        request_digest: [u8; 16],
-        kind: EndingKind,
-        turn_seq: u64,
-    ) {
+    fn remember(&mut self, request_id: &RequestId, request_digest: [u8; 16], kind: EndingKind, turn_seq: u64) {
         let request_hash = hash16(request_id.as_str().as_bytes());
         self.window.remember(Remembered { request_hash, request_digest, turn_seq, kind: kind.to_byte() });
     }

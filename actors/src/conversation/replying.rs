@@ -49,7 +49,12 @@ impl Waiters {
     }
 
     /// The callers of a turn whose sender is `submission`, followed by those that repeated it meanwhile.
-    pub(super) fn led_by(mut self, reply: oneshot::Sender<Answer>, events: Option<mpsc::Sender<TurnEvent>>, permit: Permit) -> Self {
+    pub(super) fn led_by(
+        mut self,
+        reply: oneshot::Sender<Answer>,
+        events: Option<mpsc::Sender<TurnEvent>>,
+        permit: Permit,
+    ) -> Self {
         self.first = Some(Waiter { reply, events, _permit: permit });
         self
     }

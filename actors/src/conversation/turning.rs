@@ -89,8 +89,7 @@ impl Conversation {
                 let Some(asked) = asked else { return Err(Error::ConversationAbsent) };
                 let found = self.shared.flows.current(self.info.key.tenant(), asked.as_str());
                 let Some(found) = found else { return Err(Error::FlowAbsent { name: asked.to_string() }) };
-                let pin =
-                    FlowPin { tenant: found.tenant.into(), name: asked.clone(), revision: found.flow.revision() };
+                let pin = FlowPin { tenant: found.tenant.into(), name: asked.clone(), revision: found.flow.revision() };
                 Some(Box::new(Loaded::new(pin, found.flow, self.shared.clock.now())))
             }
         };

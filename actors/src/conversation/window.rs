@@ -125,7 +125,9 @@ impl Window {
         match entry {
             None => Known::No,
             Some(entry) if entry.request_digest != *request_digest => Known::Reused,
-            Some(entry) => Known::Ended { kind: EndingKind::from_byte(entry.kind), turn_seq: TurnSeq::new(entry.turn_seq) },
+            Some(entry) => {
+                Known::Ended { kind: EndingKind::from_byte(entry.kind), turn_seq: TurnSeq::new(entry.turn_seq) }
+            }
         }
     }
 

@@ -173,7 +173,13 @@ fn target(name: &str, folder: &Path) -> Target {
         "ceiling" => return ceiling(folder),
         "memory" => Arc::new(MemoryStore::new(entropy)),
         "journal" => {
-            let options = JournalOptions::new(folder.join("journal"));
+            let mut options = JournalOptions::new(folder.join("journal"));
+            if let Ok(x) = std::env::var("SEG") {
+                options.segment_bytes = x.parse::<u64>().expect("n") << 20;
+            }
+            if let Ok(x) = std::env::var("CP") {
+                options.checkpoint_bytes = x.parse::<u64>().expect("n") << 20;
+            }
             Arc::new(JournalStore::open(&options, Arc::new(SystemClock), entropy).expect("the journal opens"))
         }
         _ => Arc::new(SledStore::open(&folder.join("sled"), 64 << 20, entropy).expect("sled opens")),

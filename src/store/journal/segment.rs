@@ -36,7 +36,7 @@ const MAGIC: [u8; 8] = *b"CQSEGM01";
 const TRAILER_MAGIC: [u8; 8] = *b"CQFOOT01";
 /// The version of header, trailer and footer that this build writes.
 pub(crate) const SEGMENT_VERSION: u32 = 1;
-const FILL_BYTES: usize = 1 << 20;
+const FILL_BYTES: usize = 256 << 10;
 /// How much is filled between two syncs, so that none of them holds up the commits for long.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -266,7 +266,8 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {
         let len = to_usize(header.size - offset).min(FILL_BYTES);
         file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
         offset += len as u64;
-        if offset % FILL_SYNC_BYTES == 0 {
+        let every = std::env::var("FS").map(|x| x.parse::<u64>().unwrap_or(1) << 10).unwrap_or(FILL_SYNC_BYTES);
+        if offset % every == 0 {
             file.sync_data()?;
         }
     }

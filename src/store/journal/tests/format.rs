@@ -1,1 +1,74 @@
-//! The bytes on disk.
+//! The bytes on disk are what they always were.
+
+use colloquy_types::{ConversationUid, Epoch, TurnSeq};
+
+use crate::{
+    journal::{
+        group::{GROUP_BYTES, GroupHeader, Position},
+        segment::{SegmentHeader, Trailer},
+        table::{ENTRY_BYTES, Run, Table},
+    },
+    record::tests::hex,
+};
+
+const UUID: [u8; 16] = *b"a store's uuid 1";
+
+fn group() -> GroupHeader {
+    let synced = Position { segment: 6, offset: 4096 };
+    GroupHeader { records: 3, body_len: 720, epoch: Epoch::new(5), number: 77, synced }
+}
+
+fn run(uid: u8, offset: u32, last_turn: u64) -> Run {
+    Run { uid: ConversationUid([uid; 16]), offset, len: 240, last_turn: TurnSeq::new(last_turn) }
+}
+
+#[test]
+fn headers_and_footers_are_written_as_they_always_were() {
+    let at = Position { segment: 7, offset: 64 };
+    assert_eq!(hex(&group().encode(at, UUID)), include_str!("../../fixtures/group-v1.hex"));
+    let header = SegmentHeader { uuid: UUID, id: 7, size: 64 << 20, epoch: Epoch::new(5) };
+    assert_eq!(hex(&header.encode()), include_str!("../../fixtures/segment-v1.hex"));
+    let mut footer = Vec::new();
+    run(2, 128, 9).encode(&mut footer);
+    let trailer =
+        Trailer { uuid: UUID, id: 7, valid_len: 4096, runs: 1, runs_crc: crc32c::crc32c(&footer), records: 2 };
+    footer.extend_from_slice(&trailer.encode());
+    assert_eq!(hex(&footer), include_str!("../../fixtures/footer-v1.hex"));
+
+    assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+    assert_eq!(Trailer::decode(&trailer.encode()), Ok(trailer));
+    assert_eq!(Run::decode(&footer[..ENTRY_BYTES]), Some(run(2, 128, 9)));
+}
+
+#[test]
+fn a_group_is_one_only_where_it_was_written_and_in_its_own_store() {
+    let at = Position { segment: 7, offset: 64 };
+    let bytes = group().encode(at, UUID);
+    assert_eq!(GroupHeader::decode(&bytes, at, UUID), Some(group()));
+    assert_eq!(GroupHeader::decode(&bytes, Position { offset: 72, ..at }, UUID), None);
+    assert_eq!(GroupHeader::decode(&bytes, Position { segment: 8, ..at }, UUID), None);
+    assert_eq!(GroupHeader::decode(&bytes, at, [0; 16]), None);
+    for bit in 0..GROUP_BYTES * 8 {
+        let mut changed = bytes;
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(GroupHeader::decode(&changed, at, UUID), None, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_table_finds_the_runs_of_a_conversation_and_joins_neighbours() {
+    let mut table = Table::default();
+    for run in [run(1, 64, 1), run(2, 304, 1), run(1, 544, 2), run(1, 784, 3), run(2, 2000, 2)] {
+        table.push(run, 1);
+    }
+    let joined = Run { len: 480, ..run(1, 544, 3) };
+    assert_eq!(table.runs_of(ConversationUid([1; 16]), |_| true), [run(1, 64, 1), joined]);
+    let since = table.runs_of(ConversationUid([1; 16]), |run| run.last_turn >= TurnSeq::new(2));
+    assert_eq!(since, [joined]);
+    assert_eq!(table.runs_of(ConversationUid([9; 16]), |_| true), []);
+    assert_eq!(table.sorted(), [run(1, 64, 1), joined, run(2, 304, 1), run(2, 2000, 2)]);
+    assert_eq!(table.records(), 5);
+    let mut spans: Vec<_> = table.spans().map(|(uid, turn)| (uid.0[0], turn.get())).collect();
+    spans.sort_unstable();
+    assert_eq!(spans, [(1, 3), (2, 2)]);
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
-use colloquy_types::{ConversationKey, Head, SystemClock, SystemEntropy, Timestamp};
+use colloquy_types::{ConversationKey, Head, SystemClock, SystemEntropy, Timestamp, TurnSeq};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -11,14 +11,15 @@ use crate::{
     done::Done,
     journal::{
         JournalOptions, JournalStore, OpenError,
-        command::{Command, Intent, Outbox},
+        command::{Command, Intent, Outbox, Reply},
         index::Index,
+        reader::Reader,
         recovery::{self, Finish},
         stats::SharedStats,
         writer::{WriterCore, WriterOptions},
     },
-    port::{AppendError, ConversationStore, Lease, Opened},
-    record::{Batch, RecordKind},
+    port::{AppendError, ConversationStore, Lease, Opened, ReadError, Verified},
+    record::{Batch, RecordKind, StoredRecord},
 };
 
 pub(crate) const UUID: [u8; 16] = *b"a store of tests";
@@ -38,9 +39,13 @@ pub(crate) fn open(folder: &Path) -> Result<JournalStore, OpenError> {
 
 /// Opens a store on a fake disk; only its index lies in a real folder.
 pub(crate) fn open_on(disk: &FakeDisk, index: &TempDir) -> JournalStore {
-    let options = options(index.path());
+    open_with(disk, index, &options(index.path()))
+}
+
+/// The same with settings of its own.
+pub(crate) fn open_with(disk: &FakeDisk, index: &TempDir, options: &JournalOptions) -> JournalStore {
     let at = (UUID, index.path().join("index"));
-    JournalStore::open_on(Arc::new(disk.clone()), at, None, &options, &SystemClock, Arc::new(SystemEntropy)).unwrap()
+    JournalStore::open_on(Arc::new(disk.clone()), at, None, options, &SystemClock, Arc::new(SystemEntropy)).unwrap()
 }
 
 /// A batch with one turn; the first also creates the conversation.
@@ -73,24 +78,31 @@ pub(crate) struct Rig {
     pub(crate) disk: FakeDisk,
     pub(crate) core: WriterCore,
     pub(crate) out: Outbox,
-    _index: TempDir,
+    reader: Reader,
+    pub(crate) index: TempDir,
 }
 
 impl Rig {
     pub(crate) fn new(disk: FakeDisk) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::with_index(disk, TempDir::new().unwrap())
+    }
+
+    /// Over an index that an earlier rig left.
+    pub(crate) fn with_index(disk: FakeDisk, folder: TempDir) -> Self {
         let index = Index::open(folder.path(), 1 << 20).unwrap();
         let start = {
             let found = recovery::find(&disk, UUID).unwrap();
-            let replay = recovery::replay(&found, UUID, &index, None, 1000).unwrap();
+            let covered = index.covered().unwrap();
+            let replay = recovery::replay(&found, UUID, &index, covered, 1000).unwrap();
             let (clock, entropy) = (&SystemClock, &SystemEntropy);
             let with = Finish { disk: &disk, uuid: UUID, segment_bytes: 16 << 10, clock, entropy };
             recovery::finish(replay, found, &with).unwrap()
         };
         let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 1000 };
         let stats = Arc::new(SharedStats::new(start.epoch));
+        let reader = Reader { uuid: UUID, index: Arc::new(index), segments: Arc::clone(&start.segments) };
         let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
-        Self { disk, core, out: Outbox::default(), _index: folder }
+        Self { disk, core, out: Outbox::default(), reader, index: folder }
     }
 
     pub(crate) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
@@ -101,11 +113,68 @@ impl Rig {
         }
     }
 
-    /// Opens a conversation that does not exist.
-    pub(crate) fn begin(&mut self, conversation: &str) -> Opened {
+    /// Carries out a read: steps and reader jobs until it is answered.
+    fn ask<T>(&mut self, conversation: &str, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
         let (reply, mut answer) = oneshot::channel();
-        self.step([Command::Read { key: key(conversation), intent: Intent::Open(reply) }]);
-        answer.try_recv().unwrap().unwrap()
+        self.step([Command::Read { key: key(conversation), intent: intent(reply) }]);
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(ReadError::Closed),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let jobs = std::mem::take(&mut self.out.reads);
+            assert!(!jobs.is_empty(), "the read is answered or under way");
+            let answers: Vec<_> = jobs.into_iter().filter_map(|job| self.reader.run(job)).collect();
+            self.step(answers);
+        }
+    }
+
+    pub(crate) fn open(&mut self, conversation: &str) -> Result<Opened, ReadError> {
+        self.ask(conversation, Intent::Open)
+    }
+
+    pub(crate) fn begin(&mut self, conversation: &str) -> Opened {
+        self.open(conversation).unwrap()
+    }
+
+    pub(crate) fn verify(&mut self, conversation: &str) -> Result<Verified, ReadError> {
+        self.ask(conversation, Intent::Verify)
+    }
+
+    pub(crate) fn turns(&mut self, conversation: &str) -> Result<Vec<StoredRecord>, ReadError> {
+        self.ask(conversation, |reply| Intent::Turns { from: TurnSeq::default(), limit: 1000, reply })
+    }
+
+    /// Brings the index up to what was appended.
+    pub(crate) fn checkpoint(&mut self) {
+        let (reply, mut answer) = oneshot::channel();
+        self.step([Command::Checkpoint(reply)]);
+        let checkpoint = self.out.checkpoint.take().unwrap();
+        checkpoint.apply(&self.reader.index).unwrap();
+        self.step([Command::Checkpointed(Ok(()))]);
+        for (reply, outcome) in self.out.checkpointed.drain(..) {
+            reply.send(outcome).unwrap();
+        }
+        answer.try_recv().unwrap().unwrap();
+    }
+
+    /// Appends one turn to each conversation, all in one group.
+    pub(crate) fn group(&mut self, leases: &mut [(Lease, Head)], payload: &[u8]) {
+        let mut commands = Vec::new();
+        for (lease, head) in leases {
+            let batch = turn(lease, head, payload);
+            *head = batch.head_after();
+            commands.push(self.append(lease, batch));
+        }
+        self.step(commands);
+    }
+
+    /// Ends as a killed process does; what it leaves of its index.
+    pub(crate) fn kill(self) -> TempDir {
+        let Self { core, reader, index, .. } = self;
+        drop((core, reader));
+        index
     }
 
     /// An append that tells the disk when it is acknowledged.
@@ -113,7 +182,7 @@ impl Rig {
         let (disk, uid) = (self.disk.clone(), batch.uid());
         let done = Done::new(Box::new(move |ending| {
             if let Ok(head) = ending {
-                disk.acknowledged(uid, Head::default().record_no.max(head.record_no));
+                disk.acknowledged(uid, head.record_no);
             }
         }));
         Command::Append { lease: lease.clone(), batch, done }

@@ -1,0 +1,64 @@
+# Small recipes; `just` lists them.
+
+buf := "npx --yes @bufbuild/buf@1.75.0"
+
+_default:
+    @just --list
+
+# Everything that CI runs.
+verify:
+    .ci/run
+
+# Formats Rust and the contract.
+fmt:
+    cargo fmt --all
+    cd proto && {{ buf }} format --write
+
+# Lints as CI does.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Passes the tests.
+test:
+    cargo test --workspace --locked
+
+# Checks the contract: style, and whether it still understands what was released.
+proto:
+    cd proto && {{ buf }} lint
+    cd proto && {{ buf }} breaking --against baseline.json
+
+# Records the contract as it is now as the one that later ones must stay compatible with.
+proto-baseline:
+    cd proto && {{ buf }} build --exclude-source-info -o -#format=json | python3 -m json.tool --indent 1 - baseline.json
+
+# Calls a server from Python, knowing only proto/.
+python:
+    cargo build --locked
+    python3 -m venv target/python
+    target/python/bin/pip install --quiet -r tests/python/requirements.txt
+    target/python/bin/python tests/python/test_client.py --server target/debug/colloquy
+
+# Plays the example conversations.
+demo:
+    cargo run --release --locked -- demo
+
+# Runs a server on the default ports.
+serve *flags:
+    cargo run --release --locked -- serve {{ flags }}
+
+# Talks to it.
+chat *flags:
+    cargo run --release --locked -- chat {{ flags }}
+
+# Measures turns, then the ceiling of the same stack.
+load *flags:
+    cargo run --release --locked -p colloquy-loadtest -- turns {{ flags }}
+    cargo run --release --locked -p colloquy-loadtest -- ceiling grpc {{ flags }}
+
+# Checks advisories, licences, bans and sources (needs cargo-deny and the network).
+deny:
+    cargo deny check
+
+# Checks spelling (needs typos).
+typos:
+    typos

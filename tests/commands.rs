@@ -1,0 +1,136 @@
+//! What a person at a terminal sees.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use crate::harness::{BINARY, Place, run, stderr, stdout};
+
+#[test]
+fn the_demo_keeps_every_promise() {
+    let demo = run(&["demo", "--json"]);
+    assert_eq!(demo.status.code(), Some(0), "{}{}", stdout(&demo), stderr(&demo));
+    let lines = stdout(&demo);
+    let summary: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["wrong"], 0);
+    assert!(summary["turns"].as_u64().unwrap() > 40);
+}
+
+#[test]
+fn every_command_has_help() {
+    let commands = ["demo", "serve", "chat", "send", "turns", "watch", "reset", "status", "flow", "completions"];
+    for command in commands {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        assert!(stdout(&help).contains("Usage: colloquy"), "{command}");
+    }
+    assert_eq!(run(&["no-such-command"]).status.code(), Some(2));
+}
+
+#[test]
+fn settings_faults_are_told_at_once_with_their_places() {
+    let place = Place::new();
+    let file = place.path().join("colloquy.toml");
+    std::fs::write(&file, "[listen]\ngrpc = \"nowhere\"\n[limits]\nqueue = 0\nspeed = 3\n").unwrap();
+    let served = run(&["serve", "--config", file.to_str().unwrap(), "--engine", "punch-cards"]);
+    assert_eq!(served.status.code(), Some(2));
+    let told = stderr(&served);
+    for expected in [
+        "colloquy.toml:2:8: listen.grpc",
+        "colloquy.toml:4:9: limits.queue",
+        "colloquy.toml:5:9: limits.speed",
+        "flag --engine: store.engine",
+    ] {
+        assert!(told.contains(expected), "{expected} is missing in {told}");
+    }
+    assert_eq!(told.matches("fix: ").count(), 4);
+}
+
+#[test]
+fn a_faulty_flow_is_told_with_line_column_and_fix() {
+    let place = Place::new();
+    std::fs::write(
+        place.path().join("flow.yaml"),
+        "format: colloquy.flow/v1\nname: broken\nstart: nowhere.at_all\nintents: {}\n",
+    )
+    .unwrap();
+    let folder = place.path().to_str().unwrap().to_owned();
+    let lint = run(&["flow", "lint", &folder]);
+    assert_eq!(lint.status.code(), Some(1), "{}", stdout(&lint));
+    assert!(stdout(&lint).contains("flow.yaml:3:8"), "{}", stdout(&lint));
+    assert!(stdout(&lint).contains("fix: "));
+    let json = stdout(&run(&["flow", "lint", &folder, "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(!json["faults"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn the_example_flows_pass_lint_from_disk() {
+    for flow in ["order-desk", "faq-desk"] {
+        let lint = run(&["flow", "lint", &format!("{}/src/server/flows/{flow}", env!("CARGO_MANIFEST_DIR"))]);
+        assert_eq!(lint.status.code(), Some(0), "{}", stdout(&lint));
+        assert!(stdout(&lint).contains(" 0 warnings"), "{}", stdout(&lint));
+    }
+}
+
+#[test]
+fn without_a_server_a_call_says_so() {
+    let sent = run(&["send", "c", "hello", "--addr", "127.0.0.1:1"]);
+    assert_eq!(sent.status.code(), Some(3));
+    assert!(stderr(&sent).contains("colloquy serve"));
+}
+
+#[test]
+fn a_conversation_can_be_held_from_the_command_line() {
+    let place = Place::new();
+    let server = place.start();
+    let call = |arguments: &[&str]| {
+        let global = ["--addr", &server.grpc, "--tenant", "acme"];
+        let output = run(&[arguments, &global].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let sent = call(&["send", "c", "cancel order A-1001", "--flow", "order-desk", "--stream"]);
+    assert!(sent.contains("accepted") && sent.contains("Do you want me to cancel order A-1001?"), "{sent}");
+    let turns: serde_json::Value = serde_json::from_str(&call(&["turns", "c", "--json"])).unwrap();
+    assert_eq!((turns["turn_seq"].as_u64(), turns["state"].as_str()), (Some(1), Some("confirm")));
+    assert!(call(&["reset", "c", "--reason", "test"]).contains("after turn 1"));
+    assert!(call(&["status"]).contains("acme/c"));
+    let refused = run(&["send", "../c", "hello", "--addr", &server.grpc]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(stderr(&refused).contains("key.conversation"), "{}", stderr(&refused));
+    let mut chat = Command::new(BINARY)
+        .args(["chat", "d", "--addr", &server.grpc, "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    chat.stdin.take().unwrap().write_all(b"hello\ncancel order A-1001\n/quit\n").unwrap();
+    let said = chat.wait_with_output().unwrap();
+    assert_eq!(stdout(&said).lines().count(), 2, "{}", stdout(&said));
+}
+
+#[test]
+fn health_readiness_and_metrics_answer() {
+    let place = Place::new();
+    let server = place.start();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(&server.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get("/health").starts_with("HTTP/1.1 200"));
+    assert!(get("/ready").starts_with("HTTP/1.1 200"));
+    assert!(get("/metrics").contains("colloquy_store_syncs"));
+}
+
+#[test]
+fn completions_are_made_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&run(&["completions", shell])).contains("colloquy"), "{shell}");
+    }
+}
