@@ -17,5 +17,10 @@ pub const CONVERSATION_KEY_METADATA: &str = "x-conversation-key";
 pub const EVENT_VERSION: u32 = 1;
 /// Largest message to the server, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// Largest message from the server, in bytes.
-pub const RESPONSE_BYTES_MAX: usize = 8 << 20;
+/// Largest message from the server, in bytes: what gRPC clients take unless they are told otherwise.
+pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that `message` takes on the wire.
+pub fn encoded_len(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}

@@ -48,10 +48,16 @@ impl Place {
 
     /// Starts a server and waits until it listens.
     pub(crate) fn start(&self) -> Server {
+        self.start_with(&[])
+    }
+
+    /// As [`Place::start`], with more flags.
+    pub(crate) fn start_with(&self, flags: &[&str]) -> Server {
         let mut child = Command::new(BINARY)
             .args(["serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
             .args(["--log-filter", "warn", "--data-dir"])
             .arg(self.data_dir())
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -10,6 +10,7 @@
 
 mod arrows;
 mod commands;
+mod contract;
 mod conversations;
 mod crashes;
 mod harness;

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use colloquy_actors::{ResetConversation, Runtime, SubmitTurn};
-use colloquy_proto::v1::{self, conversation_service_server::ConversationService};
+use colloquy_actors::{CommittedTurn, ResetConversation, Runtime, SubmitTurn};
+use colloquy_proto::{
+    RESPONSE_BYTES_MAX, encoded_len,
+    v1::{self, conversation_service_server::ConversationService},
+};
 use colloquy_telemetry::Metrics;
 use colloquy_types::TurnSeq;
 use tokio::time::Instant;
@@ -17,6 +20,9 @@ use crate::{
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 50;
+
+/// Bytes of turns on a page; leaves room for the framing of each, and for one that is as large as a record.
+const PAGE_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 4 * 3;
 
 /// The service.
 pub(crate) struct Conversations {
@@ -37,6 +43,21 @@ impl Conversations {
     fn error(&self, error: &colloquy_actors::Error, key: &str) -> Status {
         self.refuse(status::status(error, key))
     }
+}
+
+/// The turns of one page: at most `rows`, and no more than fit a message, but at least one.
+fn page(turns: &[CommittedTurn], rows: usize) -> v1::ListTurnsResponse {
+    let (mut page, mut bytes) = (v1::ListTurnsResponse::default(), 0);
+    for turn in turns {
+        let row = convert::turn(turn);
+        bytes += encoded_len(&row);
+        if page.turns.len() == rows || (bytes > PAGE_BYTES_MAX && !page.turns.is_empty()) {
+            page.next_from_seq = row.turn_seq;
+            break;
+        }
+        page.turns.push(row);
+    }
+    page
 }
 
 fn submit(turn: ValidTurn, deadline: Instant) -> SubmitTurn {
@@ -126,11 +147,7 @@ impl ConversationService for Conversations {
         let from = TurnSeq::new(message.from_seq.max(1));
         let turns = self.runtime.turns(&key, from, rows + 1, deadline).await;
         let turns = turns.map_err(|error| self.error(&error, key.as_str()))?;
-        let more = turns.get(rows).map(|turn| turn.head.turn_seq.get());
-        Ok(Response::new(v1::ListTurnsResponse {
-            turns: turns.iter().take(rows).map(convert::turn).collect(),
-            next_from_seq: more.unwrap_or_default(),
-        }))
+        Ok(Response::new(page(&turns, rows)))
     }
 
     type WatchConversationStream = BoxedStream<v1::WatchConversationResponse>;

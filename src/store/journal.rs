@@ -1,8 +1,8 @@
 //! The engine `journal`: a segmented log written by one thread with group commit, and an index in sled
 //! that can be rebuilt from it. See `docs/adr/0002-journal-and-index.md`.
 //!
-//! [`JournalStore`] is the handle: it queues commands for the writer ([`writer`], a pure step, driven by
-//! [`driver`]) and never touches a file after opening. Opening is [`recovery`].
+//! [`JournalStore`] is the handle: it queues commands for the writer (`writer`, a pure step, driven by
+//! `driver`) and never touches a file after opening. Opening is `recovery`.
 
 mod bytes;
 mod command;

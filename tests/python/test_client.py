@@ -230,6 +230,25 @@ def a_watch_resumes_from_a_seq_and_follows(client):
     resumed.cancel()
 
 
+def a_watch_takes_the_head_that_a_reset_gives(client):
+    name = fresh()
+    client.say(name, "r-1", "hello")
+    request = client.messages.ResetConversationRequest(key=client.key(name), request_id="reset-1")
+    head = client.conversations.ResetConversation(request, timeout=CALL_SECONDS).head
+    request = client.messages.WatchConversationRequest(key=client.key(name), after=head)
+    watch = client.conversations.WatchConversation(request, timeout=CALL_SECONDS)
+    # The headers come once the watch is open.
+    watch.initial_metadata()
+    later = client.say(name, "r-2", "hello").turn
+    kinds = []
+    for event in watch:
+        kinds.append(event.WhichOneof("event"))
+        if kinds[-1] == "committed":
+            same(event.committed.turn, later)
+            break
+    watch.cancel()
+
+
 def a_watch_behind_another_history_is_refused(client):
     name = fresh()
     head = client.say(name, "r-1", "hello").turn.head
@@ -289,6 +308,19 @@ def turns_are_listed_page_by_page(client):
     same(listed, said[1:])
     request = client.messages.ListTurnsRequest(key=client.key(name), page_size=1001)
     invalid("page_size", lambda: client.conversations.ListTurns(request, timeout=CALL_SECONDS))
+
+
+def a_page_of_large_turns_fits_what_clients_take(client):
+    name = fresh()
+    for number in range(1, 301):
+        client.say(name, f"r-{number}", "a" * (16 * 1024))
+    listed, next_seq = [], 1
+    while next_seq:
+        request = client.messages.ListTurnsRequest(key=client.key(name), from_seq=next_seq, page_size=1000)
+        page = client.conversations.ListTurns(request, timeout=CALL_SECONDS)
+        listed, next_seq = listed + [turn.turn_seq for turn in page.turns], page.next_from_seq
+        assert page.ByteSize() <= 4 * 1024 * 1024, f"a page has {page.ByteSize()} bytes"
+    same(listed, list(range(1, 301)))
 
 
 def a_tenant_lists_its_own_conversations_only(client):
@@ -406,11 +438,13 @@ CHECKS = [
     a_request_id_with_another_text_is_refused,
     a_wrong_expected_seq_is_told_the_current_head,
     a_watch_resumes_from_a_seq_and_follows,
+    a_watch_takes_the_head_that_a_reset_gives,
     a_watch_behind_another_history_is_refused,
     a_stream_tells_acceptance_stages_and_the_committed_turn,
     stages_are_told_where_they_are_asked_for,
     a_reset_clears_the_state_and_the_sequence_goes_on,
     turns_are_listed_page_by_page,
+    a_page_of_large_turns_fits_what_clients_take,
     a_tenant_lists_its_own_conversations_only,
     unknown_conversations_and_flows_are_not_found,
     texts_are_bounded,

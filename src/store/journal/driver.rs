@@ -173,26 +173,32 @@ impl Drop for Writer {
 
 fn keep(disk: &dyn Disk, uuid: StoreUuid, epoch: Epoch, jobs: &Receiver<KeeperJob>, answers: &Sender<Command>) {
     for job in jobs {
-        let answer = match job {
-            KeeperJob::Prepare { id, size } => {
-                let made = Segment::create(disk, uuid, id, size, epoch);
-                Command::Prepared(made.inspect_err(|error| tracing::warn!(%error, "no spare segment")).ok())
+        if let Some(answer) = keep_one(disk, uuid, epoch, job) {
+            // The writer may have ended.
+            drop(answers.send(answer));
+        }
+    }
+}
+
+/// Does one job; the answer goes to the writer.
+pub(crate) fn keep_one(disk: &dyn Disk, uuid: StoreUuid, epoch: Epoch, job: KeeperJob) -> Option<Command> {
+    match job {
+        KeeperJob::Prepare { id, size } => {
+            let made = Segment::create(disk, uuid, id, size, epoch);
+            Some(Command::Prepared(made.inspect_err(|error| tracing::warn!(%error, "no spare segment")).ok()))
+        }
+        KeeperJob::Seal { segment, valid_len, table } => {
+            let sealed = segment.seal(uuid, valid_len, &table);
+            if let Err(error) = &sealed {
+                tracing::error!(%error, segment = segment.id, "segment not sealed; the next start will");
             }
-            KeeperJob::Seal { segment, valid_len, table } => {
-                let sealed = segment.seal(uuid, valid_len, &table);
-                if let Err(error) = &sealed {
-                    tracing::error!(%error, segment = segment.id, "segment not sealed; the next start will");
-                }
-                Command::Sealed { id: segment.id, sealed: sealed.is_ok() }
+            Some(Command::Sealed { id: segment.id, sealed: sealed.is_ok() })
+        }
+        KeeperJob::Remove { id } => {
+            if let Err(error) = disk.remove(&file_name(id)).and_then(|()| disk.sync_dir()) {
+                tracing::warn!(%error, segment = id, "unused segment not removed; the next start will");
             }
-            KeeperJob::Remove { id } => {
-                if let Err(error) = disk.remove(&file_name(id)).and_then(|()| disk.sync_dir()) {
-                    tracing::warn!(%error, segment = id, "unused segment not removed; the next start will");
-                }
-                continue;
-            }
-        };
-        // The writer may have ended.
-        drop(answers.send(answer));
+            None
+        }
     }
 }

@@ -68,7 +68,7 @@ struct Survivor {
 /// What was read, before anything is written.
 pub(crate) struct Replay<'a> {
     overlay: Overlay<'a>,
-    /// The tables of all segments that were read, and where each ends.
+    /// The tables of the segments that are not sealed yet, and where each ends.
     tables: BTreeMap<u64, (Table, u64)>,
     survivors: Vec<Survivor>,
     mark: Position,
@@ -128,8 +128,8 @@ impl Replay<'_> {
         for stretch in &scan.stretches {
             self.before_mark(id, bytes, stretch, valid_len, &mut table)?;
         }
-        self.tables.insert(id, (table, valid_len));
-        Ok(())
+        // There may be very many of these; none is kept in memory.
+        self.overlay.index().put_spans(id, &table)
     }
 
     fn unsealed(&mut self, id: u64, bytes: &[u8], scan: Scan, known_end: u64) -> Result<(), IndexError> {

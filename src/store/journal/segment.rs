@@ -266,8 +266,7 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {
         let len = to_usize(header.size - offset).min(FILL_BYTES);
         file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
         offset += len as u64;
-        let every = std::env::var("FS").map(|x| x.parse::<u64>().unwrap_or(1) << 10).unwrap_or(FILL_SYNC_BYTES);
-        if offset % every == 0 {
+        if offset.is_multiple_of(FILL_SYNC_BYTES) {
             file.sync_data()?;
         }
     }

@@ -223,7 +223,7 @@ impl WriterCore {
             return Ok(batch.head_after());
         }
         if self.checkpoint.is_overdue(self.options.delta_entries_max) {
-            return refused(NotApplied::Full);
+            return refused(NotApplied::Busy);
         }
         if !self.segments.fits(self.buffer.len() + batch.bytes().len()) {
             self.flush(out);
@@ -301,7 +301,9 @@ impl WriterCore {
     /// Writes and syncs the group, then lets everything go that waited for it.
     fn flush(&mut self, out: &mut Outbox) {
         let failed = self.buffered_records > 0 && !self.write_group();
-        self.stats.written(self.buffered_records, self.buffer.len() - GROUP_BYTES);
+        if !failed {
+            self.stats.written(self.buffered_records, self.buffer.len() - GROUP_BYTES);
+        }
         self.buffered_records = 0;
         self.buffer.truncate(GROUP_BYTES);
         for pending in self.pending.drain(..) {
@@ -357,7 +359,7 @@ impl WriterCore {
             return;
         }
         self.flush(out);
-        if !self.poisoned {
+        if !self.poisoned && self.segments.fits(GROUP_BYTES) {
             // An empty group says that everything before it is synced.
             self.write_group();
         }

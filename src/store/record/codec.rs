@@ -190,7 +190,7 @@ pub(crate) fn checked_body<'a>(header: &RecordHeader, bytes: &'a [u8]) -> Result
 }
 
 /// Decodes the record that `bytes` begins with and checks its checksums and digest, not its place in
-/// the chain ([`check_link`]).
+/// the chain ([`RecordHeader::follows`]).
 ///
 /// # Errors
 /// [`BadRecord`].

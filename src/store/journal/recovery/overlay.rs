@@ -28,6 +28,10 @@ impl<'a> Overlay<'a> {
         Self { index, rows: UidMap::default(), rows_max, quarantined: 0, unattributed: 0 }
     }
 
+    pub(super) fn index(&self) -> &'a Index {
+        self.index
+    }
+
     fn row(&mut self, uid: ConversationUid) -> Result<Option<&mut Row>, IndexError> {
         if !self.rows.contains_key(&uid) {
             let Some(known) = self.index.by_uid(uid)? else { return Ok(None) };

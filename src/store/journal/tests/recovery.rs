@@ -10,7 +10,7 @@ use super::{
     rig::{Rig, turn},
 };
 use crate::{
-    journal::group::GROUP_BYTES,
+    journal::{command::Command, group::GROUP_BYTES},
     port::{Lease, ReadError},
     record::{HEADER_BYTES, RecordKind, SALT_BYTES, decode_header},
 };
@@ -245,11 +245,38 @@ fn what_the_index_covers_is_not_read_again_and_what_follows_is() {
 }
 
 #[test]
+fn what_is_appended_while_a_checkpoint_is_collected_is_not_taken_for_covered() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let names: Vec<String> = (0..1500).map(|number| format!("c{number}")).collect();
+    let mut leases = begin(&mut rig, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    rig.group(&mut leases, b"one");
+    rig.keep();
+    // The first step collects a part of the rows. Then all of them change, segments are filled and
+    // sealed, and only then is the rest collected and applied.
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    rig.step([Command::Checkpoint(reply)]);
+    assert!(rig.core.has_work());
+    rig.group(&mut leases, b"two");
+    rig.keep();
+    while rig.core.has_work() {
+        rig.step([]);
+    }
+    assert!(rig.apply());
+    let files = rig.disk.durable();
+    let index = rig.kill();
+    let mut again = Rig::with_index(FakeDisk::with(files), index);
+    for (name, (_, head)) in names.iter().zip(&leases) {
+        assert_eq!(again.begin(name).head, *head);
+        assert_eq!(again.turns(name).unwrap().len(), 2);
+    }
+}
+
+#[test]
 fn a_conversation_opened_but_never_written_leaves_nothing() {
     let mut rig = Rig::new(FakeDisk::default());
     let before = rig.disk.events().len();
     let opened = rig.begin("a");
-    rig.step([crate::journal::command::Command::Release(opened.lease.clone())]);
+    rig.step([Command::Release(opened.lease.clone())]);
     assert_eq!(rig.disk.events().len(), before);
     assert_eq!(rig.turns("a"), Err(ReadError::Absent));
     assert_ne!(rig.begin("a").lease.uid, opened.lease.uid);

@@ -12,6 +12,7 @@ use crate::{
     journal::{
         JournalOptions, JournalStore, OpenError,
         command::{Command, Intent, Outbox, Reply},
+        driver::keep_one,
         index::Index,
         reader::Reader,
         recovery::{self, Finish},
@@ -150,9 +151,9 @@ impl Rig {
     pub(crate) fn checkpoint(&mut self) {
         let (reply, mut answer) = oneshot::channel();
         self.step([Command::Checkpoint(reply)]);
-        let checkpoint = self.out.checkpoint.take().unwrap();
-        checkpoint.apply(&self.reader.index).unwrap();
-        self.step([Command::Checkpointed(Ok(()))]);
+        while !self.apply() {
+            self.step([]);
+        }
         for (reply, outcome) in self.out.checkpointed.drain(..) {
             reply.send(outcome).unwrap();
         }
@@ -168,6 +169,22 @@ impl Rig {
             commands.push(self.append(lease, batch));
         }
         self.step(commands);
+    }
+
+    /// Does what the keeper of segments would do by now.
+    pub(crate) fn keep(&mut self) {
+        let jobs = std::mem::take(&mut self.out.keeper);
+        let epoch = colloquy_types::Epoch::new(1);
+        let answers: Vec<_> = jobs.into_iter().filter_map(|job| keep_one(&self.disk, UUID, epoch, job)).collect();
+        self.step(answers);
+    }
+
+    /// Applies the checkpoint that the writer has handed out, if it has.
+    pub(crate) fn apply(&mut self) -> bool {
+        let Some(checkpoint) = self.out.checkpoint.take() else { return false };
+        checkpoint.apply(&self.reader.index).unwrap();
+        self.step([Command::Checkpointed(Ok(()))]);
+        true
     }
 
     /// Ends as a killed process does; what it leaves of its index.
