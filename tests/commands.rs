@@ -113,6 +113,23 @@ fn a_conversation_can_be_held_from_the_command_line() {
 }
 
 #[test]
+fn every_engine_serves_and_the_durable_ones_remember() {
+    for engine in ["journal", "memory", "sled"] {
+        let place = Place::new();
+        for life in 1..=2_u64 {
+            let server = place.start_with(&["--engine", engine]);
+            let request_id = format!("r-{life}");
+            let global = ["--addr", &server.grpc, "--json", "--flow", "order-desk", "--request-id", &request_id];
+            let sent = run(&[&["send", "c", "hello"][..], &global].concat());
+            let turn: serde_json::Value = serde_json::from_str(&stdout(&sent)).unwrap();
+            let expected = if engine == "memory" { 1 } else { life };
+            assert_eq!(turn["turn_seq"], expected, "{engine}, life {life}");
+            assert_eq!(server.terminate(), Some(0), "{engine}");
+        }
+    }
+}
+
+#[test]
 fn health_readiness_and_metrics_answer() {
     let place = Place::new();
     let server = place.start();

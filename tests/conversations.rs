@@ -104,3 +104,39 @@ async fn the_tree_shows_a_live_conversation() {
     assert_eq!((runtime.engine.as_str(), runtime.conversations_active), ("journal", 1));
     assert!(client.conversation(&Key::new("acme", "c")).await.unwrap().uid.len() == 32);
 }
+
+const GREETER: &str = "format: colloquy.flow/v1
+name: greeter
+start: hall.door
+intents:
+  hall:
+    initial: door
+    states: {door: {terminal: true}}
+responses:
+  - {in: hall.door, exact: GREETING}
+fallback: Pardon?
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_flow_leaves_running_conversations_as_they_began() {
+    let place = Place::new();
+    let folder = place.path().join("flows");
+    std::fs::create_dir(&folder).unwrap();
+    let write = |greeting: &str| {
+        std::fs::write(folder.join("flow.yaml"), GREETER.replace("GREETING", greeting)).unwrap();
+    };
+    let say = async |server: &crate::harness::Server, conversation: &str, request_id: &str| {
+        let mut said = turn(conversation, request_id, "good day");
+        said.flow = "greeter".to_owned();
+        server.client().await.submit(&said).await.unwrap().turn.unwrap().reply.unwrap().text
+    };
+    let flags = ["--flows", folder.to_str().unwrap()];
+    write("Come in.");
+    let server = place.start_with(&flags);
+    assert_eq!(say(&server, "old", "r-1").await, "Come in.");
+    assert_eq!(server.terminate(), Some(0));
+    write("We are closed.");
+    let server = place.start_with(&flags);
+    assert_eq!(say(&server, "old", "r-2").await, "Come in.");
+    assert_eq!(say(&server, "new", "r-1").await, "We are closed.");
+}

@@ -13,4 +13,5 @@ mod commands;
 mod contract;
 mod conversations;
 mod crashes;
+mod documents;
 mod harness;

@@ -20,9 +20,9 @@ mod wire {
 }
 
 /// Bytes of a turn's request on the wire, as `turns` sends them.
-const REQUEST_BYTES: usize = 110;
+const REQUEST_BYTES: usize = 64;
 /// Bytes of a turn's response on the wire, as the order desk answers them.
-const RESPONSE_BYTES: u32 = 700;
+pub(crate) const RESPONSE_BYTES: u32 = 290;
 
 struct Echo;
 

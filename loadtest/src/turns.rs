@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use colloquy_client::{Client, Key, Turn, v1};
+use prost::Message as _;
 
 use crate::{
-    LoadArgs,
+    LoadArgs, echo,
     load::{self, Report},
     process,
 };
@@ -75,14 +76,18 @@ async fn say(client: &Client, turn: &Turn, seq: u64, expected: Option<&(String, 
     Ok(answered)
 }
 
-/// Plays the script twice to learn where each turn leads.
+/// Plays the script twice to learn where each turn leads, and holds the echo's sizes against the turns'.
 async fn learn(client: &Client, name: &str) -> anyhow::Result<Expected> {
-    let mut expected = Vec::new();
+    let (mut expected, mut bytes) = (Vec::new(), 0);
     for (number, text) in (0_u64..).zip(SCRIPT.into_iter().chain(SCRIPT)) {
         let turn = Turn::new(Key::new("load", name), format!("r-{number}"), "order-desk", text);
         let answered = say(client, &turn, number + 1, None).await?;
+        bytes += answered.encoded_len();
         expected.push((answered.intent, answered.state));
     }
+    let mean = bytes / expected.len().max(1);
+    let echo = echo::RESPONSE_BYTES as usize;
+    ensure!(mean.abs_diff(echo) * 10 < echo, "a turn's response has {mean} bytes, the echo's {echo}: set it right");
     Ok(Arc::new(expected))
 }
 

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    convert, deadline, status,
+    convert, deadline,
+    log::Call,
+    status,
     streams::{self, BoxedStream},
     validate::{self, Faults, ValidTurn},
 };
@@ -43,6 +45,15 @@ impl Conversations {
     fn error(&self, error: &colloquy_actors::Error, key: &str) -> Status {
         self.refuse(status::status(error, key))
     }
+
+    fn failed(&self, error: &colloquy_actors::Error, call: &Call) -> Status {
+        call.refused(error);
+        self.error(error, call.key.as_str())
+    }
+}
+
+fn call(method: &'static str, turn: &ValidTurn) -> Call {
+    Call { method, request_id: turn.request_id.clone(), key: turn.key.clone() }
 }
 
 /// The turns of one page: at most `rows`, and no more than fit a message, but at least one.
@@ -76,9 +87,10 @@ impl ConversationService for Conversations {
         let (metadata, _, message) = request.into_parts();
         let include_stages = message.include_stages;
         let turn = validate::turn(message, &metadata).map_err(|status| self.refuse(status))?;
-        let key = turn.key.clone();
+        let call = call("SubmitTurn", &turn);
         let reply = self.runtime.submit_turn(submit(turn, deadline)).await;
-        let reply = reply.map_err(|error| self.error(&error, key.as_str()))?;
+        let reply = reply.map_err(|error| self.failed(&error, &call))?;
+        call.ended(&reply);
         self.metrics.turn_seconds.observe(arrived.elapsed().as_secs_f64());
         let turn = Some(convert::ending(&reply, include_stages));
         Ok(Response::new(v1::SubmitTurnResponse { turn, replayed: reply.replayed }))
@@ -93,10 +105,10 @@ impl ConversationService for Conversations {
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let turn = validate::turn(message.turn.unwrap_or_default(), &metadata).map_err(|s| self.refuse(s))?;
-        let key = turn.key.clone();
+        let call = call("StreamTurn", &turn);
         let stream = self.runtime.stream_turn(submit(turn, deadline));
-        let stream = stream.map_err(|error| self.error(&error, key.as_str()))?;
-        Ok(Response::new(streams::turn(stream, key)))
+        let stream = stream.map_err(|error| self.failed(&error, &call))?;
+        Ok(Response::new(streams::turn(stream, call)))
     }
 
     async fn get_conversation(
@@ -184,8 +196,9 @@ impl ConversationService for Conversations {
             Some(ResetConversation { key: key?, request_id: request_id?, reason: reason?, expected_seq, deadline })
         })();
         let reset = faults.finish(reset).map_err(|status| self.refuse(status))?;
-        let key = reset.key.clone();
-        let reply = self.runtime.reset(reset).await.map_err(|error| self.error(&error, key.as_str()))?;
+        let call =
+            Call { method: "ResetConversation", request_id: reset.request_id.clone(), key: reset.key.clone() };
+        let reply = self.runtime.reset(reset).await.map_err(|error| self.failed(&error, &call))?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))
     }

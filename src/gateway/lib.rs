@@ -6,6 +6,7 @@
 mod conversation;
 mod convert;
 mod deadline;
+mod log;
 mod operator;
 mod status;
 mod streams;

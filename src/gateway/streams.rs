@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::{convert, status};
+use crate::{convert, log::Call, status};
 
 /// A boxed stream of responses.
 pub(crate) type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -37,15 +37,15 @@ impl Offsets {
 }
 
 /// A turn as it happens. The turn goes on when its reader goes away.
-pub(crate) fn turn(stream: TurnStream, key: ConversationKey) -> BoxedStream<v1::StreamTurnResponse> {
+pub(crate) fn turn(stream: TurnStream, call: Call) -> BoxedStream<v1::StreamTurnResponse> {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
-    tokio::spawn(feed_turn(stream, key, events));
+    tokio::spawn(feed_turn(stream, call, events));
     Box::pin(ReceiverStream::new(received))
 }
 
 async fn feed_turn(
     mut stream: TurnStream,
-    key: ConversationKey,
+    call: Call,
     events: mpsc::Sender<Result<v1::StreamTurnResponse, Status>>,
 ) {
     use v1::stream_turn_response::Event;
@@ -65,6 +65,7 @@ async fn feed_turn(
     }
     match stream.ending().await {
         Ok(reply) => {
+            call.ended(&reply);
             let turn = convert::ending(&reply, false);
             offsets.turn_seq = turn.turn_seq;
             let committed = v1::TurnCommitted { turn: Some(turn), replayed: reply.replayed };
@@ -72,7 +73,8 @@ async fn feed_turn(
             drop(events.send(Ok(offsets.next(Event::Committed(committed)))).await);
         }
         Err(error) => {
-            let status = status::status(&error, key.as_str());
+            call.refused(&error);
+            let status = status::status(&error, call.key.as_str());
             let failed = v1::TurnFailed {
                 code: u32::try_from(i32::from(status.code())).unwrap_or_default(),
                 reason: status::reason(&error).to_owned(),

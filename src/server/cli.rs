@@ -99,7 +99,7 @@ struct ServeArgs {
     /// Folder of the store.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Engine of the store: journal or memory.
+    /// Engine of the store: journal, memory or sled.
     #[arg(long)]
     engine: Option<String>,
     /// Folder of flows beside the built-in examples; may be given more than once.

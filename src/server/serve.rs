@@ -7,8 +7,9 @@ use colloquy_actors::{Dependencies, Runtime};
 use colloquy_console::Probe;
 use colloquy_gateway::GatewaySettings;
 use colloquy_store::{
-    ConversationStore, MemoryStore,
+    ConversationStore, MemoryStore, SledStore,
     journal::{JournalOptions, JournalStore, OpenError},
+    sled_engine,
 };
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -155,6 +156,12 @@ async fn open_store(settings: &Settings, clock: &Arc<dyn Clock>, entropy: &Arc<d
     let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
     match settings.engine {
         Engine::Memory => Ok((Arc::new(MemoryStore::new(entropy)), watch::channel(false).1)),
+        Engine::Sled => {
+            let (folder, cache_bytes) = (settings.data_dir.clone(), settings.index_cache_bytes);
+            let opening = tokio::task::spawn_blocking(move || SledStore::open(&folder, cache_bytes, entropy));
+            let store = opening.await?.with_context(|| cannot_open(settings))?;
+            Ok((Arc::new(store), watch::channel(false).1))
+        }
         Engine::Journal => {
             let options = JournalOptions {
                 segment_bytes: settings.segment_bytes,
@@ -191,7 +198,7 @@ pub(crate) async fn run(settings: Settings, output: Output) -> Exit {
         Ok(server) => server,
         Err(error) => {
             output::error(&format!("{error:#}"));
-            let store = error.downcast_ref::<OpenError>().is_some();
+            let store = error.is::<OpenError>() || error.is::<sled_engine::OpenError>();
             return if store { Exit::Store } else { Exit::Usage };
         }
     };

@@ -32,7 +32,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 const KEYS: [Key; 16] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
-    key("store.engine", "journal", "journal or memory"),
+    key("store.engine", "journal", "journal, memory or sled"),
     key("store.data_dir", "colloquy-data", "folder of the store; made when absent"),
     key("store.segment", "64 MiB", "size of a journal segment: 1 MiB to 1 GiB"),
     key("store.index_cache", "64 MiB", "memory of the index: 4 MiB to 16 GiB"),
@@ -84,6 +84,8 @@ pub(crate) enum Engine {
     Journal,
     /// Memory only; everything is gone at the end.
     Memory,
+    /// sled alone, for comparison.
+    Sled,
 }
 
 /// What is wrong with one setting.
@@ -337,9 +339,10 @@ impl Settings {
             |range: std::ops::RangeInclusive<u64>| move |text: &str| bytes(text).filter(|bytes| range.contains(bytes));
         let grpc_listen = reader.read("listen.grpc", "an address and port", address)?;
         let http_listen = reader.read("listen.http", "an address and port", address)?;
-        let engine = reader.read("store.engine", "journal or memory", |text| match text.trim() {
+        let engine = reader.read("store.engine", "journal, memory or sled", |text| match text.trim() {
             "journal" => Some(Engine::Journal),
             "memory" => Some(Engine::Memory),
+            "sled" => Some(Engine::Sled),
             _ => None,
         })?;
         let data_dir = reader.read("store.data_dir", "a folder", |text| (!text.is_empty()).then(|| text.into()))?;

@@ -1,6 +1,6 @@
 //! Logs: JSON lines for machines, or lines for people, on standard error.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, panic};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub enum Format {
     /// One JSON object a line.
     Json,
-    /// For people; in colour on a terminal.
+    /// For people; in colour on a terminal, unless `NO_COLOR` is set.
     Human,
 }
 
@@ -24,7 +24,8 @@ pub enum InitError {
     Already(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sets up logging for the process.
+/// Sets up logging for the process, panics included: a line with the place, never with the panic's words,
+/// which may hold user text.
 ///
 /// # Errors
 /// [`InitError`].
@@ -33,7 +34,57 @@ pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
     let builder = fmt::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Human => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Human => builder.with_ansi(colour()).try_init(),
     }
-    .map_err(InitError::Already)
+    .map_err(InitError::Already)?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(place, thread = thread.name(), "panic");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place_and_without_its_words() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = fmt::Subscriber::builder().json().with_writer(move || writer.clone()).finish();
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(log_panic));
+        let ended = tracing::subscriber::with_default(subscriber, || panic::catch_unwind(|| panic!("my card is 4711")));
+        panic::set_hook(before);
+        assert!(ended.is_err());
+        let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(line.contains("logging.rs:") && line.contains("ERROR"), "{line}");
+        assert!(!line.contains("4711"), "{line}");
+    }
 }
