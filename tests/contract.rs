@@ -1,6 +1,4 @@
-//! What a client may rely on: conflicts, streams, watches, bad requests, and flows that change under it.
-
-use std::fs;
+//! What a client may rely on: conflicts, streams, watches, and what bad requests are told.
 
 use colloquy_client::{
     Client, Key, Turn,
@@ -170,42 +168,4 @@ async fn each_bad_input_names_its_field() {
     assert_eq!(named(|turn| turn.request_id.clear()).await, ["request_id"]);
     assert_eq!(named(|turn| turn.request_id = "r".repeat(129)).await, ["request_id"]);
     assert_eq!(client.conversations("acme", 10, "").await.unwrap().conversations.len(), 0, "nothing was made");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_stays_on_its_revision_when_the_flows_files_change() {
-    let place = Place::new();
-    let folder = place.path().join("flows");
-    fs::create_dir(&folder).unwrap();
-    let write = |answer: &str| {
-        let flow = format!(
-            "format: colloquy.flow/v1\nname: greeter\nstart: hall.standing\nfallback: Pardon?\n\
-             intents:\n  hall:\n    initial: standing\n    states: {{standing: {{terminal: true}}}}\n\
-             responses:\n  - {{in: hall.standing, exact: {answer}}}\n"
-        );
-        fs::write(folder.join("flow.yaml"), flow).unwrap();
-    };
-    let flows = ["--flows", folder.to_str().unwrap()];
-    let greet = |conversation: &str, n: u32| Turn {
-        flow: "greeter".to_owned(),
-        ..turn(conversation, &format!("r-{n}"), "good day")
-    };
-    let reply = async |client: &Client, turn: &Turn| {
-        let turn = client.submit(turn).await.unwrap().turn.unwrap();
-        (turn.reply.unwrap().text, turn.revision)
-    };
-
-    write("First edition.");
-    let server = place.start_with(&flows);
-    let (first, first_revision) = reply(&server.client().await, &greet("old", 1)).await;
-    assert_eq!(first, "First edition.");
-    assert_eq!(server.terminate(), Some(0));
-
-    write("Second edition.");
-    let server = place.start_with(&flows);
-    let client = server.client().await;
-    assert_eq!(reply(&client, &greet("old", 2)).await, (first, first_revision.clone()));
-    let (second, second_revision) = reply(&client, &greet("new", 1)).await;
-    assert_eq!(second, "Second edition.");
-    assert_ne!(second_revision, first_revision);
 }

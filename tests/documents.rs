@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::harness::{run, stdout};
+use crate::harness::{Place, run, stderr, stdout};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -47,6 +47,18 @@ fn every_setting_is_documented_with_its_default() {
     }
     let rows = documented.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, settings.len(), "docs/settings.md has rows for what is no setting");
+}
+
+#[test]
+fn printed_settings_are_taken_as_a_file() {
+    let place = Place::new();
+    let file = place.path().join("colloquy.toml");
+    let printed = run(&["serve", "--print-settings", "--data-dir", "elsewhere"]);
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
+    fs::write(&file, &printed.stdout).unwrap();
+    let again = run(&["serve", "--print-settings", "--config", file.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(stdout(&again).contains("data_dir = \"elsewhere\""), "{}", stdout(&again));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The real binary as a process, and clients of it.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -53,13 +54,24 @@ impl Place {
 
     /// As [`Place::start`], with more flags.
     pub(crate) fn start_with(&self, flags: &[&str]) -> Server {
+        self.launch(flags, Stdio::inherit())
+    }
+
+    /// As [`Place::start_with`], with the log in a file.
+    pub(crate) fn start_logging(&self, flags: &[&str], log: &Path) -> Server {
+        self.launch(flags, File::create(log).expect("the log file").into())
+    }
+
+    fn launch(&self, flags: &[&str], log: Stdio) -> Server {
         let mut child = Command::new(BINARY)
             .args(["serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
-            .args(["--log-filter", "warn", "--data-dir"])
+            .arg("--data-dir")
             .arg(self.data_dir())
+            .args(if flags.contains(&"--log-filter") { &[][..] } else { &["--log-filter", "warn"] })
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the server starts");
         let mut line = String::new();

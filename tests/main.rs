@@ -15,3 +15,4 @@ mod conversations;
 mod crashes;
 mod documents;
 mod harness;
+mod logs;

@@ -196,8 +196,7 @@ impl ConversationService for Conversations {
             Some(ResetConversation { key: key?, request_id: request_id?, reason: reason?, expected_seq, deadline })
         })();
         let reset = faults.finish(reset).map_err(|status| self.refuse(status))?;
-        let call =
-            Call { method: "ResetConversation", request_id: reset.request_id.clone(), key: reset.key.clone() };
+        let call = Call { method: "ResetConversation", request_id: reset.request_id.clone(), key: reset.key.clone() };
         let reply = self.runtime.reset(reset).await.map_err(|error| self.failed(&error, &call))?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))

@@ -36,25 +36,21 @@ impl Call {
 
     /// Logs why a call was not done.
     pub(crate) fn refused(&self, error: &Error) {
-        let (Self { method, request_id, key }, reason) = (self, status::reason(error));
+        let Self { method, request_id, key } = self;
         if is_ours(error) {
-            warn!(method, %request_id, %key, reason, %error, "call failed");
+            warn!(method, %request_id, %key, reason = status::reason(error), %error, "call failed");
         } else {
-            debug!(method, %request_id, %key, reason, "call refused");
+            debug!(method, %request_id, %key, reason = status::reason(error), "call refused");
         }
     }
 }
 
-/// Whether the server, not the caller, has to do something about it. Overload is not: it would flood the log
-/// when the process has least to spare, and a metric counts it.
+/// Whether an operator should look into this one call. Overload, passed deadlines and a store that takes no
+/// writes are not told call by call: that would flood the log when the process has least to spare; metrics count
+/// them, and the store says once what is wrong with it.
 fn is_ours(error: &Error) -> bool {
     match error {
-        Error::Restarted
-        | Error::StoreUnavailable
-        | Error::DiskFull
-        | Error::Corrupt { .. }
-        | Error::RevisionUnavailable { .. }
-        | Error::DeadlineExceeded { .. } => true,
+        Error::Restarted | Error::Corrupt { .. } | Error::RevisionUnavailable { .. } => true,
         Error::ConversationAbsent
         | Error::FlowAbsent { .. }
         | Error::WrongFlow { .. }
@@ -63,6 +59,9 @@ fn is_ours(error: &Error) -> bool {
         | Error::Busy { .. }
         | Error::HistoryChanged { .. }
         | Error::Overloaded { .. }
+        | Error::DeadlineExceeded { .. }
+        | Error::StoreUnavailable
+        | Error::DiskFull
         | Error::Draining
         | Error::SlowReader { .. }
         | Error::TooLarge { .. } => false,

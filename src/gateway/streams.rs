@@ -43,11 +43,7 @@ pub(crate) fn turn(stream: TurnStream, call: Call) -> BoxedStream<v1::StreamTurn
     Box::pin(ReceiverStream::new(received))
 }
 
-async fn feed_turn(
-    mut stream: TurnStream,
-    call: Call,
-    events: mpsc::Sender<Result<v1::StreamTurnResponse, Status>>,
-) {
+async fn feed_turn(mut stream: TurnStream, call: Call, events: mpsc::Sender<Result<v1::StreamTurnResponse, Status>>) {
     use v1::stream_turn_response::Event;
     let mut offsets = Offsets { turn_seq: 0, attempt: 1, index: 0 };
     while let Some(event) = stream.event().await {

@@ -1,5 +1,7 @@
 //! `colloquy chat`: a conversation, line by line.
 
+use std::io::IsTerminal as _;
+
 use colloquy_client::{Client, Key, Turn};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -22,8 +24,9 @@ pub(crate) async fn run(client: &Client, key: Key, flow: &str, output: Output) -
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut exists = client.conversation(&key).await.is_ok();
+    let prompted = !output.json && std::io::stdin().is_terminal();
     loop {
-        if !output.json {
+        if prompted {
             output::prompt(&output.strong("you> "));
         }
         let line = match lines.next_line().await {

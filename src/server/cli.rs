@@ -10,7 +10,7 @@ use crate::{
     Exit, calls, chat, demo, lint,
     output::{self, Colour, Output},
     serve,
-    settings::{Settings, Sources},
+    settings::{Fault, Settings, Sources},
 };
 
 /// A runtime for conversations: each one a supervised actor, each turn durable before it is answered.
@@ -114,10 +114,13 @@ struct ServeArgs {
     /// Prints every setting with its meaning, default and environment variable, and ends.
     #[arg(long)]
     help_settings: bool,
+    /// Prints every setting as it would hold, with where it comes from, as a settings file, and ends.
+    #[arg(long)]
+    print_settings: bool,
 }
 
 impl ServeArgs {
-    fn settings(&self) -> Result<Settings, Vec<crate::settings::Fault>> {
+    fn sources(&self) -> Result<Sources, Vec<Fault>> {
         let mut sources = Sources::gather(self.config.as_deref()).map_err(|fault| vec![fault])?;
         let flows = if self.flows.is_empty() { None } else { Some(self.flows.join(",")) };
         let flags = [
@@ -130,7 +133,7 @@ impl ServeArgs {
             ("log.filter", "--log-filter", self.log_filter.clone()),
         ];
         sources.flags.extend(flags.into_iter().filter_map(|(name, flag, value)| Some((name, flag, value?))));
-        Settings::read(&sources)
+        Ok(sources)
     }
 }
 
@@ -269,13 +272,24 @@ async fn serve_command(args: &ServeArgs, output: Output) -> Exit {
         output::line(&Settings::describe_all());
         return Exit::Ok;
     }
-    match args.settings() {
-        Ok(settings) => serve::run(settings, output).await,
-        Err(faults) => {
-            for fault in &faults {
-                output::error(&fault.to_string());
+    if args.print_settings {
+        return match args.sources().and_then(|sources| Settings::print_all(&sources)) {
+            Ok(text) => {
+                output::line(text.trim_end());
+                Exit::Ok
             }
-            Exit::Usage
-        }
+            Err(faults) => faulty(&faults),
+        };
     }
+    match args.sources().and_then(|sources| Settings::read(&sources)) {
+        Ok(settings) => serve::run(settings, output).await,
+        Err(faults) => faulty(&faults),
+    }
+}
+
+fn faulty(faults: &[Fault]) -> Exit {
+    for fault in faults {
+        output::error(&fault.to_string());
+    }
+    Exit::Usage
 }

@@ -5,7 +5,6 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use colloquy_actors::{Dependencies, Runtime};
 use colloquy_console::Probe;
-use colloquy_gateway::GatewaySettings;
 use colloquy_store::{
     ConversationStore, MemoryStore, SledStore,
     journal::{JournalOptions, JournalStore, OpenError},
@@ -103,13 +102,8 @@ impl Server {
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
-        let gateway = colloquy_gateway::serve(
-            grpc,
-            GatewaySettings::default(),
-            runtime.clone(),
-            Arc::clone(&metrics),
-            told(&stop),
-        );
+        let gateway =
+            colloquy_gateway::serve(grpc, settings.gateway, runtime.clone(), Arc::clone(&metrics), told(&stop));
         tasks.spawn(async move { Ok(gateway.await?) });
         let probe = Arc::new(Console { runtime: runtime.clone(), metrics });
         let console = colloquy_console::serve(http, probe, told(&stop));

@@ -3,6 +3,9 @@
 //! Every setting has one row in [`KEYS`]: `section.key` in the file, `COLLOQUY_SECTION_KEY` in the
 //! environment. A fault names its place, the value, the bound and the fix.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -13,6 +16,7 @@ use std::{
 };
 
 use colloquy_actors::{Limits, RuntimeSettings};
+use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
 use toml::Spanned;
@@ -29,7 +33,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 16] = [
+const KEYS: [Key; 19] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -42,6 +46,9 @@ const KEYS: [Key; 16] = [
     key("deadlines.turn_default", "10s", "deadline of a turn whose caller names none: 10ms to deadlines.turn_max"),
     key("deadlines.turn_max", "5m", "longest deadline a caller may name: 10ms to 1h"),
     key("deadlines.drain", "20s", "how long ending turns may take at a stop: 0s to 10m"),
+    key("gateway.streams_per_connection", "1024", "calls that one connection may have open: 1 to 65536"),
+    key("gateway.keepalive_interval", "30s", "how often a quiet connection is asked for a sign of life: 1s to 1h"),
+    key("gateway.keepalive_timeout", "10s", "how long a peer may take to give it: 1s to 5m"),
     key("log.format", "human", "human or json"),
     key("log.filter", "info", "which log lines, for example `info` or `colloquy_actors=debug,info`"),
     key("flows.folders", "", "folders of flows, separated by commas, beside the built-in examples"),
@@ -65,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) index_cache_bytes: u64,
     /// The runtime's.
     pub(crate) runtime: RuntimeSettings,
+    /// The edge's.
+    pub(crate) gateway: GatewaySettings,
     /// How long ending turns may take at a stop.
     pub(crate) drain: Duration,
     /// How log lines look.
@@ -167,6 +176,19 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
 }
 
 impl Reader {
+    /// Takes in what the sources give, the weakest first.
+    fn of(sources: &Sources) -> Self {
+        let mut reader = Self { given: BTreeMap::new(), faults: Vec::new() };
+        if let Some((name, text)) = &sources.file {
+            reader.file(name, text);
+        }
+        reader.environment(&sources.environment);
+        for (name, flag, value) in &sources.flags {
+            reader.give(name, Given { place: format!("flag {flag}"), text: value.clone() });
+        }
+        reader
+    }
+
     fn fault(&mut self, place: String, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
         self.faults.push(Fault { place, key: key.to_owned(), problem: problem.into(), fix: fix.into() });
     }
@@ -192,9 +214,18 @@ impl Reader {
                 let place = format!("{name}:{line}:{column}");
                 let text = match value.into_inner() {
                     toml::Value::String(text) => text,
-                    toml::Value::Array(values) => {
-                        values.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
-                    }
+                    toml::Value::Array(values) => match values
+                        .iter()
+                        .map(toml::Value::as_str)
+                        .collect::<Option<Vec<_>>>()
+                    {
+                        Some(texts) => texts.join(","),
+                        None => {
+                            let key = format!("{section}.{key}");
+                            self.fault(place, &key, "an array of something else than texts", "write `[\"a\", \"b\"]`");
+                            continue;
+                        }
+                    },
                     other => other.to_string(),
                 };
                 self.give(&format!("{section}.{key}"), Given { place, text });
@@ -314,19 +345,34 @@ impl Settings {
     /// # Errors
     /// All faults at once.
     pub(crate) fn read(sources: &Sources) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader { given: BTreeMap::new(), faults: Vec::new() };
-        if let Some((name, text)) = &sources.file {
-            reader.file(name, text);
-        }
-        reader.environment(&sources.environment);
-        for (name, flag, value) in &sources.flags {
-            reader.give(name, Given { place: format!("flag {flag}"), text: value.clone() });
-        }
+        let mut reader = Reader::of(sources);
         let settings = Self::read_from(&mut reader);
         match settings {
             Some(settings) if reader.faults.is_empty() => Ok(settings),
             _ => Err(reader.faults),
         }
+    }
+
+    /// Every setting as it holds and where it comes from, as a settings file.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub(crate) fn print_all(sources: &Sources) -> Result<String, Vec<Fault>> {
+        Self::read(sources)?;
+        let reader = Reader::of(sources);
+        let (mut text, mut current) = (String::new(), "");
+        for key in &KEYS {
+            let (section, name) = key.name.split_once('.').unwrap_or_default();
+            if section != current {
+                text.push_str(if current.is_empty() { "" } else { "\n" });
+                text.push_str(&format!("[{section}]\n"));
+                current = section;
+            }
+            let value = reader.given.get(key.name).map_or(key.default, |given| &given.text);
+            let value = toml::Value::String(value.to_owned());
+            text.push_str(&format!("{name} = {value} # {}\n", reader.place(key.name)));
+        }
+        Ok(text)
     }
 
     fn read_from(reader: &mut Reader) -> Option<Self> {
@@ -354,6 +400,13 @@ impl Settings {
         let turn_max = reader.read("deadlines.turn_max", "10ms to 1h", within(ten_ms..=hour))?;
         let turn_default = reader.read("deadlines.turn_default", "10ms to 1h", within(ten_ms..=hour))?;
         let drain = reader.read("deadlines.drain", "0s to 10m", within(Duration::ZERO..=Duration::from_secs(600)))?;
+        let streams_per_connection =
+            reader.read("gateway.streams_per_connection", "a number from 1 to 65536", |text| {
+                count(text).and_then(|count| u32::try_from(count.get()).ok())
+            })?;
+        let second = Duration::from_secs(1);
+        let keepalive_interval = reader.read("gateway.keepalive_interval", "1s to 1h", within(second..=hour))?;
+        let keepalive_timeout = reader.read("gateway.keepalive_timeout", "1s to 5m", within(second..=second * 300))?;
         let log_format = reader.read("log.format", "human or json", |text| match text.trim() {
             "human" => Some(Format::Human),
             "json" => Some(Format::Json),
@@ -385,6 +438,7 @@ impl Settings {
             segment_bytes,
             index_cache_bytes,
             runtime,
+            gateway: GatewaySettings { streams_per_connection, keepalive_interval, keepalive_timeout },
             drain,
             log_format,
             log_filter,
@@ -406,60 +460,5 @@ impl Settings {
             ));
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(file: &str) -> Result<Settings, Vec<Fault>> {
-        Settings::read(&Sources { file: Some(("c.toml".into(), file.into())), ..Sources::default() })
-    }
-
-    #[test]
-    fn every_default_is_valid() {
-        let settings = read("").unwrap();
-        assert_eq!(settings.grpc_listen.to_string(), "127.0.0.1:7420");
-        assert_eq!(settings.segment_bytes, 64 << 20);
-        assert_eq!(settings.runtime.limits, Limits::default());
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once_with_their_places() {
-        let faults = read(
-            "[listen]\ngrpc = \"here\"\nport = 1\n[store]\nsegment = \"1 KiB\"\n[limits]\nin_flight = 10\nqueue = 20\n",
-        )
-        .unwrap_err();
-        let places: Vec<_> = faults.iter().map(|fault| (fault.place.as_str(), fault.key.as_str())).collect();
-        assert_eq!(
-            places,
-            [
-                ("c.toml:3:8", "listen.port"),
-                ("c.toml:2:8", "listen.grpc"),
-                ("c.toml:5:11", "store.segment"),
-                ("c.toml:8:9", "limits.queue"),
-            ]
-        );
-    }
-
-    #[test]
-    fn flags_win_over_environment_over_file() {
-        let mut sources = Sources {
-            file: Some(("c.toml".into(), "[limits]\nqueue = 300\nin_flight = 1000\n".into())),
-            environment: vec![("COLLOQUY_LIMITS_QUEUE".into(), "400".into())],
-            flags: Vec::new(),
-        };
-        assert_eq!(Settings::read(&sources).unwrap().runtime.limits.queue_len_max.get(), 400);
-        sources.flags.push(("limits.queue", "--queue", "500".into()));
-        let settings = Settings::read(&sources).unwrap();
-        assert_eq!(settings.runtime.limits.queue_len_max.get(), 500);
-        assert_eq!(settings.runtime.limits.in_flight_max.get(), 1000);
-    }
-
-    #[test]
-    fn a_misspelled_variable_is_a_fault() {
-        let sources = Sources { environment: vec![("COLLOQUY_LIMIT_QUEUE".into(), "1".into())], ..Sources::default() };
-        assert_eq!(Settings::read(&sources).unwrap_err().len(), 1);
     }
 }

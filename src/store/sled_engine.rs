@@ -127,6 +127,7 @@ fn write(mut core: Core, queue: &Receiver<Command>, stats: &Mutex<StoreStats>) {
                 Command::Append(append) => group.push(append),
                 Command::Run(run) => {
                     core.commit(&mut group, stats);
+                    *stats.lock().unwrap_or_else(PoisonError::into_inner) = core.stats();
                     run(&mut core);
                 }
                 Command::End => {

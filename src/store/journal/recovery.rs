@@ -28,6 +28,9 @@ use super::{
 };
 use crate::record::{RecordHeader, RecordKind, epoch_record};
 
+/// Largest first segment of a process, unless more is needed.
+const FIRST_SEGMENT_BYTES: u64 = 16 << 20;
+
 /// The segments of a store as they were found.
 pub(crate) struct Found {
     segments: BTreeMap<u64, Segment>,
@@ -270,7 +273,8 @@ fn first_group(
     with: &Finish<'_>,
 ) -> Result<(Arc<Segment>, u64), OpenError> {
     let needed = (SEGMENT_HEADER_BYTES + GROUP_BYTES + body.len()) as u64 + footer_bytes(to_usize(records.into()));
-    let size = with.segment_bytes.max(needed);
+    // Opening waits for this one, so it is not as large as those made ahead of need.
+    let size = with.segment_bytes.min(FIRST_SEGMENT_BYTES).max(needed);
     let segment = Segment::create(with.disk, with.uuid, id, size, epoch)?;
     let at = Position { segment: id, offset: SEGMENT_HEADER_BYTES as u64 };
     let header = GroupHeader { records, body_len: body.len() as u64, epoch, number: 1, synced };

@@ -119,6 +119,8 @@ fn a_tenants_stream_keeps_its_key() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_payload_comes_back(payload in prop::collection::vec(any::<u8>(), 0..2000), salt in any::<[u8; 16]>(), time in any::<u64>()) {
         let lease = lease();

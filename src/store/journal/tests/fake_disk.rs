@@ -10,6 +10,9 @@ use colloquy_types::{ConversationUid, RecordNo};
 
 use crate::journal::disk::{Disk, DiskFile};
 
+/// How long a test waits for the store at most.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// What happened, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -106,7 +109,9 @@ impl FakeDisk {
     /// Waits until a sync waits.
     pub(crate) fn until_held(&self) {
         let (state, changed) = &*self.state;
-        drop(changed.wait_while(state.lock().unwrap(), |state| state.waiting == 0).unwrap());
+        let (_state, waited) =
+            changed.wait_timeout_while(state.lock().unwrap(), DEADLINE, |state| state.waiting == 0).unwrap();
+        assert!(!waited.timed_out(), "a sync comes");
     }
 
     /// Lets all syncs go on.
@@ -186,7 +191,7 @@ impl DiskFile for FakeFile {
         let mut state = state.lock().unwrap();
         state.waiting += 1;
         changed.notify_all();
-        let mut state = changed.wait_while(state, |state| state.held).unwrap();
+        let (mut state, _) = changed.wait_timeout_while(state, DEADLINE, |state| state.held).unwrap();
         state.waiting -= 1;
         if state.fails {
             return Err(io::Error::other("the disk is gone"));

@@ -247,7 +247,7 @@ fn what_the_index_covers_is_not_read_again_and_what_follows_is() {
 #[test]
 fn what_is_appended_while_a_checkpoint_is_collected_is_not_taken_for_covered() {
     let mut rig = Rig::new(FakeDisk::default());
-    let names: Vec<String> = (0..1500).map(|number| format!("c{number}")).collect();
+    let names: Vec<String> = (0..2500).map(|number| format!("c{number}")).collect();
     let mut leases = begin(&mut rig, &names.iter().map(String::as_str).collect::<Vec<_>>());
     rig.group(&mut leases, b"one");
     rig.keep();
@@ -283,7 +283,7 @@ fn a_conversation_opened_but_never_written_leaves_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the disk loses of the end of any file, what opens is a part of what was appended, and
     /// what a power cut must leave is there.

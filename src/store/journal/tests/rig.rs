@@ -99,7 +99,7 @@ impl Rig {
             let with = Finish { disk: &disk, uuid: UUID, segment_bytes: 16 << 10, clock, entropy };
             recovery::finish(replay, found, &with).unwrap()
         };
-        let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 1000 };
+        let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 10_000 };
         let stats = Arc::new(SharedStats::new(start.epoch));
         let reader = Reader { uuid: UUID, index: Arc::new(index), segments: Arc::clone(&start.segments) };
         let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
