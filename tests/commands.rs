@@ -29,6 +29,7 @@ fn every_command_has_help() {
     assert_eq!(run(&["no-such-command"]).status.code(), Some(2));
 }
 
+/// MI-05: settings validated with bounds, all faults at once.
 #[test]
 fn settings_faults_are_told_at_once_with_their_places() {
     let place = Place::new();
@@ -48,6 +49,7 @@ fn settings_faults_are_told_at_once_with_their_places() {
     assert_eq!(told.matches("fix: ").count(), 4);
 }
 
+/// CE-006: lint with exit code.
 #[test]
 fn a_faulty_flow_is_told_with_line_column_and_fix() {
     let place = Place::new();
@@ -129,6 +131,7 @@ fn every_engine_serves_and_the_durable_ones_remember() {
     }
 }
 
+/// SO-06, BO-03: health and readiness.
 #[test]
 fn health_readiness_and_metrics_answer() {
     let place = Place::new();

@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Place, turn};
 
+/// CE-012: no drift under concurrent callers.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_256_clients_on_one_conversation_each_sees_the_turn_before() {
     let place = Place::new();
@@ -30,6 +31,7 @@ async fn of_256_clients_on_one_conversation_each_sees_the_turn_before() {
     assert!(places.len() > 1, "the conversation moved");
 }
 
+/// CR-03: nothing of one tenant is listed for another.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_conversations_answer_without_an_error() {
     let place = Place::new();

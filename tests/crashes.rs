@@ -23,6 +23,7 @@ const CONVERSATIONS: usize = 16;
 /// What a caller was told: conversation, request id, turn number.
 type Acknowledged = Arc<Mutex<Vec<(usize, String, u64)>>>;
 
+/// BO-11, CE-013: the turn log is what history is.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_turn_survives_twenty_kills_once() {
     let place = Place::new();
@@ -119,6 +120,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
     assert!(crate::harness::stderr(&second).contains("in use by another process"));
 }
 
+/// SO-04: graceful stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_and_ends_with_code_0() {
     let place = Place::new();

@@ -149,6 +149,7 @@ async fn restarted(runtime: &Runtime, conversation: &str) {
     wait_for(|| runtime.shared().directory.get(&key(conversation)).is_some_and(|now| now.info.restarts == 1)).await;
 }
 
+/// CE-012: one active worker per conversation.
 #[tokio::test]
 async fn many_callers_of_one_conversation_get_gapless_turns() {
     let runtime = start(Gate::new()).await;
@@ -224,6 +225,7 @@ async fn an_actor_killed_with_an_append_queued_commits_once() {
     assert_eq!(gate.verify(&key("c")).await.unwrap().turns, 2);
 }
 
+/// BO-11: recovery paths.
 #[tokio::test]
 async fn a_panic_in_one_turn_restarts_that_conversation_and_no_other() {
     let gate = Gate::new();
@@ -297,6 +299,7 @@ async fn a_wrong_expected_seq_is_refused_with_the_head() {
     assert!(matches!(refused, Error::SeqMismatch { head } if head.turn_seq == TurnSeq::new(1)));
 }
 
+/// CE-002: 64 parallel writers, one wins, the others get the head.
 #[tokio::test]
 async fn of_parallel_writers_with_the_same_expected_seq_one_wins() {
     let runtime = start(Gate::new()).await;
@@ -375,6 +378,7 @@ async fn a_reset_clears_the_state_once_and_the_sequence_goes_on() {
     assert_eq!(seq(&runtime.submit_turn(turn("c", "r-1", "hello")).await.unwrap()), 2);
 }
 
+/// SO-07: state survives the round trip through the store.
 #[tokio::test]
 async fn a_snapshot_and_its_tail_give_the_same_state_and_memory_of_requests() {
     let gate = Gate::new();

@@ -338,14 +338,14 @@ impl ConversationStore for JournalStore {
     fn close(&self) -> BoxFuture<'_, ()> {
         self.closed.store(true, Ordering::Release);
         let (commands, running) = (self.commands.clone(), self.take_running());
+        let (reply, closed) = oneshot::channel();
+        let (ended, answer) = oneshot::channel();
+        // Waiting for threads blocks, so it has a thread of its own; it goes on when nobody awaits it.
+        let waits = std::thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+            Self::end(&commands, running, Command::Close(reply));
+            ended.send(()).ok();
+        });
         Box::pin(async move {
-            let (reply, closed) = oneshot::channel();
-            let (ended, answer) = oneshot::channel();
-            // Waiting for threads blocks, so it has a thread of its own.
-            let waits = std::thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
-                Self::end(&commands, running, Command::Close(reply));
-                ended.send(()).ok();
-            });
             if waits.is_ok() {
                 drop(closed.await);
                 drop(answer.await);

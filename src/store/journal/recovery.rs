@@ -9,7 +9,11 @@
 
 mod overlay;
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
 use colloquy_types::{Clock, Entropy, Epoch};
 
@@ -34,6 +38,8 @@ const FIRST_SEGMENT_BYTES: u64 = 16 << 20;
 /// The segments of a store as they were found.
 pub(crate) struct Found {
     segments: BTreeMap<u64, Segment>,
+    /// Those whose header is not intact.
+    headless: BTreeSet<u64>,
     /// The highest epoch that a segment's header names.
     pub(crate) epoch: Epoch,
 }
@@ -47,7 +53,7 @@ impl Found {
 
 /// Opens all segments and checks whose they are.
 pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError> {
-    let mut found = Found { segments: BTreeMap::new(), epoch: Epoch::default() };
+    let mut found = Found { segments: BTreeMap::new(), headless: BTreeSet::new(), epoch: Epoch::default() };
     for id in disk.list()?.iter().filter_map(|name| file_id(name)) {
         let segment = Segment::existing(id, disk.open(&file_name(id))?, uuid)?;
         let len = to_usize(segment.size).min(SEGMENT_HEADER_BYTES);
@@ -56,7 +62,10 @@ pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError>
             Ok(header) => found.epoch = found.epoch.max(header.epoch),
             Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
             // One that was being made when the process died, or damage that harms nothing else.
-            Err(BadHeader::Damaged) => tracing::warn!(segment = id, "segment has no intact header"),
+            Err(BadHeader::Damaged) => {
+                tracing::warn!(segment = id, "segment has no intact header");
+                found.headless.insert(id);
+            }
         }
         found.segments.insert(id, segment);
     }
@@ -74,6 +83,8 @@ pub(crate) struct Replay<'a> {
     /// The tables of the segments that are not sealed yet, and where each ends.
     tables: BTreeMap<u64, (Table, u64)>,
     survivors: Vec<Survivor>,
+    /// Unsealed segments that hold nothing but zeros.
+    blank: BTreeSet<u64>,
     mark: Position,
     epoch: Epoch,
 }
@@ -104,8 +115,14 @@ pub(crate) fn replay<'a>(
         unsealed.insert(*id, (bytes, scan));
     }
     let epoch = covered.map(|covered| covered.epoch).unwrap_or_default().max(found.epoch);
-    let mut replay =
-        Replay { overlay: Overlay::new(index, rows_max), tables: BTreeMap::new(), survivors: Vec::new(), mark, epoch };
+    let mut replay = Replay {
+        overlay: Overlay::new(index, rows_max),
+        tables: BTreeMap::new(),
+        survivors: Vec::new(),
+        blank: BTreeSet::new(),
+        mark,
+        epoch,
+    };
     let first = covered.map_or(0, |covered| covered.segment);
     let total = found.segments.len();
     for (number, (id, segment)) in found.segments.iter().enumerate() {
@@ -151,6 +168,9 @@ impl Replay<'_> {
             } else {
                 tracing::warn!(segment = id, offset = stretch.start, "torn write at the end; nobody was told of it");
             }
+        }
+        if scan.stretches.is_empty() {
+            self.blank.insert(id);
         }
         self.tables.insert(id, (table, synced_to));
         Ok(())
@@ -241,6 +261,11 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
         if segment.trailer().is_none() {
             match replay.tables.get(&old) {
                 Some((table, end)) if *end > SEGMENT_HEADER_BYTES as u64 => segment.seal(with.uuid, *end, table)?,
+                // Neither ours for sure nor empty: someone may want to look at it.
+                _ if found.headless.contains(&old) && !replay.blank.contains(&old) => {
+                    tracing::error!(segment = old, "segment can be neither read nor removed; it is left as it is");
+                    continue;
+                }
                 _ => {
                     with.disk.remove(&file_name(old))?;
                     with.disk.sync_dir()?;

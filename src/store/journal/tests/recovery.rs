@@ -222,6 +222,22 @@ fn a_sealed_segment_with_a_damaged_footer_is_sealed_again() {
 }
 
 #[test]
+fn a_file_that_is_neither_ours_for_sure_nor_empty_is_left_as_it_is() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a"]);
+    rig.group(&mut leases, b"one");
+    let mut files = rig.disk.durable();
+    let (strange, half_made) = ("00000000000000f0.segment", "00000000000000f1.segment");
+    files.insert(strange.to_owned(), b"what someone may want to look at".repeat(9));
+    files.insert(half_made.to_owned(), vec![0; 500]);
+    let mut again = Rig::new(FakeDisk::with(files));
+    assert_eq!(again.begin("a").head, leases[0].1);
+    let left = again.disk.cached();
+    assert_eq!(left[strange], b"what someone may want to look at".repeat(9));
+    assert!(!left.contains_key(half_made), "what was being made when the process died is removed");
+}
+
+#[test]
 fn what_the_index_covers_is_not_read_again_and_what_follows_is() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["a", "b"]);
