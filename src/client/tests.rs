@@ -111,7 +111,7 @@ impl ConversationService for Script {
     }
 }
 
-const RETRY: Duration = Duration::from_millis(30);
+const RETRY: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn refusal(code: Code, reason: &str, retry: Option<Duration>) -> Status {
