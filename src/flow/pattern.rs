@@ -1,6 +1,6 @@
 //! Regular expressions with bounded size. The engine is linear in the text, so none can blow up.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
@@ -84,6 +84,11 @@ impl Pattern {
     /// Whether the pattern matches anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text)
+    }
+
+    /// The text with every match replaced.
+    pub(crate) fn replace_all<'t>(&self, text: &'t str, with: &str) -> Cow<'t, str> {
+        self.0.replace_all(text, regex::NoExpand(with))
     }
 
     /// Every match in `text`: what the group `value` matched, or all of it.

@@ -15,11 +15,13 @@ pub enum By {
     Pending,
     /// The intent stage, interrupting the current intent.
     Digression,
+    /// A model that chose an intent.
+    Model,
 }
 
 impl By {
     /// Every proposer a transition can name.
-    pub const ALL: [Self; 5] = [Self::Intent, Self::Rule, Self::Action, Self::Pending, Self::Digression];
+    pub const ALL: [Self; 6] = [Self::Intent, Self::Rule, Self::Action, Self::Pending, Self::Digression, Self::Model];
 
     /// The proposer's name as flows write it.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl By {
             Self::Action => "action",
             Self::Pending => "pending",
             Self::Digression => "digression",
+            Self::Model => "model",
         }
     }
 

@@ -47,6 +47,7 @@ pub fn replay(flow: Arc<Flow>, before: ConversationState, record: &TurnRecord) -
         turn_id: record.turn_id,
         request_id: record.request_id.clone(),
         request_digest: record.request_digest,
+        input: record.input,
         text: record.text.clone(),
         accepted_at: record.accepted_at,
     };
@@ -60,9 +61,9 @@ pub fn replay(flow: Arc<Flow>, before: ConversationState, record: &TurnRecord) -
                     let recorded = record
                         .effects
                         .iter()
-                        .find(|result| result.step == effect.step && result.value.kind() == effect.kind)
+                        .find(|result| result.step == effect.step && result.value.answers(&effect.kind))
                         .ok_or(ReplayDifference::EffectMissing { step: effect.step })?;
-                    results.push(*recorded);
+                    results.push(recorded.clone());
                 }
                 step = machine.resume(results);
             }
@@ -87,7 +88,7 @@ fn compare(recorded: &TurnRecord, outcome: Outcome) -> Result<Outcome, ReplayDif
     if let Some(unused) = recorded.effects.iter().find(|result| !replayed.effects.contains(result)) {
         return Err(ReplayDifference::EffectUnused { step: unused.step });
     }
-    same!(effects, changes, intent, state, outcome, degradations, reply);
+    same!(requests, effects, changes, intent, state, outcome, degradations, reply, usage);
     same!(turn_id, request_id, request_digest, accepted_at, now);
     Ok(outcome)
 }

@@ -65,6 +65,7 @@ fn slots(source: &SourceFlow, faults: &mut Faults) {
         if read.contains(name)
             && slot.patterns.is_empty()
             && !slot.has_extract
+            && !slot.by_model
             && matches!(slot.kind, SlotKind::Text { .. })
         {
             let message = format!("slot {name:?} is collected, but no pattern finds it");

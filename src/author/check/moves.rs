@@ -21,6 +21,7 @@ pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
     for rule in &source.rules {
         moves.rule(rule, faults);
     }
+    moves.until(faults);
     if moves.every_place_is_known() {
         moves.reach(faults);
     }
@@ -103,12 +104,24 @@ impl<'s> Moves<'s> {
     fn action(&self, action: &SourceAction, at: &[Place], faults: &mut Faults) {
         let outcomes = [
             (&action.on_executed, By::Action, "once executed"),
+            (&action.on_failed, By::Action, "when it failed"),
             (&action.on_rejected, By::Pending, "when rejected"),
             (&action.on_expired, By::Pending, "when expired"),
         ];
         for (target, by, when) in outcomes {
             if let Some(target) = target {
                 self.need(at, target, by, &format!("action {:?}, {when},", action.name.value), faults);
+            }
+        }
+    }
+
+    /// A state that collects leads on like a rule.
+    fn until(&self, faults: &mut Faults) {
+        for intent in &self.source.intents {
+            for state in &intent.states {
+                let Some(until) = &state.until else { continue };
+                let place = Place { intent: Arc::clone(&intent.name.value), state: Arc::clone(&state.name.value) };
+                self.need(&[place], &until.go, By::Rule, "what it collects until", faults);
             }
         }
     }
@@ -160,7 +173,10 @@ impl<'s> Moves<'s> {
         for intent in self.source.intents.iter().filter(|intent| !intent.signals.is_empty()) {
             let Some(initial) = self.initial(&intent.name.value) else { continue };
             let chosen = self.declared.values().flatten().any(|(to, by)| {
-                *to == initial && (by.allows(By::Intent) || (intent.digression && by.allows(By::Digression)))
+                *to == initial
+                    && (by.allows(By::Intent)
+                        || by.allows(By::Model)
+                        || (intent.digression && by.allows(By::Digression)))
             });
             if !chosen {
                 let message = format!("intent {:?} is recognised, but no transition lets it begin", intent.name.value);

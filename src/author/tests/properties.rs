@@ -185,7 +185,7 @@ fn hold(subject: &Subject, texts: &[String]) -> Result<(), TestCaseError> {
         let before = state.clone();
         let Outcome { record, state: after } = world.turn(flow, before.clone(), text);
 
-        folded.apply_all(&record.changes);
+        folded.apply_turn(&record);
         prop_assert_eq!(&folded, &after, "the folded log is the state");
         let stored = record.encode().map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(&TurnRecord::decode(&stored).map_err(|error| TestCaseError::fail(error.to_string()))?, &record);
