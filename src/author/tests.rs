@@ -3,5 +3,6 @@
 mod examples;
 mod faults;
 mod machine;
+mod outside;
 mod properties;
 mod timing;

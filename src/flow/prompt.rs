@@ -1,10 +1,14 @@
 //! Prompts: what a model is told. They see an allowlist of variables and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display as _},
+    sync::Arc,
+};
 
 use minijinja::{
     Value,
-    value::{Enumerator, Object},
+    value::{Enumerator, Object, ObjectRepr},
 };
 
 use crate::{
@@ -136,7 +140,8 @@ pub(crate) fn look_up(values: &BTreeMap<Name, Json>, key: &str) -> Option<Value>
     (!members.is_empty()).then(|| Value::from_object(Seen(members)))
 }
 
-/// A value as templates see it. Decimals are texts, so that none becomes a float.
+/// A value as templates see it. Decimals are texts, so that none becomes a float; lists and objects can be
+/// looked into, and are written as JSON.
 pub(crate) fn value_of(json: &Json) -> Value {
     match json {
         Json::Null => Value::from(()),
@@ -144,7 +149,36 @@ pub(crate) fn value_of(json: &Json) -> Value {
         Json::Integer(number) => Value::from(*number),
         Json::Decimal(number) => Value::from(number.to_string()),
         Json::Text(text) => Value::from(Arc::clone(text)),
-        Json::List(items) => items.iter().map(value_of).collect(),
-        Json::Object(entries) => entries.iter().map(|(key, value)| (Arc::clone(key), value_of(value))).collect(),
+        Json::List(_) | Json::Object(_) => Value::from_object(Structure(json.clone())),
+    }
+}
+
+#[derive(Debug)]
+struct Structure(Json);
+
+impl Object for Structure {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        if matches!(self.0, Json::List(_)) { ObjectRepr::Seq } else { ObjectRepr::Map }
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match &self.0 {
+            Json::List(items) => items.get(key.as_usize()?).map(value_of),
+            structure => structure.get(key.as_str()?).map(value_of),
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match &self.0 {
+            Json::List(items) => Enumerator::Seq(items.len()),
+            Json::Object(entries) => {
+                Enumerator::Values(entries.iter().map(|(key, _)| Value::from(Arc::clone(key))).collect())
+            }
+            _ => Enumerator::NonEnumerable,
+        }
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -52,12 +52,16 @@ static BUILT_IN: LazyLock<Vec<Pattern>> =
 pub struct Redaction {
     keys: Vec<String>,
     patterns: Vec<Pattern>,
+    known: Vec<String>,
 }
+
+/// Fewest letters of a secret that is looked for by its own text.
+const KNOWN_CHARS_MIN: usize = 4;
 
 impl Redaction {
     /// Redacts values under keys with one of `keys` in their name, and matches of `patterns`.
     pub fn new(keys: &[String], patterns: Vec<Pattern>) -> Self {
-        Self { keys: keys.iter().map(|key| bare(key)).collect(), patterns }
+        Self { keys: keys.iter().map(|key| bare(key)).collect(), patterns, known: Vec::new() }
     }
 
     /// Whether a value of this name is secret.
@@ -69,17 +73,25 @@ impl Redaction {
 
     /// The text without what looks like a secret.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        BUILT_IN.iter().chain(&self.patterns).fold(Cow::Borrowed(text), |text, pattern| {
-            match pattern.replace_all(&text, REDACTED) {
-                Cow::Borrowed(_) => text,
-                Cow::Owned(replaced) => Cow::Owned(replaced),
-            }
+        let known = self.known.iter().fold(Cow::Borrowed(text), |text, known| {
+            if text.contains(known) { Cow::Owned(text.replace(known, REDACTED)) } else { text }
+        });
+        BUILT_IN.iter().chain(&self.patterns).fold(known, |text, pattern| match pattern.replace_all(&text, REDACTED) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(replaced) => Cow::Owned(replaced),
         })
+    }
+
+    /// Redacts these texts wherever they occur, too; those of fewer than four letters would take too much along.
+    #[must_use]
+    pub fn with_known<'k>(&self, known: impl IntoIterator<Item = &'k str>) -> Self {
+        let known = known.into_iter().filter(|text| text.chars().count() >= KNOWN_CHARS_MIN);
+        Self { known: known.map(str::to_owned).collect(), ..self.clone() }
     }
 
     /// The value under `name` without secrets, at any depth.
     pub fn value(&self, name: &str, value: &Json) -> Json {
-        if self.is_secret(name) {
+        if self.is_secret(name) && *value != Json::Null {
             return Json::Text(REDACTED.into());
         }
         match value {
@@ -97,6 +109,20 @@ impl Redaction {
                 Json::object(redacted)
             }
             Json::Null | Json::Boolean(_) => value.clone(),
+        }
+    }
+
+    /// The texts and numbers under secret names, at any depth.
+    pub fn secrets(&self, name: &str, value: &Json, found: &mut Vec<String>) {
+        match value {
+            Json::List(items) => items.iter().for_each(|item| self.secrets(name, item, found)),
+            Json::Object(entries) => entries.iter().for_each(|(key, value)| {
+                let secret = self.is_secret(name);
+                self.secrets(if secret { name } else { key }, value, found);
+            }),
+            Json::Null | Json::Boolean(_) => {}
+            _ if self.is_secret(name) => found.push(value.plain()),
+            _ => {}
         }
     }
 

@@ -185,6 +185,10 @@ pub enum Change {
         turns: u16,
         /// Most tokens.
         tokens: u32,
+        /// What is remembered in place of the input, if it held a secret.
+        user: Option<Arc<str>>,
+        /// What is remembered in place of the reply, if it held a secret.
+        assistant: Option<Arc<str>>,
     },
     /// Everything prompts remember is forgotten.
     HistoryDropped,
@@ -396,8 +400,9 @@ impl ConversationState {
     pub fn apply_turn(&mut self, record: &TurnRecord) {
         for change in &record.changes {
             match change {
-                Change::Remembered { turns, tokens } => {
-                    self.remember(&record.text, &record.reply.text, *turns, *tokens);
+                Change::Remembered { turns, tokens, user, assistant } => {
+                    let user = user.as_deref().unwrap_or(&record.text);
+                    self.remember(user, assistant.as_deref().unwrap_or(&record.reply.text), *turns, *tokens);
                 }
                 _ => self.apply(change),
             }

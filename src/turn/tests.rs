@@ -143,7 +143,7 @@ fn more_changes() -> Vec<Change> {
         Change::DataCleared { name: "gone".into() },
         Change::HistoryDropped,
         Change::Summarised { text: "They cancelled.".into() },
-        Change::Remembered { turns: 2, tokens: 100 },
+        Change::Remembered { turns: 2, tokens: 100, user: Some("[redacted]".into()), assistant: None },
     ]);
     changes
 }

@@ -1,8 +1,8 @@
 //! The working memory of one turn, and the only doors through which a stage changes anything.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use colloquy_flow::{Act, ActionIx, By, Facts, Flow, IntentIx, Json, RuleIx, StateIx, Variables};
+use colloquy_flow::{Act, ActionIx, By, Facts, Flow, IntentIx, Json, Redaction, RuleIx, StateIx, Variables};
 use colloquy_types::Timestamp;
 
 use crate::{
@@ -278,6 +278,21 @@ impl Work {
         }
     }
 
+    /// What never reaches a prompt: what the flow redacts, and what the conversation holds under secret names.
+    pub(crate) fn redaction(&self) -> Redaction {
+        let flow = self.flow.redaction();
+        let mut known = Vec::new();
+        for (name, value) in self.state.slots() {
+            if self.flow.find_slot(name).is_some_and(|slot| self.flow.slot(slot).secret) {
+                known.push(value.to_string());
+            }
+        }
+        for (name, value) in self.enrich.iter().chain(&self.result).chain(self.state.data()) {
+            flow.secrets(name, value, &mut known);
+        }
+        flow.with_known(known.iter().map(String::as_str))
+    }
+
     /// What templates see at `position`, with more values by name.
     pub(crate) fn variables(&self, position: StateIx, more: impl IntoIterator<Item = (Arc<str>, Json)>) -> Variables {
         let state = self.flow.state(position);
@@ -385,8 +400,15 @@ impl Work {
         let reply = self.reply.take().unwrap_or_else(fallback);
         let (turns, tokens) = self.flow.history();
         if turns > 0 && self.course != Course::Blocked {
-            self.change(Change::Remembered { turns, tokens });
-            self.state.remember(&self.input.text, &reply.text, turns, tokens);
+            let redaction = self.redaction();
+            let hidden = |text: &str| match redaction.text(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(redacted) => Some(Arc::<str>::from(redacted)),
+            };
+            let (user, assistant) = (hidden(&self.input.text), hidden(&reply.text));
+            let said = user.as_deref().unwrap_or(&self.input.text);
+            self.state.remember(said, assistant.as_deref().unwrap_or(&reply.text), turns, tokens);
+            self.change(Change::Remembered { turns, tokens, user, assistant });
         }
         let used = self.results.iter().filter_map(|result| match &result.value {
             EffectValue::Model(Ok(output)) => Some(output.usage),

@@ -13,7 +13,7 @@ use colloquy_types::{RequestId, Timestamp, TurnId};
 use super::examples::example;
 use crate::{load_sources, scenario::ScriptedWorld};
 
-fn flow(source: &str) -> Arc<Flow> {
+pub(super) fn flow(source: &str) -> Arc<Flow> {
     let source = format!("format: colloquy.flow/v1\nname: test\nfallback: Fallback.\n{source}");
     let loaded = load_sources("test", vec![("test.yaml".to_owned(), source)]);
     loaded
@@ -22,29 +22,29 @@ fn flow(source: &str) -> Arc<Flow> {
 }
 
 /// A conversation played by hand.
-struct Talk {
-    flow: Arc<Flow>,
-    world: ScriptedWorld,
-    state: ConversationState,
+pub(super) struct Talk {
+    pub(super) flow: Arc<Flow>,
+    pub(super) world: ScriptedWorld,
+    pub(super) state: ConversationState,
 }
 
 impl Talk {
-    fn new(flow: Arc<Flow>) -> Self {
+    pub(super) fn new(flow: Arc<Flow>) -> Self {
         Self { world: ScriptedWorld::default(), state: open_conversation(&flow), flow }
     }
 
-    fn say(&mut self, text: &str) -> Outcome {
+    pub(super) fn say(&mut self, text: &str) -> Outcome {
         let outcome = self.world.turn(&self.flow, self.state.clone(), text);
         self.state = outcome.state.clone();
         outcome
     }
 
-    fn reply(&mut self, text: &str) -> String {
+    pub(super) fn reply(&mut self, text: &str) -> String {
         self.say(text).record.reply.text
     }
 }
 
-fn event(outcome: &Outcome, stage: Stage) -> StageEvent {
+pub(super) fn event(outcome: &Outcome, stage: Stage) -> StageEvent {
     let found = outcome.record.stages.iter().find(|event| event.stage == stage);
     found.unwrap_or_else(|| panic!("{stage} left no event")).clone()
 }

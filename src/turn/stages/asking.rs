@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_flow::{Flow, Json, ModelChoice, Name, PromptPart, Schema};
+use colloquy_flow::{Flow, Json, ModelChoice, Name, PromptPart, Redaction, Schema};
 
 use crate::{
     effect::{EffectKind, EffectValue, ModelMessage, ModelOutput, ModelRequest, Role},
@@ -68,7 +68,7 @@ pub(super) fn repaired<T>(
         Err(fault) => fault,
     };
     let mut again = first;
-    let shown = work.flow.redaction().text(&output.text).into_owned();
+    let shown = work.redaction().text(&output.text).into_owned();
     again.messages.push(ModelMessage { role: Role::Assistant, text: shown });
     again.messages.push(ModelMessage {
         role: Role::User,
@@ -98,7 +98,7 @@ fn bare(text: &str) -> &str {
 
 fn request(work: &Work, prompt: &PromptPart, extra: &Extra) -> Result<ModelRequest, Reason> {
     let flow = &work.flow;
-    let redaction = flow.redaction();
+    let redaction = work.redaction();
     let seen = visible(work).into_iter().chain(extra.values.iter().cloned());
     let redacted = seen.filter(|(name, _)| prompt.allows(name)).map(|(name, value)| {
         let last = name.rsplit('.').next().unwrap_or_default();
@@ -110,7 +110,7 @@ fn request(work: &Work, prompt: &PromptPart, extra: &Extra) -> Result<ModelReque
     let (system, user) = prompt.render(flow.templates(), values).map_err(|_| Reason::Prompt)?;
     let mut messages = Vec::new();
     messages.extend(system.map(|text| ModelMessage { role: Role::System, text }));
-    messages.extend(history(work, prompt));
+    messages.extend(history(work, prompt, &redaction));
     messages.push(ModelMessage { role: Role::User, text: user });
     Ok(ModelRequest {
         prompt: Arc::clone(&prompt.name),
@@ -125,8 +125,7 @@ fn request(work: &Work, prompt: &PromptPart, extra: &Extra) -> Result<ModelReque
 }
 
 /// What was said, the newest that fits the prompt's window, oldest first.
-fn history(work: &Work, prompt: &PromptPart) -> Vec<ModelMessage> {
-    let redaction = work.flow.redaction();
+fn history(work: &Work, prompt: &PromptPart, redaction: &Redaction) -> Vec<ModelMessage> {
     let mut left = prompt.history.tokens;
     let mut messages = Vec::new();
     for exchange in work.state().history().iter().rev().take(usize::from(prompt.history.turns)) {
