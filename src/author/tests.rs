@@ -4,4 +4,5 @@ mod examples;
 mod faults;
 mod machine;
 mod properties;
+mod replay;
 mod timing;
