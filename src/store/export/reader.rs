@@ -108,7 +108,7 @@ impl<R: BufRead> ExportReader<R> {
             _ => Problem::CutOff,
         })?;
         match line {
-            ReadLine::End(end) => return self.end(&end).map(|()| None),
+            ReadLine::End(end) => self.end(&end).map(|()| None),
             ReadLine::Revision(revision) => {
                 self.digest.update(&self.line);
                 self.revision(revision).map(|revision| Some(Item::Revision(revision)))
