@@ -147,3 +147,28 @@ async fn a_source_of_another_tenant_is_not_found() {
 async fn an_absent_conversation_is_told_when_the_export_is_opened() {
     assert!(matches!(Written::new().export(&[]).await, Err(Error::ConversationAbsent)));
 }
+
+#[tokio::test]
+async fn places_for_exports_are_bounded_and_come_back() {
+    let mut written = Written::new();
+    written.say(1).await;
+    let flows = crate::FlowCatalogue::new();
+    flows.insert("_", Arc::clone(&written.loaded.flow));
+    let dependencies = crate::Dependencies {
+        store: written.store.clone(),
+        clock: Arc::new(colloquy_types::SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        flows,
+        metrics: Arc::default(),
+    };
+    let runtime = crate::Runtime::start(crate::RuntimeSettings::default(), dependencies).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let open = || runtime.export(&written.key, HashSet::new(), deadline);
+    let mut exports = Vec::new();
+    for _ in 0..EXPORTS_MAX {
+        exports.push(open().await.unwrap());
+    }
+    assert_eq!(open().await.err(), Some(overloaded()));
+    exports.pop();
+    assert!(open().await.is_ok());
+}

@@ -174,7 +174,8 @@ impl Comparer {
         let Some(before) = self.state.clone() else { return };
         match rerun(Arc::clone(&self.flow), before, record, |effect| make_up(record, effect)) {
             Err(effect) => {
-                let undecided = Undecided { turn_seq: place.turn_seq, effect: named(&effect), turns: 1 };
+                let undecided =
+                    Undecided { turn_seq: place.turn_seq, effect: named(effect.step, &effect.kind), turns: 1 };
                 self.comparison.undecided = Some(undecided);
             }
             Ok(rerun) => {
@@ -190,8 +191,12 @@ impl Comparer {
 
 fn changed(place: Place, recorded: &TurnRecord, rerun: &Rerun) -> Option<ChangedTurn> {
     let replayed = &rerun.outcome.record;
-    let supplied = rerun.supplied.iter().map(|effect| format!("{} is not in the record", named(effect)));
-    let unused = rerun.unused.iter().map(|result| format!("effect {} is no longer asked for", result.step));
+    let supplied =
+        rerun.supplied.iter().map(|effect| format!("{} is not in the record", named(effect.step, &effect.kind)));
+    let unused = rerun
+        .unused
+        .iter()
+        .map(|result| format!("{} is no longer asked for", named(result.step, &result.value.kind())));
     let outcome = |record: &TurnRecord| view(&record.outcome).as_str().unwrap_or_default().to_lowercase();
     let turn = ChangedTurn {
         turn_seq: place.turn_seq,
@@ -205,8 +210,8 @@ fn changed(place: Place, recorded: &TurnRecord, rerun: &Rerun) -> Option<Changed
     is_changed.then_some(turn)
 }
 
-fn named(effect: &Effect) -> String {
-    format!("effect {} ({})", effect.step, view(&effect.kind).to_string().trim_matches('"').to_lowercase())
+fn named(step: u16, kind: &EffectKind) -> String {
+    format!("effect {step} ({})", view(kind).to_string().trim_matches('"').to_lowercase())
 }
 
 /// A result for an effect that the record does not hold, the same each time; `None` where none can be made up.

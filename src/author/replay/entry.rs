@@ -1,7 +1,7 @@
 //! A conversation's records, decoded, and the view of them for people.
 
 use colloquy_turn::{AcceptedRecord, ControlRecord, CreatedRecord, SnapshotRecord, TurnClosedRecord, TurnRecord};
-use colloquy_types::codec;
+use colloquy_types::{Revision, codec};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -67,6 +67,15 @@ impl Entry {
             EntryKind::Snapshot => Self::Snapshot(Box::new(SnapshotRecord::decode(payload)?)),
             EntryKind::Other => Self::Other,
         })
+    }
+
+    /// The revision without which the record cannot be replayed.
+    pub fn revision(&self) -> Option<Revision> {
+        match self {
+            Self::Created(record) => Some(record.revision),
+            Self::Turn(record) => Some(record.revision),
+            _ => None,
+        }
     }
 
     /// The record as JSON for people: its fields as they are named, bytes as hexadecimal digits.

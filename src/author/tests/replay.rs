@@ -187,7 +187,8 @@ fn every_shipped_scenario_replays_to_what_was_recorded() {
                 }
                 recorded.snapshot();
             }
-            recorded.close(&recorded.flow().fallback().to_string());
+            let decides = Arc::clone(recorded.flow());
+            recorded.close(decides.fallback());
             recorded.reset();
             recorded.snapshot();
             recorded.say("hello");
@@ -233,7 +234,7 @@ fn a_turn_recorded_with_other_changes_an_effect_less_or_another_text_is_differen
     assert_eq!(told(|record| drop(record.changes.pop())), "changes differs from what was recorded");
     assert_eq!(told(|record| record.effects.clear()), "effect 0 was asked for, but is not in the record");
     let more = EffectResult { step: 9, value: EffectValue::Identifier([0; 16]) };
-    let add: fn(&mut TurnRecord) = |record| record.effects.push(record.effects[0].clone());
+    let add: fn(&mut TurnRecord) = |record| record.effects.push(record.effects[0]);
     assert_eq!(told(add), "effects differs from what was recorded");
     let mut recorded = cancelling();
     recorded.tamper(2, |record| record.effects.push(more));
