@@ -7,8 +7,10 @@ mod admission;
 mod conversation;
 mod directory;
 mod error;
+mod export;
 mod flows;
 mod reply;
+mod revision;
 mod root;
 mod runtime;
 mod settings;
@@ -20,14 +22,16 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use colloquy_store::Listed;
+pub use colloquy_store::{HistoryRecord, Listed};
 
 pub use self::{
     conversation::BusyPolicy,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
+    export::{Export, ExportEvent},
     flows::{CurrentFlow, FlowCatalogue},
     reply::{CommittedTurn, Described, Ending, FlowPin, ResetReply, TurnEvent, TurnReply},
+    revision::{FLOWS_STREAM, RevisionRecord},
     runtime::{Dependencies, ResetConversation, Runtime, RuntimeStats, StartError, SubmitTurn, TurnStream},
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},

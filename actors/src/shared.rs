@@ -9,7 +9,7 @@ use colloquy_store::ConversationStore;
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, ConversationKey, Entropy};
 use ractor::{ActorCell, ActorId, MessagingErr};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admission::Admission,
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
     pub(crate) watches: Arc<WatchHub>,
+    /// Places of exports, each of which holds a page of a history in memory.
+    pub(crate) exports: Arc<Semaphore>,
     shards: RwLock<Vec<ActorCell>>,
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
@@ -54,6 +56,7 @@ impl Shared {
             metrics,
             directory: Directory::default(),
             watches: Arc::default(),
+            exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),

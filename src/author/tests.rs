@@ -5,4 +5,5 @@ mod faults;
 mod machine;
 mod outside;
 mod properties;
+mod replay;
 mod timing;

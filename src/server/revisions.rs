@@ -6,25 +6,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use colloquy_actors::FlowCatalogue;
+use colloquy_actors::{FLOWS_STREAM, FlowCatalogue, RevisionRecord};
 use colloquy_author::load_sources;
 use colloquy_store::{Batch, ConversationStore, RecordKind};
 use colloquy_types::{Clock, ConversationKey, Entropy, TenantId, codec};
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::flows::Owned;
 
-/// The stream's name within its tenant.
-const STREAM: &str = "flows";
 /// How long reading or writing the stream may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// What is stored of a revision.
-#[derive(Serialize, Deserialize)]
-enum RevisionRecord {
-    V1 { name: String, revision: [u8; 32], source: String },
-}
 
 /// Stores the revisions that are not stored yet, and adds the older ones to the catalogue.
 ///
@@ -56,7 +47,7 @@ async fn keep_tenant(
     flows: &[&Owned],
     catalogue: &FlowCatalogue,
 ) -> anyhow::Result<()> {
-    let key = ConversationKey::tenant_stream(tenant, STREAM);
+    let key = ConversationKey::tenant_stream(tenant, FLOWS_STREAM);
     let opened = store.open(&key).await.context("the stream of flow revisions cannot be opened")?;
     let mut stored = Vec::new();
     for record in opened.tail.iter().filter(|record| record.header.kind == RecordKind::Revision) {

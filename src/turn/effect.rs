@@ -246,6 +246,17 @@ pub enum EffectValue {
 }
 
 impl EffectValue {
+    /// The name of the kind it answers.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Identifier(_) => "identifier",
+            Self::Model(_) => "model",
+            Self::Fetch(_) => "fetch",
+            Self::Act(_) => "act",
+        }
+    }
+
     /// Whether this is an answer to `kind`.
     pub const fn answers(&self, kind: &EffectKind) -> bool {
         matches!(

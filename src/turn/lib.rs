@@ -27,7 +27,7 @@ pub use record::{
     AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, InputKind, Remembered, Reply, ReplyKind,
     SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
-pub use replay::{ReplayDifference, replay};
+pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, Exchange, PendingAction, PendingEnding, PendingId, PositionName, Question};
 

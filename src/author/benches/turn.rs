@@ -154,7 +154,9 @@ fn load(source: &str) -> Arc<Flow> {
 /// A flow in which every position has 20 candidate intents, two rules and two replies of its own, and as many
 /// rows elsewhere as are wanted.
 fn rows_flow(rows: usize) -> String {
-    let mut source = String::from("format: colloquy.flow/v1\nname: bench\nstart: base0.here\nfallback: Sorry?\nflags: [seen]\nintents:\n");
+    let mut source = String::from(
+        "format: colloquy.flow/v1\nname: bench\nstart: base0.here\nfallback: Sorry?\nflags: [seen]\nintents:\n",
+    );
     for number in 0..20 {
         writeln!(
             source,
@@ -173,14 +175,16 @@ fn rows_flow(rows: usize) -> String {
         writeln!(source, "  - {{from: any, to: base{number}.here, by: intent}}").expect("a string takes it");
     }
     for number in 0..topics {
-        writeln!(source, "  - {{from: topic{number}.one, to: topic{number}.two, by: rule}}").expect("a string takes it");
+        writeln!(source, "  - {{from: topic{number}.one, to: topic{number}.two, by: rule}}")
+            .expect("a string takes it");
     }
     // Topics are reached from the end of the first, so that nothing is unreachable, and nothing applies there.
     if topics > 0 {
         source.push_str("  - {from: base19.here, to: topic0.one, by: rule}\n");
     }
     for number in 1..topics {
-        writeln!(source, "  - {{from: topic{}.two, to: topic{number}.one, by: rule}}", number - 1).expect("a string takes it");
+        writeln!(source, "  - {{from: topic{}.two, to: topic{number}.one, by: rule}}", number - 1)
+            .expect("a string takes it");
     }
     source.push_str("rules:\n");
     for number in 0..20 {
@@ -194,14 +198,20 @@ fn rows_flow(rows: usize) -> String {
         writeln!(source, "  - {{in: base{number}.here, when: moved, template: \"Now {{{{ intent }}}}.\"}}\n  - {{in: base{number}.here, exact: Still here.}}").expect("a string takes it");
     }
     for number in 0..topics {
-        writeln!(source, "  - {{in: topic{number}.one, exact: One {number}.}}\n  - {{in: topic{number}.two, exact: Two {number}.}}").expect("a string takes it");
+        writeln!(
+            source,
+            "  - {{in: topic{number}.one, exact: One {number}.}}\n  - {{in: topic{number}.two, exact: Two {number}.}}"
+        )
+        .expect("a string takes it");
     }
     source
 }
 
 /// A flow whose only position has this many candidate intents, recognised by patterns or by examples.
 fn choices(count: usize, examples: bool) -> String {
-    let mut source = String::from("format: colloquy.flow/v1\nname: bench\nstart: home.here\nfallback: Sorry?\nintents:\n  home: {initial: here, states: {here: {terminal: true}}}\n");
+    let mut source = String::from(
+        "format: colloquy.flow/v1\nname: bench\nstart: home.here\nfallback: Sorry?\nintents:\n  home: {initial: here, states: {here: {terminal: true}}}\n",
+    );
     for number in 0..count {
         let signal = if examples {
             format!("examples: [tell me about topic number{number} in detail, what is number{number} about]")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use colloquy_flow::{Flow, Json};
 use colloquy_turn::{
     Change, EffectKind, EffectResult, EffectValue, InputKind, PendingEnding, Reason, ReplyKind, Stage, Step, TurnInput,
-    TurnOutcome, open_conversation, start,
+    TurnOutcome, start,
 };
 use colloquy_types::{RequestId, Timestamp, TurnId};
 
