@@ -15,7 +15,7 @@ use crate::{
     fault::{Faults, Mark},
     node::{Key, Node, Value},
     reader::{self, Fields},
-    source::SourceFlow,
+    source::{SourceFlow, SourceIndex},
 };
 
 /// The format this build reads.
@@ -108,7 +108,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
     let fallback = fields.required("fallback", "add what is said when nothing else fits: fallback: \"Sorry?\"", faults);
     let (acts, act_model) = understanding::acts(fields.get("acts"), faults);
     let (secret_keys, secret_patterns) = outside::redaction(fields.get("redact"), faults);
-    Some(SourceFlow {
+    let flow = SourceFlow {
         name,
         start: start.and_then(|node| reader::place(node, "the start", faults)),
         fallback: fallback
@@ -135,7 +135,9 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
         mark: node.mark.clone(),
-    })
+        index: SourceIndex::default(),
+    };
+    Some(flow.indexed())
 }
 
 fn format(fields: &Fields<'_>, faults: &mut Faults) {

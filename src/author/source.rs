@@ -1,6 +1,6 @@
 //! A flow as it was written: everything by name and with its place, patterns and conditions compiled.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
     ActPattern, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place, Purpose,
@@ -43,6 +43,23 @@ pub(crate) struct SourceFlow {
     pub(crate) progress: Vec<SourceProgress>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
+    pub(crate) index: SourceIndex,
+}
+
+/// Where named entries stand in their tables; of equal names the first.
+#[derive(Debug, Default)]
+pub(crate) struct SourceIndex {
+    slots: HashMap<Name, usize>,
+    intents: HashMap<Name, usize>,
+    actions: HashMap<Name, usize>,
+}
+
+fn index<'n>(names: impl Iterator<Item = &'n At<Name>>) -> HashMap<Name, usize> {
+    let mut index = HashMap::new();
+    for (place, name) in names.enumerate() {
+        index.entry(Arc::clone(&name.value)).or_insert(place);
+    }
+    index
 }
 
 #[derive(Debug, Default)]
@@ -264,6 +281,16 @@ pub(crate) struct SourceModelText {
 }
 
 impl SourceFlow {
+    /// Enters what was read, so that names are found at once.
+    pub(crate) fn indexed(mut self) -> Self {
+        self.index = SourceIndex {
+            slots: index(self.slots.iter().map(|slot| &slot.name)),
+            intents: index(self.intents.iter().map(|intent| &intent.name)),
+            actions: index(self.actions.iter().map(|action| &action.name)),
+        };
+        self
+    }
+
     /// Every position, in declared order.
     pub(crate) fn places(&self) -> Vec<Place> {
         let states = self.intents.iter().flat_map(|intent| intent.states.iter().map(move |state| (intent, state)));
@@ -276,11 +303,11 @@ impl SourceFlow {
     }
 
     pub(crate) fn slot(&self, name: &str) -> Option<&SourceSlot> {
-        self.slots.iter().find(|slot| slot.name.value.as_ref() == name)
+        self.slots.get(*self.index.slots.get(name)?)
     }
 
     pub(crate) fn intent(&self, name: &str) -> Option<&SourceIntent> {
-        self.intents.iter().find(|intent| intent.name.value.as_ref() == name)
+        self.intents.get(*self.index.intents.get(name)?)
     }
 
     pub(crate) fn enrichment(&self, name: &str) -> Option<&SourceEnrichment> {
@@ -292,7 +319,7 @@ impl SourceFlow {
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<&SourceAction> {
-        self.actions.iter().find(|action| action.name.value.as_ref() == name)
+        self.actions.get(*self.index.actions.get(name)?)
     }
 
     /// The value a slot would hold, read from what was written.

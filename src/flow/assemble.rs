@@ -16,7 +16,7 @@ use crate::{
     },
     pattern::{PatternError, PatternSet},
     prompt::PromptPart,
-    transition::{By, Targets},
+    transition::{By, ByMask, Moves, Targets},
 };
 
 /// Most entries of any table: states, rules, slots, actions or responses.
@@ -107,6 +107,7 @@ impl Flow {
             intent_model: parts.understanding.model,
             collision: parts.understanding.collision,
             let_go: PatternSet::compile(parts.understanding.let_go.iter())?,
+            likeness: parts.understanding.likeness,
             flags: parts.flags.into_iter().map(|flag| (Arc::clone(&flag.name), flag)).collect(),
             turn_flags: turn_flags.into_iter().collect(),
             rules: rules.map(|(rule, then)| Rule { id: rule.id, phase: rule.phase, when: rule.when, then }).collect(),
@@ -157,6 +158,30 @@ fn known_prompts(parts: &FlowParts, prompts: &HashMap<Name, PromptPart>) -> Resu
     match named.find(|name| !prompts.contains_key(*name)) {
         Some(name) => Err(AssembleError::Unknown { kind: "prompt", name: name.to_string() }),
         None => Ok(()),
+    }
+}
+
+/// What recognises the intents a state leads to, and its own.
+type Recognisers = (Arc<Classifier>, Option<Arc<Classifier>>);
+
+/// Classifiers by their candidates.
+struct Built<'p> {
+    parts: &'p FlowParts,
+    sets: HashMap<Vec<u16>, Arc<Classifier>>,
+}
+
+impl Built<'_> {
+    fn classifier(&mut self, candidates: &[u16]) -> Result<Arc<Classifier>, AssembleError> {
+        if let Some(classifier) = self.sets.get(candidates) {
+            return Ok(Arc::clone(classifier));
+        }
+        let rows = candidates.iter().filter_map(|place| {
+            let intent = self.parts.intents.get(usize::from(*place))?;
+            Some((IntentIx(*place), intent.priority, intent.signals.as_slice() as &[Signal]))
+        });
+        let classifier = Arc::new(Classifier::build(rows, self.parts.understanding.likeness)?);
+        self.sets.insert(candidates.to_vec(), Arc::clone(&classifier));
+        Ok(classifier)
     }
 }
 
@@ -223,66 +248,83 @@ impl Names {
     }
 
     fn targets(&self, parts: &FlowParts) -> Result<Vec<Targets>, AssembleError> {
-        let mut targets = vec![Targets::default(); self.places.len()];
+        let mut own = vec![Moves::default(); self.places.len()];
+        let mut anywhere = Moves::default();
         for transition in &parts.transitions {
             let to = self.state(&transition.to)?;
+            if transition.from == Scope::Everywhere {
+                anywhere.add(to, transition.by);
+                continue;
+            }
             for from in self.scope(&transition.from)? {
-                if let Some(targets) = targets.get_mut(from.at()) {
-                    targets.add(to, transition.by);
+                if let Some(moves) = own.get_mut(from.at()) {
+                    moves.add(to, transition.by);
                 }
             }
         }
-        Ok(targets)
+        let anywhere = Arc::new(anywhere);
+        Ok(own.into_iter().map(|own| Targets { own, anywhere: Arc::clone(&anywhere) }).collect())
     }
 
-    /// One classifier per distinct set of candidates: positions with the same ways out share it.
-    fn classifiers(&self, parts: &FlowParts, targets: &[Targets]) -> Result<Vec<Arc<Classifier>>, AssembleError> {
-        let mut initials = Vec::with_capacity(parts.intents.len());
-        for intent in &parts.intents {
+    /// For each state what recognises the intents it leads to, and what recognises its own when it does not
+    /// lead there. One classifier per distinct set of candidates: states with the same ways out share it.
+    fn classifiers(&self, parts: &FlowParts, targets: &[Targets]) -> Result<Vec<Recognisers>, AssembleError> {
+        let mut begins: HashMap<StateIx, u16> = HashMap::new();
+        for (place, intent) in parts.intents.iter().enumerate() {
             let initial = Place { intent: Arc::clone(&intent.name), state: Arc::clone(&intent.initial) };
-            initials.push(self.state(&initial)?);
+            begins.insert(self.state(&initial)?, number(place));
         }
-        let mut built: HashMap<Vec<u16>, Arc<Classifier>> = HashMap::new();
-        let mut classifiers = Vec::with_capacity(targets.len());
+        // The intent that begins at a target, if the target may be reached by recognising it.
+        let begun = |(to, mask): (StateIx, ByMask)| {
+            let place = *begins.get(&to)?;
+            let digression = parts.intents.get(usize::from(place)).is_some_and(|intent| intent.digression);
+            (mask.allows(By::Intent) || (digression && mask.allows(By::Digression))).then_some(place)
+        };
+        let anywhere = targets.first().map(|targets| Arc::clone(&targets.anywhere)).unwrap_or_default();
+        // Starting over needs no declared way: it leads to the start.
+        let resets = parts.intents.iter().enumerate().filter(|(_, intent)| intent.reset);
+        let mut shared: Vec<u16> = resets.map(|(place, _)| number(place)).collect();
+        shared.extend(anywhere.iter().filter_map(begun));
+        shared.sort_unstable();
+        shared.dedup();
+        let mut built = Built { parts, sets: HashMap::new() };
+        let common = built.classifier(&shared)?;
+        let mut recognisers = Vec::with_capacity(targets.len());
         for (place, targets) in self.places.iter().zip(targets) {
-            let allowed = |(intent, initial): (&crate::parts::IntentPart, &StateIx)| {
-                let mask = targets.mask(*initial);
-                let interrupts = intent.digression && mask.allows(By::Digression);
-                intent.name == place.intent || mask.allows(By::Intent) || interrupts
+            let mut more: Vec<u16> = targets.own.iter().filter_map(begun).collect();
+            more.retain(|candidate| shared.binary_search(candidate).is_err());
+            let own = self.intents.get(&place.intent).map(|intent| intent.0);
+            let missing = own.filter(|own| shared.binary_search(own).is_err() && !more.contains(own));
+            let reached = if more.is_empty() {
+                Arc::clone(&common)
+            } else {
+                more.extend(&shared);
+                more.sort_unstable();
+                more.dedup();
+                built.classifier(&more)?
             };
-            let candidates: Vec<u16> = (parts.intents.iter().zip(&initials).enumerate())
-                .filter(|(_, candidate)| allowed(*candidate))
-                .map(|(place, _)| number(place))
-                .collect();
-            let classifier = match built.get(&candidates) {
-                Some(classifier) => Arc::clone(classifier),
-                None => {
-                    let rows = candidates.iter().filter_map(|place| {
-                        let intent = parts.intents.get(usize::from(*place))?;
-                        Some((IntentIx(*place), intent.priority, intent.signals.as_slice() as &[Signal]))
-                    });
-                    let classifier = Arc::new(Classifier::build(rows, parts.understanding.likeness)?);
-                    built.insert(candidates, Arc::clone(&classifier));
-                    classifier
-                }
-            };
-            classifiers.push(classifier);
+            let recognised =
+                |own: &u16| parts.intents.get(usize::from(*own)).is_some_and(|own| !own.signals.is_empty());
+            let own = missing.filter(recognised).map(|own| built.classifier(&[own])).transpose()?;
+            recognisers.push((reached, own));
         }
-        Ok(classifiers)
+        Ok(recognisers)
     }
 
     fn states(
         &self,
         parts: &mut FlowParts,
         targets: Vec<Targets>,
-        classifiers: Vec<Arc<Classifier>>,
+        classifiers: Vec<Recognisers>,
     ) -> Result<Vec<State>, AssembleError> {
         let mut targets = targets.into_iter();
         let mut classifiers = classifiers.into_iter();
         let mut states = Vec::with_capacity(self.places.len());
         for (intent_place, intent) in parts.intents.iter_mut().enumerate() {
             for mut state in std::mem::take(&mut intent.states) {
-                let (Some(targets), Some(classifier)) = (targets.next(), classifiers.next()) else { break };
+                let (Some(targets), Some((classifier, own_classifier))) = (targets.next(), classifiers.next()) else {
+                    break;
+                };
                 let until = state.until.take().map(|until| {
                     let go = self.state(&until.go)?;
                     Ok::<_, AssembleError>(Until { when: until.when, go })
@@ -301,6 +343,7 @@ impl Names {
                     until: until.transpose()?,
                     enrichments: Vec::new(),
                     classifier,
+                    own_classifier,
                     rules: Default::default(),
                     responses: Vec::new(),
                     resumes: Vec::new(),

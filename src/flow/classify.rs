@@ -1,6 +1,6 @@
 //! Recognising intents: patterns in one pass, keywords and examples by index.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use crate::{
     index::IntentIx,
@@ -105,8 +105,43 @@ pub struct Classification {
     pub intent: IntentIx,
     /// How it was recognised.
     pub kind: MatchKind,
+    /// Its priority.
+    pub priority: i32,
     /// Intents of equal rank that lost only by being declared later, in declared order.
     pub equals: Vec<IntentIx>,
+}
+
+impl Classification {
+    /// The better of two, or both as equals when they are of equal rank.
+    fn or(self, other: Self, likeness: Likeness) -> Self {
+        let alike = match (self.kind, other.kind) {
+            (MatchKind::Example(one), MatchKind::Example(two)) => one.abs_diff(two) <= likeness.margin,
+            (one, two) => one == two,
+        };
+        let (mut best, second) = match (self.priority, self.kind).cmp(&(other.priority, other.kind)) {
+            Ordering::Less => (other, self),
+            Ordering::Greater => (self, other),
+            Ordering::Equal if other.intent < self.intent => (other, self),
+            Ordering::Equal => (self, other),
+        };
+        if best.priority == second.priority && alike {
+            best.equals.push(second.intent);
+            best.equals.extend(second.equals);
+        }
+        best
+    }
+}
+
+/// The better of what two classifiers found.
+pub(crate) fn better(
+    one: Option<Classification>,
+    other: Option<Classification>,
+    likeness: Likeness,
+) -> Option<Classification> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other, likeness)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Recognises the intents that are allowed at some position.
@@ -156,11 +191,6 @@ impl Classifier {
         Ok(Self { patterns, pattern_owner, keyword_sets, sets, example_sets, examples, likeness, candidates: known })
     }
 
-    /// The intents it can recognise, in declared order.
-    pub fn candidates(&self) -> impl Iterator<Item = IntentIx> + '_ {
-        self.candidates.iter().map(|(intent, _)| *intent)
-    }
-
     /// The intent `text` is about, if any is recognised: the highest priority, then a pattern before
     /// keywords before examples, then more keywords before fewer and the closer example, then the order of
     /// declaration.
@@ -186,14 +216,19 @@ impl Classifier {
         let mut winners: Vec<&(u16, MatchKind)> = ranks.iter().filter(wins).collect();
         // The closest first, then in declared order; each once.
         winners.sort_unstable_by_key(|(owner, kind)| (std::cmp::Reverse(*kind), *owner));
+        let mut seen = vec![false; self.candidates.len()];
         let mut intents: Vec<IntentIx> = Vec::with_capacity(winners.len());
         for (owner, _) in winners {
-            let intent = self.candidates.get(usize::from(*owner)).map(|(intent, _)| *intent);
-            intents.extend(intent.filter(|intent| !intents.contains(intent)));
+            let owner = usize::from(*owner);
+            if let (Some((intent, _)), Some(seen)) = (self.candidates.get(owner), seen.get_mut(owner))
+                && !std::mem::replace(seen, true)
+            {
+                intents.push(*intent);
+            }
         }
         let first = *intents.first()?;
         intents.remove(0);
-        Some(Classification { intent: first, kind: best.1, equals: intents })
+        Some(Classification { intent: first, kind: best.1, priority: best.0, equals: intents })
     }
 
     fn match_keywords(&self, words: &Words, ranks: &mut Vec<(u16, MatchKind)>) {

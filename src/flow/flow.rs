@@ -8,7 +8,7 @@ pub use crate::parts::{ConfirmPart as Confirm, FlagPart as Flag, ResponseText as
 use crate::{
     acts::ActPatterns,
     calls::{Argument, Patience},
-    classify::Classifier,
+    classify::{Classification, Classifier, Likeness, Words, better},
     condition::Condition,
     guard::Guard,
     index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx},
@@ -37,6 +37,7 @@ pub struct Flow {
     pub(crate) intent_model: Option<ModelChoice>,
     pub(crate) collision: Option<Text>,
     pub(crate) let_go: PatternSet,
+    pub(crate) likeness: Likeness,
     pub(crate) flags: HashMap<Name, Flag>,
     pub(crate) turn_flags: Vec<Name>,
     pub(crate) slots: Vec<Slot>,
@@ -121,7 +122,9 @@ pub struct State {
     /// What is fetched here.
     pub enrichments: Vec<EnrichmentIx>,
     /// Recognises the intents that may be proposed here.
-    pub classifier: Arc<Classifier>,
+    pub(crate) classifier: Arc<Classifier>,
+    /// Recognises its own intent, when nothing leads to the beginning of that.
+    pub(crate) own_classifier: Option<Arc<Classifier>>,
     pub(crate) rules: [Vec<RuleIx>; RulePhase::ALL.len()],
     pub(crate) responses: Vec<ResponseIx>,
     pub(crate) resumes: Vec<ResponseIx>,
@@ -390,6 +393,18 @@ impl Flow {
             .iter()
             .filter(|(named, states, _)| named.as_ref() == stage && states.binary_search(&state).is_ok());
         shown.min_by_key(|(_, states, _)| states.len()).map(|(_, _, text)| text)
+    }
+
+    /// The intent `text` is about, of those that may be proposed in a state and its own: the highest priority,
+    /// then a pattern before keywords before examples, then more keywords before fewer and the closer example,
+    /// then the order of declaration.
+    pub fn classify(&self, state: StateIx, text: &str, words: &Words) -> Option<Classification> {
+        let state = self.state(state);
+        let reached = state.classifier.classify(text, words);
+        match &state.own_classifier {
+            None => reached,
+            Some(own) => better(reached, own.classify(text, words), self.likeness),
+        }
     }
 
     /// The intents a model may choose in a state, the current one included, by the order of their states.

@@ -1,5 +1,7 @@
 //! Who may move a conversation, and which moves are declared.
 
+use std::sync::Arc;
+
 use crate::index::StateIx;
 
 /// Who proposes a move.
@@ -67,11 +69,11 @@ impl ByMask {
     }
 }
 
-/// The moves declared from one state, ordered by target.
+/// Moves ordered by target.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Targets(Vec<(StateIx, ByMask)>);
+pub(crate) struct Moves(Vec<(StateIx, ByMask)>);
 
-impl Targets {
+impl Moves {
     pub(crate) fn add(&mut self, to: StateIx, by: ByMask) {
         match self.0.binary_search_by_key(&to, |(target, _)| *target) {
             Ok(place) => {
@@ -90,5 +92,25 @@ impl Targets {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (StateIx, ByMask)> + '_ {
         self.0.iter().copied()
+    }
+}
+
+/// The moves declared from one state: its own, and those declared from everywhere, which all states share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Targets {
+    pub(crate) own: Moves,
+    pub(crate) anywhere: Arc<Moves>,
+}
+
+impl Targets {
+    pub(crate) fn mask(&self, to: StateIx) -> ByMask {
+        self.own.mask(to).union(self.anywhere.mask(to))
+    }
+
+    /// Every target once, its own first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StateIx, ByMask)> + '_ {
+        let own = self.own.iter().map(|(to, by)| (to, by.union(self.anywhere.mask(to))));
+        let declared = |to: StateIx| self.own.mask(to) != ByMask::NONE;
+        own.chain(self.anywhere.iter().filter(move |(to, _)| !declared(*to)))
     }
 }

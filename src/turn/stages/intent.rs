@@ -101,7 +101,7 @@ fn chosen(work: &Work, flow: &Flow) -> Option<Found> {
 
 fn recognised(work: &Work, flow: &Flow) -> Option<Found> {
     let words = Words::of(work.said());
-    let found = flow.state(work.candidate).classifier.classify(work.said(), &words)?;
+    let found = flow.classify(work.candidate, work.said(), &words)?;
     let (reason, by) = match found.kind {
         MatchKind::Pattern => (Reason::Pattern, "pattern"),
         MatchKind::Keywords(_) => (Reason::Keywords, "keywords"),
