@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+pub mod deletions;
 mod fault;
 mod load;
 mod node;
@@ -15,11 +16,12 @@ pub mod replay;
 pub mod scenario;
 mod source;
 
+pub use deletions::Deletions;
 pub use fault::{Fault, Severity};
 pub use load::{LoadedFlow, SCENARIOS_FILE, load_folder, load_sources};
 pub use node::FILE_BYTES_MAX;
 pub use read::FORMAT;
-pub use scenario::{Mismatch, Scenario, ScenarioTurn, check, load_scenarios};
+pub use scenario::{Mismatch, Scenario, ScenarioTurn, Suite, check, load_scenarios};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,9 @@ mod compare;
 mod play;
 mod promise;
 mod read;
+mod report;
 mod script;
+mod suite;
 mod vocabulary;
 mod world;
 
@@ -17,12 +19,15 @@ use std::time::Duration;
 use colloquy_flow::Pattern;
 use colloquy_turn::{InputKind, TurnOutcome};
 
+pub(crate) use self::suite::{in_parallel, load_folders_scenarios};
 pub use self::{
     compare::{Mismatch, check, check_slots},
     play::{Failure, play},
     promise::{Never, Promises, PromptPromise, StagePromise},
     read::load_scenarios,
+    report::junit,
     script::{Answer, Fault as InjectedFault, Script},
+    suite::{Played, Suite, play_suites},
     world::ScriptedWorld,
 };
 

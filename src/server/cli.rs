@@ -9,7 +9,7 @@ use colloquy_client::{Client, Key};
 use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
-    lint,
+    flow_deletions, flow_test, lint,
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -226,6 +226,14 @@ enum FlowCommand {
         /// The folder.
         folder: PathBuf,
     },
+    /// Plays the scenarios of flows, and prints what came out otherwise than promised.
+    ///
+    /// Example: colloquy flow test ./flows/order-desk --filter refund
+    Test(flow_test::TestArgs),
+    /// Deletes each row of a flow, one at a time, and tells which deletions neither lint nor a scenario notices.
+    ///
+    /// Example: colloquy flow deletions ./flows/order-desk --min 95
+    Deletions(flow_deletions::DeletionsArgs),
 }
 
 impl Cli {
@@ -237,6 +245,8 @@ impl Cli {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Flow(FlowCommand::Test(args)) => flow_test::run(&args, output),
+            Command::Flow(FlowCommand::Deletions(args)) => flow_deletions::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());

@@ -7,6 +7,8 @@ mod chat;
 mod cli;
 mod demo;
 mod export;
+mod flow_deletions;
+mod flow_test;
 mod flows;
 mod history;
 mod lint;

@@ -22,7 +22,7 @@ pub struct Failure {
     /// What differs.
     pub mismatch: Mismatch,
     /// What each stage of that turn did; empty when the turn was not decided.
-    pub stages: Vec<StageEvent>,
+    pub stages: Box<[StageEvent]>,
 }
 
 impl Failure {
@@ -38,7 +38,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Plays a scenario on `flow` as it is: limits of its own are not applied here. Time
+/// Plays a scenario on `flow` as it is: limits of its own are not applied here, see [`super::Suite::play`]. Time
 /// and identifiers are scripted: the same scenario always gives the same outcomes.
 ///
 /// # Errors
@@ -52,7 +52,7 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
             scenario: scenario.name.clone(),
             turn: place + 1,
             mismatch,
-            stages: stages.to_vec(),
+            stages: stages.into(),
         };
         world.now = world.now.plus(turn.after);
         world.follow(&turn.script, &scenario.script);
