@@ -58,7 +58,8 @@ fn report() -> ExitCode {
     let sizes: Vec<u64> = ["rows-10", "rows-1000", "rows-10000"].into_iter().filter_map(measured).collect();
     if let [small, .., large] = sizes.as_slice() {
         let growth = percent_more(*small, *large);
-        kept &= within("10,000 rows", growth.abs() < GROWTH_MAX, &format!("{growth:.2} % more, at most {GROWTH_MAX} %"));
+        kept &=
+            within("10,000 rows", growth.abs() < GROWTH_MAX, &format!("{growth:.2} % more, at most {GROWTH_MAX} %"));
     }
     println!("classification apart, by the number of patterns that may apply:");
     for case in ["patterns-20", "patterns-200", "patterns-2000", "examples-20", "examples-200", "examples-2000"] {
