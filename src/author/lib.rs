@@ -6,7 +6,9 @@
 
 mod check;
 mod compile;
+pub mod diff;
 mod fault;
+pub mod graph;
 mod load;
 mod node;
 mod read;
@@ -14,7 +16,9 @@ mod reader;
 pub mod scenario;
 mod source;
 
+pub use diff::Diff;
 pub use fault::{Fault, Severity};
+pub use graph::Graph;
 pub use load::{LoadedFlow, SCENARIOS_FILE, load_folder, load_sources};
 pub use node::FILE_BYTES_MAX;
 pub use read::FORMAT;

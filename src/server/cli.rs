@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use colloquy_client::{Client, Key};
 
 use crate::{
-    Exit, calls, chat, demo, lint,
+    Exit, calls, chat, demo, flow_diff, flow_graph, lint,
     output::{self, Colour, Output},
     serve,
     settings::{Fault, Settings, Sources},
@@ -215,6 +215,19 @@ enum FlowCommand {
         /// The folder.
         folder: PathBuf,
     },
+    /// Draws what leads where in a flow, and tells which states lead nowhere.
+    ///
+    /// Example: colloquy flow graph ./flows/order-desk --out order-desk.svg
+    Graph(flow_graph::GraphArgs),
+    /// Tells what differs between two revisions, transitions and budgets first; exit code 1 when anything does.
+    ///
+    /// Example: colloquy flow diff ./released/order-desk ./flows/order-desk
+    Diff {
+        /// The folder or file of the earlier revision.
+        was: PathBuf,
+        /// The folder or file of the later revision.
+        is: PathBuf,
+    },
 }
 
 impl Cli {
@@ -226,6 +239,8 @@ impl Cli {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
+            Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok

@@ -6,6 +6,8 @@ mod calls;
 mod chat;
 mod cli;
 mod demo;
+mod flow_diff;
+mod flow_graph;
 mod flows;
 mod lint;
 mod output;
