@@ -58,6 +58,11 @@ maps:
         done; \
     done
 
+# Writes the JSON Schemas of flow and scenario files.
+schemas:
+    cargo run --quiet --locked -- flow schema --out docs/schema/flow.schema.json
+    cargo run --quiet --locked -- flow schema --scenarios --out docs/schema/scenarios.schema.json
+
 # Measures turns, then the ceiling of the same stack.
 load *flags:
     cargo run --release --locked -p colloquy-loadtest -- turns {{ flags }}

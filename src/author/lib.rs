@@ -14,6 +14,7 @@ mod node;
 mod read;
 mod reader;
 pub mod scenario;
+pub mod schema;
 mod source;
 
 pub use diff::Diff;

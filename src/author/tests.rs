@@ -7,4 +7,5 @@ mod graph;
 mod machine;
 mod outside;
 mod properties;
+mod schema;
 mod timing;

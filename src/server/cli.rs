@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use colloquy_client::{Client, Key};
 
 use crate::{
-    Exit, calls, chat, demo, flow_diff, flow_graph, lint,
+    Exit, calls, chat, demo, flow_diff, flow_graph, flow_schema, lint,
     output::{self, Colour, Output},
     serve,
     settings::{Fault, Settings, Sources},
@@ -228,6 +228,17 @@ enum FlowCommand {
         /// The folder or file of the later revision.
         is: PathBuf,
     },
+    /// Prints the JSON Schema of flow files, for editors.
+    ///
+    /// Example: colloquy flow schema --out flow.schema.json
+    Schema {
+        /// The schema of scenarios.yaml instead.
+        #[arg(long)]
+        scenarios: bool,
+        /// The file to write to, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 impl Cli {
@@ -241,6 +252,7 @@ impl Cli {
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
+            Command::Flow(FlowCommand::Schema { scenarios, out }) => flow_schema::run(scenarios, out.as_deref()),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok

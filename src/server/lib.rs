@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod flow_diff;
 mod flow_graph;
+mod flow_schema;
 mod flows;
 mod lint;
 mod output;

@@ -193,3 +193,6 @@ fn whole(count: usize) -> i32 {
 fn letters(text: &str) -> i32 {
     whole(text.chars().count())
 }
+
+#[cfg(test)]
+mod tests;
