@@ -3,6 +3,7 @@
 mod coverage;
 mod moves;
 mod names;
+mod upgrades;
 
 use crate::{fault::Faults, source::SourceFlow};
 
@@ -11,4 +12,5 @@ pub(crate) fn flow(source: &SourceFlow, faults: &mut Faults) {
     names::check(source, faults);
     moves::check(source, faults);
     coverage::check(source, faults);
+    upgrades::check(source, faults);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_flow::{
     ActPatterns, ActionPart, Flow, FlowParts, IntentPart, Name, Place, ResponsePart, ResponseText, RuleEffectPart,
-    RulePart, Scope, Slot, StatePart, TransitionPart,
+    RulePart, Scope, Slot, StatePart, TransitionPart, UpgradePart,
     template::{TEMPLATE_VARIABLES, Templates},
 };
 use colloquy_types::Revision;
@@ -167,6 +167,12 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
     });
     let slots =
         source.slots.into_iter().map(|slot| Slot { name: slot.name.value, kind: slot.kind, patterns: slot.patterns });
+    let upgrades = source.upgrades.into_iter().map(|upgrade| UpgradePart {
+        from: upgrade.from,
+        states: upgrade.states.into_iter().map(|(old, new)| (old, new.value)).collect(),
+        slots: upgrade.slots.into_iter().map(|(old, new)| (old, new.map(|new| new.value))).collect(),
+        flags: upgrade.flags.into_iter().map(|(old, new)| (old, new.map(|new| new.value))).collect(),
+    });
     Some(FlowParts {
         name: source.name?,
         revision,
@@ -174,11 +180,13 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         limits: source.limits,
         acts: ActPatterns::new(&source.affirm, &source.negate, &source.reset).ok()?,
         slots: slots.collect(),
+        flags: names(source.flags),
         intents,
         transitions: transitions.collect(),
         rules: rules.collect(),
         actions,
         responses: responses.collect(),
+        upgrades: upgrades.collect(),
         fallback: source.fallback?,
         clarify: texts.clarify?,
         templates: texts.templates,

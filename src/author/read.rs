@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod structure;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::{
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "format",
     "name",
     "description",
@@ -34,6 +35,7 @@ const KEYS: [&str; 15] = [
     "rules",
     "actions",
     "responses",
+    "upgrades",
 ];
 
 /// Joins files: what is a list or a table is concatenated in order, anything else may stand in one file only.
@@ -113,6 +115,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         rules: behaviour::rules(fields.get("rules"), faults),
         actions: behaviour::actions(fields.get("actions"), faults),
         responses: behaviour::responses(fields.get("responses"), faults),
+        upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
     })
 }

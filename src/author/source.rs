@@ -6,6 +6,7 @@ use colloquy_flow::{
     Condition, Limits, Name, Pattern, Place, RulePhase, Signal, SlotKind, SlotValue,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
+    upgrade::UpgradeFrom,
 };
 use colloquy_types::FlowName;
 
@@ -32,6 +33,7 @@ pub(crate) struct SourceFlow {
     pub(crate) rules: Vec<SourceRule>,
     pub(crate) actions: Vec<SourceAction>,
     pub(crate) responses: Vec<SourceResponse>,
+    pub(crate) upgrades: Vec<SourceUpgrade>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
 }
@@ -122,6 +124,16 @@ pub(crate) enum SourceText {
     Exact(Arc<str>),
     Template(At<String>),
     Resume(At<String>),
+}
+
+/// One entry of `upgrades`. The old names are another revision's: only the new ones can be checked.
+#[derive(Debug)]
+pub(crate) struct SourceUpgrade {
+    pub(crate) from: UpgradeFrom,
+    pub(crate) states: Vec<(Place, At<Place>)>,
+    pub(crate) slots: Vec<(Name, Option<At<Name>>)>,
+    pub(crate) flags: Vec<(Name, Option<At<Name>>)>,
+    pub(crate) mark: Mark,
 }
 
 impl SourceFlow {

@@ -5,3 +5,4 @@ mod faults;
 mod machine;
 mod properties;
 mod timing;
+mod upgrades;

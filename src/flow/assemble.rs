@@ -12,6 +12,7 @@ use crate::{
     parts::{ActionPart, FlowParts, Name, Place, RuleEffectPart, Scope},
     pattern::PatternError,
     transition::{By, Targets},
+    upgrade::{Upgrade, UpgradePart},
 };
 
 /// Most entries of any table: states, rules, slots, actions or responses.
@@ -58,6 +59,8 @@ impl Flow {
             ("slots", parts.slots.len()),
             ("actions", parts.actions.len()),
             ("responses", parts.responses.len()),
+            ("flags", parts.flags.len()),
+            ("upgrades", parts.upgrades.len()),
         ];
         if let Some((kind, _)) = bounded.into_iter().find(|(_, entries)| *entries > TABLE_ENTRIES_MAX) {
             return Err(AssembleError::TooMany(kind));
@@ -71,6 +74,8 @@ impl Flow {
             parts.rules.iter().map(|rule| rule.then.iter().map(|effect| names.effect(effect, &intents)).collect());
         let effects: Vec<Vec<RuleEffect>> = rules.collect::<Result<_, _>>()?;
         let actions = parts.actions.iter().map(|action| names.action(action)).collect::<Result<_, _>>()?;
+        let upgrades = parts.upgrades.into_iter().map(|part| names.upgrade(part)).collect::<Result<_, _>>()?;
+        let flags: BTreeSet<Name> = parts.flags.into_iter().collect();
         let start = names.state(&parts.start)?;
         let rules = parts.rules.into_iter().zip(effects);
         Ok(Self {
@@ -82,6 +87,8 @@ impl Flow {
             rules: rules.map(|(rule, then)| Rule { id: rule.id, phase: rule.phase, when: rule.when, then }).collect(),
             responses: parts.responses.into_iter().map(|row| Response { when: row.when, text: row.text }).collect(),
             slots: parts.slots,
+            flags: flags.into_iter().collect(),
+            upgrades,
             intents,
             states,
             actions,
@@ -312,6 +319,20 @@ impl Names {
                 let unknown = || AssembleError::Unknown { kind: "action", name: action.to_string() };
                 RuleEffect::Stage(found.ok_or_else(unknown)?)
             }
+        })
+    }
+
+    fn upgrade(&self, part: UpgradePart) -> Result<Upgrade, AssembleError> {
+        let states = part.states.into_iter().map(|(old, new)| Ok((old, self.state(&new)?)));
+        let slots = part.slots.into_iter().map(|(old, new)| {
+            let new = new.map(|name| self.slot(&name)).transpose()?;
+            Ok((old, new))
+        });
+        Ok(Upgrade {
+            from: part.from,
+            states: states.collect::<Result<_, AssembleError>>()?,
+            slots: slots.collect::<Result<_, AssembleError>>()?,
+            flags: part.flags.into_iter().collect(),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     slot::Slot,
     template::Templates,
     transition::{By, ByMask, Targets},
+    upgrade::Upgrade,
     value::SlotValue,
 };
 
@@ -30,6 +31,8 @@ pub struct Flow {
     pub(crate) rules: Vec<Rule>,
     pub(crate) actions: Vec<Action>,
     pub(crate) responses: Vec<Response>,
+    pub(crate) flags: Vec<Name>,
+    pub(crate) upgrades: Vec<Upgrade>,
     pub(crate) fallback: Name,
     pub(crate) clarify: Text,
     pub(crate) templates: Templates,
@@ -243,6 +246,16 @@ impl Flow {
     /// The action with this name.
     pub fn find_action(&self, name: &str) -> Option<ActionIx> {
         self.actions_by_name.get(name).copied()
+    }
+
+    /// Whether this revision declares the flag.
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.flags.binary_search_by(|flag| flag.as_ref().cmp(name)).is_ok()
+    }
+
+    /// The declared mapping for conversations of `revision`; the first that applies.
+    pub fn upgrade_from(&self, revision: Revision) -> Option<&Upgrade> {
+        self.upgrades.iter().find(|upgrade| upgrade.from.applies(revision))
     }
 
     /// Whether a move is declared for this proposer. A state is always allowed to stay as it is.

@@ -14,6 +14,7 @@ pub mod pattern;
 pub mod slot;
 pub mod template;
 pub mod transition;
+pub mod upgrade;
 pub mod value;
 
 pub use assemble::AssembleError;
@@ -29,6 +30,7 @@ pub use pattern::{Pattern, PatternError};
 pub use slot::{Case, Slot, SlotKind};
 pub use template::{TemplateError, Variables};
 pub use transition::{By, ByMask};
+pub use upgrade::{Mapped, Upgrade, UpgradeFrom, UpgradePart};
 pub use value::{Date, Decimal, SlotValue};
 
 #[cfg(test)]

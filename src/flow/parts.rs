@@ -10,6 +10,7 @@ use crate::{
     slot::Slot,
     template::{TemplateRef, Templates},
     transition::ByMask,
+    upgrade::UpgradePart,
     value::SlotValue,
 };
 
@@ -242,6 +243,8 @@ pub struct FlowParts {
     pub acts: ActPatterns,
     /// Slots.
     pub slots: Vec<Slot>,
+    /// Declared flags.
+    pub flags: Vec<Name>,
     /// Intents, in declared order.
     pub intents: Vec<IntentPart>,
     /// Transitions.
@@ -252,6 +255,8 @@ pub struct FlowParts {
     pub actions: Vec<ActionPart>,
     /// Responses, in declared order.
     pub responses: Vec<ResponsePart>,
+    /// How conversations of older revisions move to this one; the first that applies holds.
+    pub upgrades: Vec<UpgradePart>,
     /// Said when nothing else can be.
     pub fallback: Name,
     /// Asks which of several pending actions is meant; may use `options`.

@@ -14,18 +14,20 @@ pub mod record;
 pub mod replay;
 mod stages;
 pub mod state;
+pub mod upgrade;
 mod work;
 
 pub use effect::{Effect, EffectKind, EffectResult, EffectValue};
 pub use event::{Degradation, Detail, DialogueAct, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
-    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, Remembered, Reply, ReplyKind, SnapshotRecord,
-    TurnClosedRecord, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, PinnedRevision, Rating, Remembered, Reply, ReplyKind,
+    SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
 pub use replay::{ReplayDifference, replay};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, PendingAction, PendingEnding, PendingId, PositionName};
+pub use upgrade::{Obstacle, at_boundary, upgrade};
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation, Detail,
-    EffectResult, EffectValue, PendingAction, PendingEnding, PendingId, PositionName, Proposal, Proposer, Reason,
-    Remembered, Reply, ReplyKind, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord, TurnOutcome,
-    TurnRecord,
+    EffectResult, EffectValue, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal,
+    Proposer, Rating, Reason, Remembered, Reply, ReplyKind, SnapshotRecord, Stage, StageEvent, StageResult,
+    TurnClosedRecord, TurnOutcome, TurnRecord,
 };
 
 fn flow() -> FlowName {
@@ -180,6 +180,30 @@ golden!(
         changes: changes(),
     },
     "control.v1.hex"
+);
+golden!(
+    upgrade_records_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Upgraded {
+        from: PinnedRevision { flow_tenant: "_".to_owned(), revision: Revision([6; 32]) },
+        to: PinnedRevision { flow_tenant: "acme".to_owned(), revision: Revision([9; 32]) },
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        changes: changes(),
+    },
+    "control_upgraded.v1.hex"
+);
+golden!(
+    feedback_records_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Feedback {
+        request_id: request(),
+        request_digest: [3; 16],
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        turn_seq: 7,
+        rating: Rating::Good,
+        comment: "just what I asked for".to_owned(),
+    },
+    "control_feedback.v1.hex"
 );
 golden!(
     snapshot_records_keep_their_bytes,
