@@ -232,7 +232,7 @@ fn source(
             let collides = !twice && new != "null" && news.contains(&new);
             if !olds.contains(&old) && !collides {
                 let heading = if olds.is_empty() { format!("    {name}:\n") } else { String::new() };
-                let _ = write!(text, "{heading}      {old}: {new}\n");
+                let _ = writeln!(text, "{heading}      {old}: {new}");
                 olds.push(old);
                 news.push(new);
             }
