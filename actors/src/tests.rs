@@ -7,11 +7,11 @@ use std::{
 
 use colloquy_author::load_sources;
 use colloquy_store::{
-    Batch, BoxFuture, Completion, ConversationStore, Lease, Listed, MemoryStore, Opened, ReadError, StoreStats,
-    StoredRecord, Verified,
+    Batch, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, MemoryStore, Opened, ReadError,
+    StoreStats, StoredRecord, Verified,
 };
 use colloquy_telemetry::Metrics;
-use colloquy_types::{ConversationKey, FlowName, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
+use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
 use tokio::time::Instant;
 
 use crate::{
@@ -65,6 +65,15 @@ impl ConversationStore for Gate {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
         self.inner.turns(key, from, limit)
+    }
+
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
+        self.inner.history(key, after, limit)
     }
 
     fn list<'a>(

@@ -57,6 +57,8 @@ const CHECKS: &[Check] = checks![
     reads::conversations_are_listed_by_tenant_in_order,
     reads::a_checkpoint_changes_nothing_that_can_be_read,
     reads::a_whole_chain_verifies,
+    reads::a_history_is_read_whole_page_by_page,
+    reads::a_page_behind_a_foreign_head_is_refused,
     reads::figures_count_what_was_appended,
     limits::limits_are_refused_before_anything_is_written,
     limits::the_largest_records_are_read_back,

@@ -1,28 +1,31 @@
-//! What every engine does with the records it has read: walk chains, collect turns, assemble `Opened`.
+//! What every engine does with the records it has read: walk chains, collect turns and pages of history,
+//! assemble `Opened`.
 
-use colloquy_types::{ConversationKey, Head, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 
 use crate::{
-    port::{Lease, Opened, ReadError, Verified},
+    port::{HistoryPage, HistoryRecord, Lease, Opened, ReadError, Verified},
     record::{BadRecord, DecodedRecord, RecordKind, StoredRecord, decode_record},
 };
 
-/// About how much [`crate::ConversationStore::turns`] gives at a time.
-pub(crate) const TURNS_BYTES_MAX: usize = 4 << 20;
+/// About how much [`crate::ConversationStore::turns`] and `history` give at a time.
+pub(crate) const PAGE_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) fn corrupt(bad: &BadRecord) -> ReadError {
     ReadError::Corrupt { reason: bad.to_string() }
 }
 
-/// The records in `bytes`, one after another.
-pub(crate) fn decode_all(mut bytes: &[u8]) -> impl Iterator<Item = Result<DecodedRecord, BadRecord>> {
+/// The records in `bytes`, one after another, each with the bytes it was decoded from.
+pub(crate) fn decode_all(mut bytes: &[u8]) -> impl Iterator<Item = Result<(DecodedRecord, &[u8]), BadRecord>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
         }
         let decoded = decode_record(bytes);
-        bytes = decoded.as_ref().ok().and_then(|decoded| bytes.get(decoded.len..)).unwrap_or_default();
-        Some(decoded)
+        let len = decoded.as_ref().map_or(bytes.len(), |decoded| decoded.len.min(bytes.len()));
+        let (stored, rest) = bytes.split_at(len);
+        bytes = rest;
+        Some(decoded.map(|decoded| (decoded, stored)))
     })
 }
 
@@ -80,7 +83,7 @@ impl Turns {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.turns.len() >= self.limit || self.bytes >= TURNS_BYTES_MAX
+        self.turns.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, record: StoredRecord) -> Result<(), ReadError> {
@@ -109,6 +112,62 @@ impl Turns {
             return Err(ReadError::Corrupt { reason: format!("turn {next} is missing") });
         }
         Ok(self.turns)
+    }
+}
+
+/// Collects one page of a history.
+pub(crate) struct Page {
+    limit: usize,
+    bytes: usize,
+    reached: Head,
+    records: Vec<HistoryRecord>,
+    is_full: bool,
+}
+
+impl Page {
+    /// Begins behind `after`.
+    pub(crate) fn new(after: Head, limit: usize) -> Self {
+        Self { limit: limit.max(1), bytes: 0, reached: after, records: Vec::new(), is_full: false }
+    }
+
+    /// Whether there is no room for another record.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Takes the next record; what stands before the page is passed over.
+    pub(crate) fn push(&mut self, decoded: DecodedRecord, stored: &[u8]) -> Result<(), ReadError> {
+        let header = &decoded.record.header;
+        if header.kind.is_chained() {
+            if header.record_no <= self.reached.record_no {
+                return Ok(());
+            }
+            // A snapshot belongs to the record before it, so only a chained one closes the page.
+            self.is_full = self.records.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX;
+            if self.is_full {
+                return Ok(());
+            }
+            header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
+            self.reached = header.head();
+        } else if self.records.is_empty() || header.record_no < self.reached.record_no {
+            return Ok(());
+        } else if (header.record_no, header.hash) != (self.reached.record_no, self.reached.hash) {
+            return Err(corrupt(&BadRecord::Chain(header.record_no)));
+        }
+        self.bytes += stored.len();
+        self.records.push(HistoryRecord { record: decoded.record, stored: stored.to_vec() });
+        Ok(())
+    }
+
+    /// The page; `head` tells whether more should have been found.
+    pub(crate) fn finish(self, uid: ConversationUid, head: Head) -> Result<HistoryPage, ReadError> {
+        let Self { reached, records, is_full, .. } = self;
+        let ends_early = !is_full && (reached.record_no, reached.hash) != (head.record_no, head.hash);
+        if ends_early || reached.record_no > head.record_no {
+            let reason = format!("the chain ends at record {}, the head is {}", reached.record_no, head.record_no);
+            return Err(ReadError::Corrupt { reason });
+        }
+        Ok(HistoryPage { uid, head, records, reached })
     }
 }
 

@@ -33,7 +33,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use colloquy_types::{Clock, ConversationKey, Entropy, TurnSeq};
+use colloquy_types::{Clock, ConversationKey, Entropy, Head, TurnSeq};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{oneshot, watch};
 
@@ -54,8 +54,8 @@ use self::{
 use crate::{
     done::Done,
     port::{
-        AppendError, BoxFuture, Completion, ConversationStore, Lease, Listed, NotApplied, Opened, ReadError,
-        StoreStats, Verified,
+        AppendError, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, NotApplied, Opened,
+        ReadError, StoreStats, Verified,
     },
     record::{Batch, StoredRecord},
 };
@@ -313,6 +313,15 @@ impl ConversationStore for JournalStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
         self.read(key, |reply| Intent::Turns { from, limit, reply })
+    }
+
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
+        self.read(key, |reply| Intent::History { after, limit, reply })
     }
 
     fn list<'a>(

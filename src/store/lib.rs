@@ -5,6 +5,7 @@
 
 pub mod conformance;
 mod done;
+pub mod export;
 mod history;
 pub mod journal;
 mod leases;

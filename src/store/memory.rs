@@ -20,8 +20,8 @@ use self::shelf::Shelf;
 use crate::{
     leases::Leases,
     port::{
-        AppendError, BoxFuture, Completion, ConversationStore, Lease, Listed, NotApplied, Opened, ReadError,
-        StoreStats, Verified,
+        AppendError, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, NotApplied, Opened,
+        ReadError, StoreStats, Verified,
     },
     record::{Batch, StoredRecord},
 };
@@ -256,6 +256,16 @@ impl ConversationStore for MemoryStore {
         let (reply, answer) = oneshot::channel();
         self.take(Waiting::Turns(key.clone(), from, limit, reply));
         Box::pin(async { answer.await.map_err(|_| ReadError::Closed)? })
+    }
+
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
+        let page = self.read(|shelf| shelf.history(key, after, limit));
+        Box::pin(async { page })
     }
 
     fn list<'a>(

@@ -61,6 +61,28 @@ pub struct Listed {
     pub updated_at: Timestamp,
 }
 
+/// One record as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRecord {
+    /// The record, its checksum and digest checked.
+    pub record: StoredRecord,
+    /// Its bytes, header, salt and padding included: what [`crate::decode_record`] takes.
+    pub stored: Vec<u8>,
+}
+
+/// A part of a conversation's history; see [`ConversationStore::history`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// The conversation's random name inside the store.
+    pub uid: ConversationUid,
+    /// Where the whole history stands.
+    pub head: Head,
+    /// The records, in order.
+    pub records: Vec<HistoryRecord>,
+    /// The head that the last chained record leads to, or where the page began; the next page begins here.
+    pub reached: Head,
+}
+
 /// What [`ConversationStore::verify`] found of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -183,6 +205,20 @@ pub trait ConversationStore: Send + Sync + 'static {
         from: TurnSeq,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>>;
+
+    /// The records of every kind behind `after`, in order, of conversations and tenant streams alike; from
+    /// the beginning with [`Head::default`]. About `limit` of them and about 4 MiB, but at least one if there
+    /// is one: a page ends before a chained record, so that a snapshot stays with what it represents. Synced
+    /// ones only; the chain from `after` on is checked.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Corrupt` also when `after` is not part of this history.
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>>;
 
     /// The conversations of a tenant in the order of their ids, those after `after`, at most `limit`.
     /// Tenant streams are not listed.

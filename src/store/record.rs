@@ -77,6 +77,24 @@ impl RecordKind {
         !matches!(self, Self::Snapshot)
     }
 
+    /// The kind's name, in files and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Accepted => "accepted",
+            Self::EffectIntent => "effect_intent",
+            Self::EffectResult => "effect_result",
+            Self::Turn => "turn",
+            Self::TurnClosed => "turn_closed",
+            Self::Control => "control",
+            Self::Snapshot => "snapshot",
+            Self::Erased => "erased",
+            Self::Revision => "revision",
+            Self::Promotion => "promotion",
+            Self::Epoch => "epoch",
+        }
+    }
+
     /// The kind with this number.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {

@@ -20,7 +20,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use colloquy_types::{ConversationKey, Entropy, TurnSeq};
+use colloquy_types::{ConversationKey, Entropy, Head, TurnSeq};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
@@ -28,8 +28,8 @@ use self::core::Core;
 use crate::{
     done::Done,
     port::{
-        AppendError, BoxFuture, Completion, ConversationStore, Lease, Listed, NotApplied, Opened, ReadError,
-        StoreStats, Verified,
+        AppendError, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, NotApplied, Opened,
+        ReadError, StoreStats, Verified,
     },
     record::{Batch, StoredRecord},
 };
@@ -185,6 +185,16 @@ impl ConversationStore for SledStore {
     ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
         let key = key.clone();
         self.run(move |core| core.turns(&key, from, limit))
+    }
+
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
+        let key = key.clone();
+        self.run(move |core| core.history(&key, after, limit))
     }
 
     fn list<'a>(

@@ -1,9 +1,12 @@
 //! Reading ranges, listing, checkpoints, verification, figures.
 
-use colloquy_types::{ConversationKey, TenantId};
+use colloquy_types::{ConversationKey, Hash, Head, TenantId};
 
 use super::{Harness, SALT, append, append_turns, at, key, open, texts, turn, turns};
-use crate::{port::ReadError, record::RecordKind};
+use crate::{
+    port::ReadError,
+    record::{RecordKind, decode_record},
+};
 
 pub(super) async fn turns_are_read_by_range_and_limit(harness: &dyn Harness) {
     let mut store = harness.open().await;
@@ -113,6 +116,62 @@ pub(super) async fn a_whole_chain_verifies(harness: &dyn Harness) {
     head = append(&*store, &opened.lease, batch).await.expect("appended");
     let verified = store.verify(&key("c")).await.expect("the chain is whole");
     assert_eq!((verified.records, verified.turns, verified.head), (7, 6, head));
+    store.close().await;
+}
+
+pub(super) async fn a_history_is_read_whole_page_by_page(harness: &dyn Harness) {
+    let mut store = harness.open().await;
+    let opened = open(&*store, &key("c")).await;
+    let mut head = append_turns(&*store, &opened.lease, opened.head, 2).await;
+    let mut batch = turn(&opened.lease, &head, b"turn 3");
+    batch.push(RecordKind::Snapshot, at(3), SALT, b"snapshot").expect("small");
+    batch.push(RecordKind::Control, at(3), SALT, b"control").expect("small");
+    head = append(&*store, &opened.lease, batch).await.expect("appended");
+    head = append_turns(&*store, &opened.lease, head, 1).await;
+    let written = ["created", "turn 1", "turn 2", "turn 3", "snapshot", "control", "turn 4"];
+    for round in 0..3 {
+        if round == 1 {
+            store.checkpoint().await.expect("checkpointed");
+        }
+        if round == 2 {
+            store.close().await;
+            store = harness.open().await;
+        }
+        for limit in 1..=8 {
+            let (mut read, mut reached) = (Vec::new(), Head::default());
+            while reached.record_no < head.record_no {
+                let page = store.history(&key("c"), reached, limit).await.expect("readable");
+                assert!(!page.records.is_empty() && page.records.len() <= limit + 1, "pages of {limit}");
+                assert_eq!((page.uid, page.head), (opened.lease.uid, head));
+                for row in page.records {
+                    let decoded = decode_record(&row.stored).expect("its bytes are a record");
+                    assert_eq!((&decoded.record, decoded.len), (&row.record, row.stored.len()));
+                    read.push(row.record);
+                }
+                reached = page.reached;
+            }
+            assert_eq!(texts(&read), written, "pages of {limit}");
+        }
+        let end = store.history(&key("c"), head, 9).await.expect("readable");
+        assert!(end.records.is_empty() && end.reached == head, "behind the head there is nothing");
+    }
+    assert_eq!(store.history(&key("d"), Head::default(), 9).await, Err(ReadError::Absent));
+    store.close().await;
+}
+
+pub(super) async fn a_page_behind_a_foreign_head_is_refused(harness: &dyn Harness) {
+    let store = harness.open().await;
+    let opened = open(&*store, &key("c")).await;
+    let head = append_turns(&*store, &opened.lease, opened.head, 3).await;
+    let first = store.history(&key("c"), Head::default(), 2).await.expect("readable").reached;
+    for foreign in [
+        Head { hash: Hash([9; 32]), ..first },
+        Head { hash: Hash([9; 32]), ..head },
+        Head { record_no: head.record_no.next(), ..head },
+    ] {
+        let refused = store.history(&key("c"), foreign, 9).await;
+        assert!(matches!(refused, Err(ReadError::Corrupt { .. })), "{foreign:?}: {refused:?}");
+    }
     store.close().await;
 }
 

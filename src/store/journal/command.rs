@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
 use crate::{
     done::Done,
-    port::{AppendError, Lease, Listed, Opened, ReadError, Verified},
+    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
     record::{Batch, StoredRecord},
 };
 
@@ -19,6 +19,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 pub(crate) enum Intent {
     Open(Reply<Opened>),
     Turns { from: TurnSeq, limit: usize, reply: Reply<Vec<StoredRecord>> },
+    History { after: Head, limit: usize, reply: Reply<HistoryPage> },
     Verify(Reply<Verified>),
 }
 
@@ -27,6 +28,7 @@ impl Intent {
         match self {
             Self::Open(reply) => drop(reply.send(Err(error))),
             Self::Turns { reply, .. } => drop(reply.send(Err(error))),
+            Self::History { reply, .. } => drop(reply.send(Err(error))),
             Self::Verify(reply) => drop(reply.send(Err(error))),
         }
     }

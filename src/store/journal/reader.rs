@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use colloquy_types::{ConversationKey, TurnSeq};
+use colloquy_types::{ConversationKey, Head, TurnSeq};
 
 use super::{
     bytes::to_usize,
@@ -24,8 +24,8 @@ use super::{
     table::Run,
 };
 use crate::{
-    history::{Tail, Turns, Walk, corrupt, decode_all},
-    port::{Lease, Listed, Opened, ReadError, Verified},
+    history::{Page, Tail, Turns, Walk, corrupt, decode_all},
+    port::{HistoryPage, Lease, Listed, Opened, ReadError, Verified},
     record::{DecodedRecord, StoredRecord, decode_record},
 };
 
@@ -61,6 +61,12 @@ pub(crate) enum ReadJob {
         limit: usize,
         reply: Reply<Vec<StoredRecord>>,
     },
+    History {
+        plan: Box<ReadPlan>,
+        after: Head,
+        limit: usize,
+        reply: Reply<HistoryPage>,
+    },
     Verify {
         plan: Box<ReadPlan>,
         reply: Reply<Verified>,
@@ -82,6 +88,7 @@ impl ReadJob {
             Self::Resolve { intent, .. } => intent.refuse(error),
             Self::Open { reply, .. } => drop(reply.send(Err(error))),
             Self::Turns { reply, .. } => drop(reply.send(Err(error))),
+            Self::History { reply, .. } => drop(reply.send(Err(error))),
             Self::Verify { reply, .. } => drop(reply.send(Err(error))),
             Self::List { reply, .. } => drop(reply.send(Err(error))),
         }
@@ -115,6 +122,7 @@ impl Reader {
             },
             ReadJob::Open { plan, lease, reply } => answer(reply, || self.open(&plan, lease)),
             ReadJob::Turns { plan, from, limit, reply } => answer(reply, || self.turns(&plan, from, limit)),
+            ReadJob::History { plan, after, limit, reply } => answer(reply, || self.history(&plan, after, limit)),
             ReadJob::Verify { plan, reply } => answer(reply, || self.verify(&plan)),
             ReadJob::List { tenant, after, limit, recent, reply } => {
                 answer(reply, || self.list(&tenant, after.as_deref(), limit, recent));
@@ -143,7 +151,7 @@ impl Reader {
         plan: &ReadPlan,
         from: Position,
         turn: TurnSeq,
-        take: &mut dyn FnMut(DecodedRecord) -> Result<bool, ReadError>,
+        take: &mut dyn FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
         let wanted = |segment: u64, run: &Run| {
             run.last_turn >= turn && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
@@ -198,7 +206,7 @@ impl Reader {
         let created = Some(self.record_at(row.created, plan)?);
         let mut tail = Tail::after(snapshot.as_ref());
         if row.snapshot.is_none_or(|snapshot| snapshot.record_no < row.head.record_no) {
-            self.each(plan, row.tail_from(), TurnSeq::default(), &mut |decoded| {
+            self.each(plan, row.tail_from(), TurnSeq::default(), &mut |decoded, _| {
                 tail.push(decoded.record).map(|()| true)
             })?;
         }
@@ -208,7 +216,7 @@ impl Reader {
     fn turns(&self, plan: &ReadPlan, from: TurnSeq, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
         let mut turns = Turns::new(from, limit);
         if limit > 0 && from <= plan.row.head.turn_seq {
-            self.each(plan, plan.row.created.at, from, &mut |decoded| {
+            self.each(plan, plan.row.created.at, from, &mut |decoded, _| {
                 turns.push(decoded.record)?;
                 Ok(!turns.is_full())
             })?;
@@ -216,9 +224,20 @@ impl Reader {
         turns.finish(&plan.row.head)
     }
 
+    fn history(&self, plan: &ReadPlan, after: Head, limit: usize) -> Result<HistoryPage, ReadError> {
+        let mut page = Page::new(after, limit);
+        if after.record_no < plan.row.head.record_no {
+            self.each(plan, plan.row.created.at, after.turn_seq, &mut |decoded, stored| {
+                page.push(decoded, stored)?;
+                Ok(!page.is_full())
+            })?;
+        }
+        page.finish(plan.row.uid, plan.row.head)
+    }
+
     fn verify(&self, plan: &ReadPlan) -> Result<Verified, ReadError> {
         let mut walk = Walk::default();
-        self.each(plan, plan.row.created.at, TurnSeq::default(), &mut |decoded| {
+        self.each(plan, plan.row.created.at, TurnSeq::default(), &mut |decoded, _| {
             walk.push(&decoded, &plan.key).map(|()| true)
         })?;
         walk.finish(&plan.row.head)
@@ -267,16 +286,16 @@ fn each_in<'a>(
     segment: &Segment,
     runs: impl Iterator<Item = &'a Run>,
     plan: &ReadPlan,
-    take: &mut dyn FnMut(DecodedRecord) -> Result<bool, ReadError>,
+    take: &mut dyn FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError>,
 ) -> Result<bool, ReadError> {
     for run in runs {
         let bytes = read_vec(segment.file.as_ref(), run.offset.into(), to_usize(run.len.into()));
         for decoded in decode_all(&bytes.map_err(|error| io_error(&error))?) {
-            let decoded = decoded.map_err(|bad| ReadError::Corrupt {
+            let (decoded, stored) = decoded.map_err(|bad| ReadError::Corrupt {
                 reason: format!("{bad}, in the records at byte {} of segment {}", run.offset, segment.id),
             })?;
             check_owner(plan, &decoded.record)?;
-            if !take(decoded)? {
+            if !take(decoded, stored)? {
                 return Ok(false);
             }
         }

@@ -8,8 +8,8 @@ use std::{
 use colloquy_types::{ConversationKey, ConversationUid, Epoch, Head, Timestamp, TurnSeq};
 
 use crate::{
-    history::{Tail, Turns, Walk, corrupt, decode_all},
-    port::{Lease, Listed, Opened, ReadError, Verified},
+    history::{Page, Tail, Turns, Walk, corrupt, decode_all},
+    port::{HistoryPage, Lease, Listed, Opened, ReadError, Verified},
     record::{Batch, StoredRecord, decode_record},
 };
 
@@ -58,7 +58,7 @@ impl Shelf {
         let mut tail = Tail::after(snapshot.as_ref());
         let behind = stored.snapshot.as_ref().map_or(0, |range| range.end);
         for decoded in decode_all(stored.bytes.get(behind..).unwrap_or_default()) {
-            tail.push(decoded.map_err(|bad| corrupt(&bad))?.record)?;
+            tail.push(decoded.map_err(|bad| corrupt(&bad))?.0.record)?;
         }
         tail.finish(lease, stored.head, Some(created), snapshot)
     }
@@ -86,12 +86,26 @@ impl Shelf {
         let stored = self.stored(key)?;
         let mut turns = Turns::new(from, limit);
         for decoded in decode_all(&stored.bytes) {
-            turns.push(decoded.map_err(|bad| corrupt(&bad))?.record)?;
+            turns.push(decoded.map_err(|bad| corrupt(&bad))?.0.record)?;
             if turns.is_full() {
                 break;
             }
         }
         turns.finish(&stored.head)
+    }
+
+    pub(super) fn history(&self, key: &ConversationKey, after: Head, limit: usize) -> Result<HistoryPage, ReadError> {
+        let uid = self.keys.get(key.as_str()).ok_or(ReadError::Absent)?;
+        let stored = self.stored(key)?;
+        let mut page = Page::new(after, limit);
+        for decoded in decode_all(&stored.bytes) {
+            let (decoded, bytes) = decoded.map_err(|bad| corrupt(&bad))?;
+            page.push(decoded, bytes)?;
+            if page.is_full() {
+                break;
+            }
+        }
+        page.finish(*uid, stored.head)
     }
 
     pub(super) fn list(&self, tenant: &str, after: Option<&str>, limit: usize) -> Vec<Listed> {
@@ -113,7 +127,7 @@ impl Shelf {
         let stored = self.stored(key)?;
         let mut walk = Walk::default();
         for decoded in decode_all(&stored.bytes) {
-            walk.push(&decoded.map_err(|bad| corrupt(&bad))?, key)?;
+            walk.push(&decoded.map_err(|bad| corrupt(&bad))?.0, key)?;
         }
         walk.finish(&stored.head)
     }

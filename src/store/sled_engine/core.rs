@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Append;
 use crate::{
-    history::{Tail, Turns, Walk, corrupt, decode_all},
+    history::{Page, Tail, Turns, Walk, corrupt, decode_all},
     leases::Leases,
-    port::{AppendError, Lease, Listed, NotApplied, Opened, ReadError, StoreStats, Verified},
+    port::{AppendError, HistoryPage, Lease, Listed, NotApplied, Opened, ReadError, StoreStats, Verified},
     record::{Batch, DecodedRecord, RecordKind, StoredRecord},
     sled_files::{self, SledError},
 };
@@ -158,7 +158,7 @@ impl Core {
         &self,
         row: &Row,
         from: u64,
-        mut take: impl FnMut(DecodedRecord) -> Result<bool, ReadError>,
+        mut take: impl FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
         let mut bytes = Vec::new();
         let mut batch = from;
@@ -168,7 +168,8 @@ impl Core {
                 bytes.extend_from_slice(&chunk.map_err(|error| io(&error))?.1);
             }
             for decoded in decode_all(&bytes) {
-                if !take(decoded.map_err(|bad| corrupt(&bad))?)? {
+                let (decoded, stored) = decoded.map_err(|bad| corrupt(&bad))?;
+                if !take(decoded, stored)? {
                     return Ok(());
                 }
             }
@@ -184,12 +185,12 @@ impl Core {
             return Tail::after(None).finish(lease, Head::default(), None, None);
         };
         let (mut created, mut snapshot) = (None, None);
-        self.each(&row, 0, |decoded| {
+        self.each(&row, 0, |decoded, _| {
             created = Some(decoded.record);
             Ok(false)
         })?;
         if let Some(from) = row.snapshot {
-            self.each(&Row { batches: from + 1, ..row }, from, |decoded| {
+            self.each(&Row { batches: from + 1, ..row }, from, |decoded, _| {
                 if decoded.record.header.kind == RecordKind::Snapshot {
                     snapshot = Some(decoded.record);
                 }
@@ -197,7 +198,7 @@ impl Core {
             })?;
         }
         let mut tail = Tail::after(snapshot.as_ref());
-        self.each(&row, row.snapshot.unwrap_or_default(), |decoded| tail.push(decoded.record).map(|()| true))?;
+        self.each(&row, row.snapshot.unwrap_or_default(), |decoded, _| tail.push(decoded.record).map(|()| true))?;
         let lease = self.leases.open(key, row.uid, row.head);
         tail.finish(lease, row.head, created, snapshot)
     }
@@ -214,11 +215,21 @@ impl Core {
     ) -> Result<Vec<StoredRecord>, ReadError> {
         let row = self.row(key)?.ok_or(ReadError::Absent)?;
         let mut turns = Turns::new(from, limit);
-        self.each(&row, 0, |decoded| {
+        self.each(&row, 0, |decoded, _| {
             turns.push(decoded.record)?;
             Ok(!turns.is_full())
         })?;
         turns.finish(&row.head)
+    }
+
+    pub(super) fn history(&self, key: &ConversationKey, after: Head, limit: usize) -> Result<HistoryPage, ReadError> {
+        let row = self.row(key)?.ok_or(ReadError::Absent)?;
+        let mut page = Page::new(after, limit);
+        self.each(&row, 0, |decoded, stored| {
+            page.push(decoded, stored)?;
+            Ok(!page.is_full())
+        })?;
+        page.finish(row.uid, row.head)
     }
 
     pub(super) fn list(&self, tenant: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ReadError> {
@@ -245,7 +256,7 @@ impl Core {
     pub(super) fn verify(&self, key: &ConversationKey) -> Result<Verified, ReadError> {
         let row = self.row(key)?.ok_or(ReadError::Absent)?;
         let mut walk = Walk::default();
-        self.each(&row, 0, |decoded| walk.push(&decoded, key).map(|()| true))?;
+        self.each(&row, 0, |decoded, _| walk.push(&decoded, key).map(|()| true))?;
         walk.finish(&row.head)
     }
 }

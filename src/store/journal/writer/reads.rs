@@ -100,6 +100,10 @@ impl WriterCore {
                 let plan = self.plan_for(key, row, |_, run| run.last_turn >= from);
                 ReadJob::Turns { plan, from, limit, reply }
             }
+            Intent::History { after, limit, reply } => {
+                let plan = self.plan_for(key, row, |_, run| run.last_turn >= after.turn_seq);
+                ReadJob::History { plan, after, limit, reply }
+            }
             Intent::Verify(reply) => ReadJob::Verify { plan: self.plan_for(key, row, |_, _| true), reply },
         };
         self.pending.push(Pending::Read(job));
