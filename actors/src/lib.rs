@@ -8,6 +8,7 @@ mod conversation;
 mod directory;
 mod error;
 mod flows;
+mod pinning;
 mod reply;
 mod root;
 mod runtime;
@@ -20,15 +21,24 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use colloquy_flow::Flow;
 pub use colloquy_store::Listed;
 
 pub use self::{
     conversation::BusyPolicy,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
-    flows::{CurrentFlow, FlowCatalogue},
-    reply::{CommittedTurn, Described, Ending, FlowPin, ResetReply, TurnEvent, TurnReply},
-    runtime::{Dependencies, ResetConversation, Runtime, RuntimeStats, StartError, SubmitTurn, TurnStream},
+    flows::{
+        CompiledFlow, CurrentFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
+        GivenFlow, LookupStats, OpenFlowsError, Promotion, ScenarioMismatch, ScenarioResult,
+    },
+    pinning::{Pinned, PinnedReason},
+    reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
+    runtime::{
+        Attribution, Dependencies, Feedback, FeedbackPage, FlowChoice, GraphEdge, GraphState, PinnedPage, PromoteFlow,
+        Promoted, PublishFlow, Published, RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError,
+        SubmitTurn, TransitionGraph, TurnStream,
+    },
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},
     watch::{WatchEvent, Watcher},

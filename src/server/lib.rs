@@ -2,6 +2,7 @@
 //!
 //! A library too, so that other programs of the workspace can be the server: see [`run`].
 
+mod authoring;
 mod calls;
 mod chat;
 mod cli;
@@ -9,7 +10,6 @@ mod demo;
 mod flows;
 mod lint;
 mod output;
-mod revisions;
 mod serve;
 mod settings;
 
