@@ -20,7 +20,20 @@ fn the_demo_keeps_every_promise() {
 
 #[test]
 fn every_command_has_help() {
-    let commands = ["demo", "serve", "chat", "send", "turns", "watch", "reset", "status", "flow", "completions"];
+    let commands = [
+        "demo",
+        "serve",
+        "chat",
+        "send",
+        "turns",
+        "watch",
+        "reset",
+        "export",
+        "replay",
+        "status",
+        "flow",
+        "completions",
+    ];
     for command in commands {
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");

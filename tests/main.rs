@@ -16,3 +16,4 @@ mod crashes;
 mod documents;
 mod harness;
 mod logs;
+mod replay;

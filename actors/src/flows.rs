@@ -11,15 +11,19 @@ pub(crate) mod keeper;
 mod open;
 mod record;
 mod revision;
+mod source;
 mod stream;
 pub(crate) mod workshop;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use self::source::find_source;
 pub use self::{
     author::{CompiledFlow, FlowAuthor, FlowFault, FlowFile, FlowSources, ScenarioMismatch, ScenarioResult},
     catalogue::{CurrentFlow, FlowCatalogue, LookupStats},
     open::{GivenFlow, OpenFlowsError},
     revision::{FlowRevision, Promotion},
 };
+#[cfg(test)]
+pub(crate) use self::{record::RevisionRecord, stream::flows_key};

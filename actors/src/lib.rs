@@ -7,6 +7,7 @@ mod admission;
 mod conversation;
 mod directory;
 mod error;
+mod export;
 mod flows;
 mod pinning;
 mod reply;
@@ -22,12 +23,13 @@ mod watch;
 mod tests;
 
 pub use colloquy_flow::Flow;
-pub use colloquy_store::Listed;
+pub use colloquy_store::{HistoryRecord, Listed};
 
 pub use self::{
     conversation::BusyPolicy,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
+    export::{Export, ExportEvent},
     flows::{
         CompiledFlow, CurrentFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
         GivenFlow, LookupStats, OpenFlowsError, Promotion, ScenarioMismatch, ScenarioResult,

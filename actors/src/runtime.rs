@@ -4,11 +4,11 @@ mod controls;
 mod flows;
 mod pinned;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
-use colloquy_types::{Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Timestamp, TurnSeq};
+use colloquy_types::{Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TurnSeq};
 use ractor::{Actor, ActorRef};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,6 +20,7 @@ use crate::{
     conversation::{BusyPolicy, Message, Submission, hash16, text_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
+    export::Export,
     flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
     root::Root,
@@ -264,6 +265,28 @@ impl Runtime {
         let head = self.describe(key, deadline).await?.head;
         let store = Arc::clone(&self.shared.store);
         let opening = Watcher::open(&self.shared.watches, store, key, from, after, head);
+        timeout_at(deadline, opening)
+            .await
+            .map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })?
+    }
+
+    /// Begins to read a conversation's whole history, with the sources of the revisions it ran except those
+    /// that are `known`. What is committed after the beginning is not part of it. Reads beside the
+    /// conversation's actor, which goes on undisturbed.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Overloaded`] when as many exports are open as may be.
+    pub async fn export(
+        &self,
+        key: &ConversationKey,
+        known: HashSet<Revision>,
+        deadline: Instant,
+    ) -> Result<Export, Error> {
+        let permit = Arc::clone(&self.shared.exports).try_acquire_owned();
+        let permit = permit.map_err(|_| crate::export::overloaded())?;
+        let store = Arc::clone(&self.shared.store);
+        let read_deadline = self.shared.settings.turn_deadline_default;
+        let opening = Export::open(store, key, known, read_deadline, permit);
         timeout_at(deadline, opening)
             .await
             .map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })?

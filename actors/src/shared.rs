@@ -9,7 +9,7 @@ use colloquy_store::ConversationStore;
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, ConversationKey, Entropy};
 use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admission::Admission,
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
     pub(crate) watches: Arc<WatchHub>,
+    /// Places of exports, each of which holds a page of a history in memory.
+    pub(crate) exports: Arc<Semaphore>,
     shards: RwLock<Vec<ActorCell>>,
     keeper: RwLock<Option<ActorRef<keeper::Message>>>,
     draining: AtomicBool,
@@ -59,6 +61,7 @@ impl Shared {
             metrics,
             directory: Directory::default(),
             watches: Arc::default(),
+            exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
             keeper: RwLock::default(),
             draining: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 //!
 //! [`load_folder`] and [`load_sources`] give a compiled flow or all faults at once; [`Scenario`]s are
 //! conversations with what must come of each turn, played here by [`scenario::play`] and by others over the
-//! wire. The format is described in `docs/flows.md`.
+//! wire. The format is described in `docs/flows.md`. [`replay`] decides recorded conversations again.
 
 mod check;
 mod compile;
@@ -11,6 +11,7 @@ mod load;
 mod node;
 mod read;
 mod reader;
+pub mod replay;
 pub mod scenario;
 mod source;
 

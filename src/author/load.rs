@@ -141,7 +141,8 @@ fn prepare(whole: &Mark, sources: &[(String, String)], faults: &mut Faults) -> O
     Some(Prepared { written, texts, source })
 }
 
-fn revision_of(source: &str) -> Revision {
+/// The revision of a normalised source.
+pub(crate) fn revision_of(source: &str) -> Revision {
     let mut hasher = blake3::Hasher::new();
     hasher.update(read::FORMAT.as_bytes()).update(b"\n").update(source.as_bytes());
     Revision(*hasher.finalize().as_bytes())

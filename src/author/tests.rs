@@ -4,5 +4,6 @@ mod examples;
 mod faults;
 mod machine;
 mod properties;
+mod replay;
 mod timing;
 mod upgrades;

@@ -173,6 +173,21 @@ impl Client {
         Ok(Events::new(self.conversations.clone().watch_conversation(request).await?.into_inner()))
     }
 
+    /// A conversation's whole history as it is stored. Sources of `known_revisions` are left out. Has no
+    /// deadline; each event must be waited for with one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn export(
+        &self,
+        key: &Key,
+        known_revisions: Vec<String>,
+    ) -> Result<Events<v1::ExportConversationResponse>, ClientError> {
+        let mut request = Request::new(v1::ExportConversationRequest { key: key.wire(), known_revisions });
+        route(&mut request, Some(key));
+        Ok(Events::new(self.conversations.clone().export_conversation(request).await?.into_inner()))
+    }
+
     /// Clears a conversation's state, whatever turn it is at.
     ///
     /// # Errors

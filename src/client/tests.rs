@@ -102,6 +102,16 @@ impl ConversationService for Script {
         Ok(Response::new(Box::pin(stream::empty())))
     }
 
+    type ExportConversationStream = Boxed<v1::ExportConversationResponse>;
+
+    async fn export_conversation(
+        &self,
+        request: Request<v1::ExportConversationRequest>,
+    ) -> Result<Response<Self::ExportConversationStream>, Status> {
+        self.see(&request, "");
+        Ok(Response::new(Box::pin(stream::empty())))
+    }
+
     async fn reset_conversation(
         &self,
         request: Request<v1::ResetConversationRequest>,
@@ -153,10 +163,12 @@ async fn a_refusal_is_decoded_whole() {
 }
 
 #[tokio::test]
-async fn calls_carry_the_routing_key_and_a_deadline_but_a_watch_no_deadline() {
+async fn calls_carry_the_routing_key_and_a_deadline_but_a_watch_and_an_export_no_deadline() {
     let (client, script) = client_of([Ok(reply(1))]).await;
     client.submit(&turn()).await.unwrap();
     let mut events = client.watch(&turn().key, 1, None).await.unwrap();
+    assert!(events.message().await.unwrap().is_none());
+    let mut events = client.export(&turn().key, Vec::new()).await.unwrap();
     assert!(events.message().await.unwrap().is_none());
     client.reset(&turn().key, "r-2", "").await.unwrap_err();
     let seen = |request_id: &str, has_deadline| Seen {
@@ -164,7 +176,7 @@ async fn calls_carry_the_routing_key_and_a_deadline_but_a_watch_no_deadline() {
         routed_to: Some("acme/c-1".to_owned()),
         has_deadline,
     };
-    assert_eq!(script.seen(), [seen("r-1", true), seen("", false), seen("r-2", true)]);
+    assert_eq!(script.seen(), [seen("r-1", true), seen("", false), seen("", false), seen("r-2", true)]);
 }
 
 #[tokio::test]

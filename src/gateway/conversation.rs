@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    convert, deadline,
+    convert, deadline, export,
     log::Call,
     status,
     streams::{self, BoxedStream},
@@ -179,6 +179,23 @@ impl ConversationService for Conversations {
         let watcher = self.runtime.watch(&key, from, after.flatten(), deadline).await;
         let watcher = watcher.map_err(|error| self.error(&error, key.as_str()))?;
         Ok(Response::new(streams::watch(watcher, key, &self.runtime)))
+    }
+
+    type ExportConversationStream = BoxedStream<v1::ExportConversationResponse>;
+
+    async fn export_conversation(
+        &self,
+        request: Request<v1::ExportConversationRequest>,
+    ) -> Result<Response<Self::ExportConversationStream>, Status> {
+        // As with a watch, ours bounds only its opening.
+        let deadline = Instant::now() + self.runtime.settings().turn_deadline_default;
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let known = faults.revisions(&request.get_ref().known_revisions);
+        let (key, known) = faults.finish(key.zip(known)).map_err(|status| self.refuse(status))?;
+        let export = self.runtime.export(&key, known, deadline).await;
+        let export = export.map_err(|error| self.error(&error, key.as_str()))?;
+        Ok(Response::new(export::events(export, key, &self.runtime)))
     }
 
     async fn reset_conversation(

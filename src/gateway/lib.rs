@@ -6,6 +6,7 @@
 mod conversation;
 mod convert;
 mod deadline;
+mod export;
 mod log;
 mod operator;
 mod status;

@@ -19,7 +19,7 @@ use crate::{convert, log::Call, status};
 pub(crate) type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Events that wait for a reader; the transport buffers more.
-const EVENTS_WAITING: usize = 4;
+pub(crate) const EVENTS_WAITING: usize = 4;
 
 /// Numbers the events of one turn.
 struct Offsets {

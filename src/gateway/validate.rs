@@ -1,8 +1,10 @@
 //! What must hold of a request before anything is done with it. Every fault is found, not only the first.
 
+use std::collections::HashSet;
+
 use colloquy_actors::BusyPolicy;
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
-use colloquy_types::{ConversationKey, FlowName, RequestId, TenantId, TurnSeq};
+use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TurnSeq};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::status::{self, InvalidField};
@@ -11,6 +13,8 @@ use crate::status::{self, InvalidField};
 pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Longest reason of a reset, in bytes.
 const REASON_BYTES_MAX: usize = 1 << 10;
+/// Most revisions that a caller of an export may name as known.
+const KNOWN_REVISIONS_MAX: usize = 256;
 /// Largest page, in rows.
 const PAGE_ROWS_MAX: u32 = 1000;
 
@@ -56,6 +60,16 @@ impl Faults {
 
     pub(crate) fn tenant(&mut self, tenant: &str) -> Option<TenantId> {
         TenantId::parse(tenant).map_or_else(|invalid| self.add("tenant", invalid.to_string()), Some)
+    }
+
+    /// Revisions by their hexadecimal digits.
+    pub(crate) fn revisions(&mut self, revisions: &[String]) -> Option<HashSet<Revision>> {
+        if revisions.len() > KNOWN_REVISIONS_MAX {
+            let problem = format!("must be at most {KNOWN_REVISIONS_MAX}, but are {}", revisions.len());
+            return self.add("known_revisions", problem);
+        }
+        let parsed: Option<HashSet<_>> = revisions.iter().map(|text| Revision::parse(text)).collect();
+        parsed.or_else(|| self.add("known_revisions", "must each be 64 lower-case hexadecimal digits"))
     }
 
     /// The flow's name; `Some(None)` when none is given.
@@ -211,6 +225,17 @@ mod tests {
         let tenant = |tenant: String| faults(|r, _| r.key.as_mut().unwrap().tenant = tenant);
         assert_eq!(tenant("../x".into()), ["key.tenant"]);
         assert_eq!(tenant("a".repeat(129)), ["key.tenant"]);
+    }
+
+    #[test]
+    fn known_revisions_are_digits_and_not_too_many() {
+        let named = |revisions: &[String]| Faults::default().revisions(revisions).map(|known| known.len());
+        assert_eq!(named(&[]), Some(0));
+        assert_eq!(named(&["0f".repeat(32), "0f".repeat(32)]), Some(1));
+        for bad in ["0f".repeat(31), "0F".repeat(32), "0g".repeat(32)] {
+            assert_eq!(named(&[bad]), None);
+        }
+        assert_eq!(named(&vec!["0f".repeat(32); KNOWN_REVISIONS_MAX + 1]), None);
     }
 
     #[test]

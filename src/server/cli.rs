@@ -7,8 +7,11 @@ use clap_complete::Shell;
 use colloquy_client::{Client, Key};
 
 use crate::{
-    Exit, calls, chat, demo, lint,
+    Exit, calls, chat, demo,
+    export::{self, ExportArgs},
+    lint,
     output::{self, Colour, Output},
+    replay::{self, ReplayArgs},
     serve,
     settings::{Fault, Settings, Sources},
 };
@@ -70,6 +73,14 @@ enum Command {
     Watch(WatchArgs),
     /// Clears a conversation's state; its history stays.
     Reset(ResetArgs),
+    /// Writes a conversation, or all of a tenant's, to files that hold everything a replay needs.
+    ///
+    /// Example: colloquy export c-17 --out c-17.jsonl
+    Export(ExportArgs),
+    /// Decides exported conversations again, without a server, and shows what comes out otherwise.
+    ///
+    /// Example: colloquy replay exports --against flows/order-desk
+    Replay(ReplayArgs),
     /// Prints figures of the server and its first live conversations.
     Status(StatusArgs),
     /// Works on flows.
@@ -226,6 +237,7 @@ impl Cli {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Replay(args) => replay::run(args, output).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok
@@ -261,8 +273,11 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
+        Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,
-        Command::Demo | Command::Serve(_) | Command::Flow(_) | Command::Completions { .. } => Ok(()),
+        Command::Demo | Command::Serve(_) | Command::Replay(_) | Command::Flow(_) | Command::Completions { .. } => {
+            Ok(())
+        }
     };
     ended.map_or_else(|refusal| output::refused(&refusal), |()| Exit::Ok)
 }

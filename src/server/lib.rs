@@ -7,9 +7,12 @@ mod calls;
 mod chat;
 mod cli;
 mod demo;
+mod export;
 mod flows;
+mod history;
 mod lint;
 mod output;
+mod replay;
 mod serve;
 mod settings;
 

@@ -69,6 +69,15 @@ pub(crate) fn prompt(text: &str) {
     drop(write!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
+/// Shows how far something is on standard error, if that is a terminal; each call replaces what was shown, and
+/// an empty text takes it away.
+pub(crate) fn progress(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    if stderr.is_terminal() {
+        drop(write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush()));
+    }
+}
+
 /// Prints an error.
 pub(crate) fn error(text: &str) {
     drop(writeln!(std::io::stderr(), "error: {text}"));

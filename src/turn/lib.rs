@@ -24,7 +24,7 @@ pub use record::{
     AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, PinnedRevision, Rating, Remembered, Reply, ReplyKind,
     SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
-pub use replay::{ReplayDifference, replay};
+pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, PendingAction, PendingEnding, PendingId, PositionName};
 pub use upgrade::{Obstacle, at_boundary, upgrade};

@@ -57,6 +57,13 @@ sequence! {
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hash(pub [u8; 32]);
 
+impl Hash {
+    /// Reads what [`fmt::Display`] writes: 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::hex::parse(text).map(Self)
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::hex::write(f, &self.0)

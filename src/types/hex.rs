@@ -1,4 +1,4 @@
-//! Hexadecimal digits of identifiers and hashes, written at once: every reply shows a few of them.
+//! Hexadecimal digits of identifiers and hashes, written at once: every reply shows a few of them. And read.
 
 use std::fmt;
 
@@ -17,4 +17,22 @@ pub(crate) fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
         f.write_str(written.unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// The bytes of exactly `2 * N` lower-case digits.
+pub(crate) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        *byte = nibble(high)? << 4 | nibble(low)?;
+    }
+    Some(bytes)
 }

@@ -285,6 +285,13 @@ macro_rules! random_id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub [u8; $bytes]);
 
+        impl $name {
+            /// Reads what [`fmt::Display`] writes: lower-case hexadecimal digits, two for each byte.
+            pub fn parse(text: &str) -> Option<Self> {
+                crate::hex::parse(text).map(Self)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 crate::hex::write(f, &self.0)
@@ -345,6 +352,10 @@ mod tests {
         bytes[..3].copy_from_slice(&[0x00, 0x9f, 0xa0]);
         assert_eq!(Revision(bytes).to_string(), format!("009fa0{}", "00".repeat(29)));
         assert_eq!(TurnId([0xab; 16]).to_string(), "ab".repeat(16));
+        assert_eq!(Revision::parse(&Revision(bytes).to_string()), Some(Revision(bytes)));
+        for bad in ["ab".repeat(15), "ab".repeat(17), "AB".repeat(16), format!("{}g0", "ab".repeat(15))] {
+            assert_eq!(TurnId::parse(&bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// A revision's source.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum RevisionRecord {
+pub(crate) enum RevisionRecord {
     /// Without scenarios; of a folder's or a built-in flow.
     V1 { name: String, revision: Revision, source: String },
     /// With scenarios, and with who published it.

@@ -10,7 +10,7 @@ use tokio::{
 use crate::error::{DeadlineOutcome, Error};
 
 /// The stream of a tenant's revisions and promotions.
-pub(super) fn flows_key(tenant: &TenantId) -> ConversationKey {
+pub(crate) fn flows_key(tenant: &TenantId) -> ConversationKey {
     ConversationKey::tenant_stream(tenant, "flows")
 }
 

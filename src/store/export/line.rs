@@ -1,6 +1,6 @@
 //! The lines of an export as JSON. Unknown keys are refused: a newer format has another name.
 
-use colloquy_types::{ConversationKey, ConversationUid, FlowName, Hash, Revision, Timestamp};
+use colloquy_types::{ConversationKey, ConversationUid, FlowName, Revision, Timestamp};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::FORMAT;
@@ -132,34 +132,12 @@ impl HeaderLine {
     pub(super) fn header(self) -> Result<ExportHeader, &'static str> {
         Ok(ExportHeader {
             key: ConversationKey::from_parts(&self.key.tenant, &self.key.conversation).map_err(|_| "key")?,
-            uid: ConversationUid(parse_hex(&self.uid).ok_or("uid")?),
+            uid: ConversationUid::parse(&self.uid).ok_or("uid")?,
             flow: self.flow,
             flow_tenant: self.flow_tenant,
-            revision: Revision(parse_hex(&self.revision).ok_or("revision")?),
+            revision: Revision::parse(&self.revision).ok_or("revision")?,
             exported_at: Timestamp::from_micros(self.exported_at_us),
             tool_version: self.tool_version,
         })
     }
-}
-
-pub(super) fn hash(text: &str) -> Option<Hash> {
-    parse_hex(text).map(Hash)
-}
-
-/// The bytes of exactly `2 * N` lower-case hexadecimal digits.
-pub(super) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let &[high, low] = pair else { return None };
-        *byte = nibble(high)? << 4 | nibble(low)?;
-    }
-    Some(bytes)
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use colloquy_types::{Head, Revision};
+use colloquy_types::{Hash, Head, Revision};
 
 use super::{
     ExportHeader, ExportLimits, ExportedRevision, FORMAT,
     error::{ExportError, Problem},
-    line::{self, EndLine, FormatLine, HeaderLine, ReadLine, ReadRecordLine, RevisionLine},
+    line::{EndLine, FormatLine, HeaderLine, ReadLine, ReadRecordLine, RevisionLine},
     writer::{Chain, check_revision},
 };
 use crate::port::HistoryRecord;
@@ -108,7 +108,7 @@ impl<R: BufRead> ExportReader<R> {
             _ => Problem::CutOff,
         })?;
         match line {
-            ReadLine::End(end) => return self.end(&end).map(|()| None),
+            ReadLine::End(end) => self.end(&end).map(|()| None),
             ReadLine::Revision(revision) => {
                 self.digest.update(&self.line);
                 self.revision(revision).map(|revision| Some(Item::Revision(revision)))
@@ -121,7 +121,7 @@ impl<R: BufRead> ExportReader<R> {
     }
 
     fn revision(&mut self, line: RevisionLine) -> Result<ExportedRevision, Problem> {
-        let revision = line::parse_hex(&line.revision).map(Revision).ok_or(Problem::Disagrees("revision"))?;
+        let revision = Revision::parse(&line.revision).ok_or(Problem::Disagrees("revision"))?;
         check_revision(&mut self.revisions, revision, self.limits)?;
         Ok(ExportedRevision { revision, source: line.source })
     }
@@ -134,7 +134,7 @@ impl<R: BufRead> ExportReader<R> {
             ("record_no", line.record_no == header.record_no.get()),
             ("turn_seq", line.turn_seq == header.turn_seq.get()),
             ("kind", line.kind == header.kind.name()),
-            ("hash", line::hash(&line.hash) == Some(header.hash)),
+            ("hash", Hash::parse(&line.hash) == Some(header.hash)),
         ];
         match said.into_iter().find(|(_, agrees)| !agrees) {
             Some((field, _)) => Err(Problem::Disagrees(field)),
@@ -143,13 +143,13 @@ impl<R: BufRead> ExportReader<R> {
     }
 
     fn end(&mut self, end: &EndLine) -> Result<(), Problem> {
-        if line::parse_hex(&end.digest) != Some(*self.digest.finalize().as_bytes()) {
+        if Hash::parse(&end.digest) != Some(Hash(*self.digest.finalize().as_bytes())) {
             return Err(Problem::Digest);
         }
         if end.records != self.chain.records {
             return Err(Problem::Disagrees("records"));
         }
-        if line::hash(&end.hash) != Some(self.chain.reached.hash) {
+        if Hash::parse(&end.hash) != Some(self.chain.reached.hash) {
             return Err(Problem::Disagrees("hash"));
         }
         self.lines += 1;

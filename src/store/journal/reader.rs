@@ -42,6 +42,9 @@ pub(crate) struct ReadPlan {
     pub(crate) indexed_below: u64,
 }
 
+/// What is done with each record and its bytes; `false` when no more is wanted.
+type Take<'a> = dyn FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError> + 'a;
+
 /// Work of a reader thread.
 pub(crate) enum ReadJob {
     /// Look a key up in the index and tell the writer.
@@ -146,13 +149,7 @@ impl Reader {
 
     /// Gives the records from `from` on to `take`, oldest first, until it answers `false`. Runs whose
     /// turns all stand before `turn` are passed over.
-    fn each(
-        &self,
-        plan: &ReadPlan,
-        from: Position,
-        turn: TurnSeq,
-        take: &mut dyn FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError>,
-    ) -> Result<(), ReadError> {
+    fn each(&self, plan: &ReadPlan, from: Position, turn: TurnSeq, take: &mut Take<'_>) -> Result<(), ReadError> {
         let wanted = |segment: u64, run: &Run| {
             run.last_turn >= turn && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
         };
@@ -286,7 +283,7 @@ fn each_in<'a>(
     segment: &Segment,
     runs: impl Iterator<Item = &'a Run>,
     plan: &ReadPlan,
-    take: &mut dyn FnMut(DecodedRecord, &[u8]) -> Result<bool, ReadError>,
+    take: &mut Take<'_>,
 ) -> Result<bool, ReadError> {
     for run in runs {
         let bytes = read_vec(segment.file.as_ref(), run.offset.into(), to_usize(run.len.into()));
