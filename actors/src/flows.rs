@@ -20,7 +20,10 @@ pub(crate) mod tests;
 
 pub(crate) use self::source::find_source;
 pub use self::{
-    author::{CompiledFlow, FlowAuthor, FlowFault, FlowFile, FlowSources, ScenarioMismatch, ScenarioResult},
+    author::{
+        CompiledFlow, FindFlow, FlowAuthor, FlowFault, FlowFile, FlowSources, ReplayDifference, ReplayReport, Replayer,
+        ScenarioMismatch, ScenarioResult,
+    },
     catalogue::{CurrentFlow, FlowCatalogue, LookupStats},
     open::{GivenFlow, OpenFlowsError},
     revision::{FlowRevision, Promotion},

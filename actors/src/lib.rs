@@ -31,8 +31,9 @@ pub use self::{
     error::{DeadlineOutcome, Error, LimitKind},
     export::{Export, ExportEvent},
     flows::{
-        CompiledFlow, CurrentFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
-        GivenFlow, LookupStats, OpenFlowsError, Promotion, ScenarioMismatch, ScenarioResult,
+        CompiledFlow, CurrentFlow, FindFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
+        GivenFlow, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer, ScenarioMismatch,
+        ScenarioResult,
     },
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},

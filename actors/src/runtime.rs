@@ -3,6 +3,7 @@
 mod controls;
 mod flows;
 mod pinned;
+mod replay;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use colloquy_actors::{CompiledFlow, Flow, FlowAuthor, FlowFault, FlowSources, ScenarioMismatch, ScenarioResult};
+use colloquy_actors::{
+    CompiledFlow, FindFlow, Flow, FlowAuthor, FlowFault, FlowSources, Replayer, ScenarioMismatch, ScenarioResult,
+};
 use colloquy_author::{Fault, SCENARIOS_FILE, Severity, inspect_sources, load_scenarios, scenario};
+
+use crate::replaying::Replaying;
 
 /// The tools of `colloquy-author`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,5 +49,9 @@ impl FlowAuthor for Tools {
             ScenarioResult { name: scenario.name.clone(), mismatch }
         });
         Ok(played.collect())
+    }
+
+    fn replayer(&self, find: FindFlow, against: Option<Arc<Flow>>) -> Box<dyn Replayer> {
+        Box::new(Replaying::new(find, against))
     }
 }

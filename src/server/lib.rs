@@ -8,11 +8,13 @@ mod chat;
 mod cli;
 mod demo;
 mod export;
+mod flow_calls;
 mod flows;
 mod history;
 mod lint;
 mod output;
 mod replay;
+mod replaying;
 mod serve;
 mod settings;
 

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
+use colloquy_store::StoredRecord;
 use colloquy_types::{FlowName, Revision};
 
 /// One file of a flow.
@@ -84,6 +85,49 @@ pub struct ScenarioResult {
     pub mismatch: Option<ScenarioMismatch>,
 }
 
+/// Something that comes out otherwise than it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayDifference {
+    /// The turn, or the last one before it.
+    pub turn_seq: u64,
+    /// The record; 0 when the whole turn is meant.
+    pub record_no: u64,
+    /// What differs.
+    pub what: String,
+    /// As it was recorded; may hold what was said.
+    pub recorded: String,
+    /// As it comes out now; may hold what was said.
+    pub replayed: String,
+}
+
+/// What came of replaying a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Turns that came out as recorded.
+    pub turns_identical: u64,
+    /// Turns that did not. On its own revisions a replay ends with the first.
+    pub turns_different: u64,
+    /// Turns that could not be decided on the other revision: it asks for what the records do not hold.
+    pub turns_undecided: u64,
+    /// The first differences.
+    pub differences: Vec<ReplayDifference>,
+}
+
+/// Finds the compiled flow of a revision.
+pub type FindFlow = Box<dyn Fn(Revision) -> Option<Arc<Flow>> + Send>;
+
+/// Replays one conversation.
+pub trait Replayer: Send {
+    /// Takes the conversation's next record.
+    ///
+    /// # Errors
+    /// Why the records are no history; names no text.
+    fn record(&mut self, record: &StoredRecord) -> Result<(), String>;
+
+    /// What came of it.
+    fn finish(self: Box<Self>) -> ReplayReport;
+}
+
 /// Compiles flows and plays their scenarios. Slow: called on threads that may wait.
 pub trait FlowAuthor: Send + Sync + 'static {
     /// Reads, checks and compiles; never fails, but tells what is wrong.
@@ -99,4 +143,7 @@ pub trait FlowAuthor: Send + Sync + 'static {
         scenarios: &str,
         stopped: &dyn Fn() -> bool,
     ) -> Result<Vec<ScenarioResult>, Vec<FlowFault>>;
+
+    /// Begins to replay a conversation: on its own revisions, or on another flow.
+    fn replayer(&self, find: FindFlow, against: Option<Arc<Flow>>) -> Box<dyn Replayer>;
 }

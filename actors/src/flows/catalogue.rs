@@ -172,11 +172,15 @@ impl FlowCatalogue {
         self.counted(found)
     }
 
+    /// A compiled revision that conversations of the tenant may run: its own, or a shared one.
+    pub(crate) fn compiled(&self, tenant: &str, revision: Revision) -> Option<Arc<Flow>> {
+        let of = |owner: &str| self.read(owner, |flows| flows.compiled.get(&revision).cloned()).flatten();
+        of(tenant).or_else(|| of(SHARED_TENANT))
+    }
+
     /// Whether a revision is what new conversations of the tenant would run under its flow's name.
     pub(crate) fn is_current(&self, tenant: &str, revision: Revision) -> bool {
-        let of = |owner: &str| self.read(owner, |flows| flows.compiled.get(&revision).cloned()).flatten();
-        let flow = of(tenant).or_else(|| of(SHARED_TENANT));
-        let current = flow.and_then(|flow| self.current(tenant, flow.name().as_str()));
+        let current = self.compiled(tenant, revision).and_then(|flow| self.current(tenant, flow.name().as_str()));
         current.is_some_and(|found| found.flow.revision() == revision)
     }
 

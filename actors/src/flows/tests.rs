@@ -35,6 +35,10 @@ fn fault(fault: colloquy_author::Fault) -> FlowFault {
 }
 
 impl FlowAuthor for Tools {
+    fn replayer(&self, _: crate::FindFlow, _: Option<Arc<Flow>>) -> Box<dyn crate::Replayer> {
+        panic!("nothing is replayed here: the server's tests do")
+    }
+
     fn compile(&self, sources: &FlowSources) -> CompiledFlow {
         let files = sources.files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
         let inspected = inspect_sources("test", files);

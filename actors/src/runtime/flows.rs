@@ -15,7 +15,7 @@ use crate::{
     flows::{
         CompiledFlow, FlowRevision, FlowSources, Promotion, ScenarioResult,
         keeper::{Message, Promote, Publish},
-        workshop::Place,
+        workshop::{Place, Stop},
     },
 };
 
@@ -235,7 +235,7 @@ impl Runtime {
     }
 
     /// The flow that is asked about, and the scenarios published with it.
-    fn chosen(&self, choice: &FlowChoice) -> Result<(Arc<Flow>, Arc<str>), Error> {
+    pub(super) fn chosen(&self, choice: &FlowChoice) -> Result<(Arc<Flow>, Arc<str>), Error> {
         let (flows, tenant) = (&self.shared.flows, choice.tenant.as_str());
         if choice.revision.is_empty() {
             let found = flows.current(tenant, &choice.flow);
@@ -250,7 +250,7 @@ impl Runtime {
         }
     }
 
-    fn flow_work(&self) -> Result<Place, Error> {
+    pub(super) fn flow_work(&self) -> Result<Place, Error> {
         if self.shared.is_draining() {
             return Err(Error::Draining);
         }
@@ -272,7 +272,7 @@ impl Runtime {
             return Ok(Vec::new());
         }
         let author = Arc::clone(&self.shared.author);
-        let playing = move |stop: &crate::flows::workshop::Stop| author.play(&flow, &scenarios, &|| stop.is_told());
+        let playing = move |stop: &Stop| author.play(&flow, &scenarios, &|| stop.is_told());
         let played = self.shared.workshop.run(deadline, playing).await?;
         played.map_err(|faults| Error::FlowUnreadable { faults })
     }
