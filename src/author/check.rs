@@ -3,6 +3,7 @@
 mod coverage;
 mod moves;
 mod names;
+mod outside;
 mod upgrades;
 
 use crate::{fault::Faults, source::SourceFlow};
@@ -13,4 +14,5 @@ pub(crate) fn flow(source: &SourceFlow, faults: &mut Faults) {
     moves::check(source, faults);
     coverage::check(source, faults);
     upgrades::check(source, faults);
+    outside::check(source, faults);
 }

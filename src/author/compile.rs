@@ -1,111 +1,25 @@
 //! From a checked, written flow to the compiled one: texts, templates, then the index.
 
+mod texts;
+
 use std::sync::Arc;
 
 use colloquy_flow::{
-    ActPatterns, ActionPart, Flow, FlowParts, IntentPart, Name, Place, ResponsePart, ResponseText, RuleEffectPart,
-    RulePart, Scope, Slot, StatePart, TransitionPart, UpgradePart,
-    template::{TEMPLATE_VARIABLES, Templates},
+    ActPatterns, ActionPart, Argument, Consequence, EnrichmentPart, FlagPart, Flow, FlowParts, Guard, IntentPart, Name,
+    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Slot, StatePart, Steering,
+    ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
 };
 use colloquy_types::Revision;
 
+pub(crate) use self::texts::{Texts, texts};
 use crate::{
     fault::{At, Faults},
-    reader::{self, Written},
-    source::{SourceAction, SourceEffect, SourceFlow, SourceResult, SourceText},
+    reader,
+    source::{
+        SourceAction, SourceArgument, SourceConsequence, SourceEffect, SourceFlow, SourceGuard, SourceResult,
+        SourceText, SourceTool,
+    },
 };
-
-/// What clarifying questions say unless the flow says otherwise.
-const CLARIFY: &str = "Which one do you mean: {{ options }}?";
-
-/// The texts of a flow, compiled.
-pub(crate) struct Texts {
-    templates: Templates,
-    responses: Vec<ResponseText>,
-    clarify: Option<ResponseText>,
-}
-
-/// Compiles every text and checks that templates name only what they may see.
-pub(crate) fn texts(source: &SourceFlow, faults: &mut Faults) -> Texts {
-    let mut templates = Templates::default();
-    let every = source.places();
-    let mut responses = Vec::with_capacity(source.responses.len());
-    for row in &source.responses {
-        let text = match &row.text {
-            SourceText::Exact(text) => Some(ResponseText::Exact(Arc::clone(text))),
-            SourceText::Template(said) | SourceText::Resume(said) => {
-                let intents = intents_of(source, &row.scope, &every);
-                template(source, &mut templates, said, &intents, false, faults)
-            }
-        };
-        responses.extend(text);
-    }
-    let default = At { value: CLARIFY.to_owned(), mark: source.mark.clone() };
-    let clarify = source.clarify.as_ref().unwrap_or(&default);
-    let clarify = template(source, &mut templates, clarify, &[], true, faults);
-    Texts { templates, responses, clarify }
-}
-
-fn intents_of(source: &SourceFlow, scope: &Written, every: &[Place]) -> Vec<Name> {
-    let mut intents: Vec<Name> = match reader::resolve(scope, every) {
-        Scope::Everywhere => source.intents.iter().map(|intent| Arc::clone(&intent.name.value)).collect(),
-        Scope::At(places) => places.into_iter().map(|place| place.intent).collect(),
-    };
-    intents.sort();
-    intents.dedup();
-    intents
-}
-
-fn template(
-    source: &SourceFlow,
-    templates: &mut Templates,
-    said: &At<String>,
-    intents: &[Name],
-    clarifies: bool,
-    faults: &mut Faults,
-) -> Option<ResponseText> {
-    let compiled = match templates.add(&said.value) {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            faults.error(
-                "bad-template",
-                &said.mark,
-                error.to_string(),
-                "write {{ slots.name }}, {% if … %} … {% endif %}",
-            );
-            return None;
-        }
-    };
-    for variable in templates.variables(&compiled) {
-        let known = match variable.strip_prefix("slots.") {
-            Some(slot) => source.slot(slot).is_some(),
-            None => {
-                variable != "slots"
-                    && TEMPLATE_VARIABLES.contains(&variable.as_str())
-                    && (variable != "options" || clarifies)
-            }
-        };
-        if !known {
-            let slots: Vec<String> = source.slots.iter().map(|slot| format!("slots.{}", slot.name.value)).collect();
-            let fix = format!("use intent, state or one of {}", slots.join(", "));
-            faults.error(
-                "unknown-variable",
-                &said.mark,
-                format!("the template names {variable:?}, which it cannot see"),
-                fix,
-            );
-            continue;
-        }
-        let Some(slot) = variable.strip_prefix("slots.") else { continue };
-        let keeps = |intent: &Name| source.intent(intent).is_none_or(|intent| intent.keeps(slot));
-        if let Some(intent) = intents.iter().find(|intent| !keeps(intent)) {
-            let message =
-                format!("the template names slot {slot:?}, which intent {intent:?} neither collects nor keeps");
-            faults.error("unknown-variable", &said.mark, message, format!("add {slot} to keep of intent {intent}"));
-        }
-    }
-    Some(ResponseText::Template(compiled))
-}
 
 /// Builds the flow. `None` when something is missing that was reported already.
 pub(crate) fn flow(source: SourceFlow, texts: Texts, revision: Revision, faults: &mut Faults) -> Option<Flow> {
@@ -125,7 +39,32 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
     let rules =
         source.rules.iter().map(|rule| rule.then.iter().filter_map(|effect| effect_part(&source, effect)).collect());
     let effects: Vec<Vec<RuleEffectPart>> = rules.collect();
-    let actions = source.actions.iter().map(|action| action_part(&source, action)).collect();
+    let mut called = texts.arguments.into_iter();
+    let mut arguments = |written: &[(Name, SourceArgument)]| {
+        let made = written
+            .iter()
+            .filter_map(|(name, argument)| Some((Arc::clone(name), argument_part(argument, &mut called)?)));
+        made.collect::<Vec<_>>()
+    };
+    // In the order in which the texts of arguments were compiled.
+    let enrichments: Vec<EnrichmentPart> = source
+        .enrichments
+        .iter()
+        .map(|enrichment| EnrichmentPart {
+            name: Arc::clone(&enrichment.name.value),
+            source: Arc::clone(&enrichment.source),
+            scope: reader::resolve(&enrichment.scope, &every),
+            when: None,
+            arguments: arguments(&enrichment.arguments),
+            patience: enrichment.patience,
+            default: enrichment.default.clone(),
+            keep: enrichment.keep,
+        })
+        .collect();
+    let actions: Vec<ActionPart> =
+        source.actions.iter().map(|action| action_part(&source, action, &every, &mut arguments)).collect();
+    let conditions = source.enrichments.into_iter().map(|enrichment| enrichment.when.map(|when| when.value));
+    let enrichments = enrichments.into_iter().zip(conditions).map(|(part, when)| EnrichmentPart { when, ..part });
     let names = |list: Vec<At<Name>>| list.into_iter().map(|name| name.value).collect::<Vec<Name>>();
     let mut intents = Vec::with_capacity(source.intents.len());
     for intent in source.intents {
@@ -134,6 +73,7 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
             terminal: state.terminal,
             boundary: state.boundary,
             collect: names(state.collect),
+            until: state.until.map(|until| UntilPart { when: until.when.map(|when| when.value), go: until.go.value }),
         });
         intents.push(IntentPart {
             name: intent.name.value,
@@ -141,6 +81,11 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
             signals: intent.signals,
             initial: intent.initial?.value,
             digression: intent.digression,
+            reset: intent.reset,
+            label: intent.label,
+            description: intent.description,
+            choice: intent.choice,
+            sticky: intent.sticky,
             collect: names(intent.collect),
             keep: names(intent.keep),
             states: states.collect(),
@@ -164,9 +109,29 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         when: row.when.map(|when| when.value),
         resume: matches!(row.text, SourceText::Resume(_)),
         text,
+        follow_ups: row.follow_ups,
     });
-    let slots =
-        source.slots.into_iter().map(|slot| Slot { name: slot.name.value, kind: slot.kind, patterns: slot.patterns });
+    let redaction = Redaction::new(&source.secret_keys, source.secret_patterns);
+    let slots = source.slots.into_iter().map(|slot| Slot {
+        secret: slot.secret || redaction.is_secret(&slot.name.value),
+        name: slot.name.value,
+        description: slot.description,
+        kind: slot.kind,
+        patterns: slot.patterns,
+        scope: slot.scope,
+        asked_only: slot.asked_only,
+        by_model: slot.by_model,
+    });
+    let flags = source.flags.into_iter().map(|flag| FlagPart {
+        name: flag.name.value,
+        one_turn: flag.one_turn,
+        reset: flag.reset,
+    });
+    let progress = source.progress.into_iter().map(|row| ProgressPart {
+        stage: row.stage,
+        scope: reader::resolve(&row.scope, &every),
+        text: row.text,
+    });
     let upgrades = source.upgrades.into_iter().map(|upgrade| UpgradePart {
         from: upgrade.from,
         states: upgrade.states.into_iter().map(|(old, new)| (old, new.value)).collect(),
@@ -178,18 +143,61 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         revision,
         start: source.start?.value,
         limits: source.limits,
-        acts: ActPatterns::new(&source.affirm, &source.negate, &source.reset).ok()?,
+        guard: guard_part(source.guard)?,
+        acts: ActPatterns::new(&source.acts).ok()?,
+        act_model: source.act_model.map(|model| model.value),
+        understanding: Understanding {
+            likeness: source.understanding.likeness,
+            collision: texts.collision,
+            model: source.understanding.model.map(|model| model.value),
+            sticky: source.understanding.sticky,
+            let_go: source.understanding.let_go,
+        },
+        flags: flags.collect(),
         slots: slots.collect(),
-        flags: names(source.flags),
+        extract_prompt: source.extract_prompt.map(|prompt| prompt.value),
         intents,
         transitions: transitions.collect(),
         rules: rules.collect(),
+        enrichments: enrichments.collect(),
         actions,
         responses: responses.collect(),
+        prompts: texts.prompts,
+        redaction,
+        summary: source.summary.map(|summary| summary.value),
+        progress: progress.collect(),
         upgrades: upgrades.collect(),
         fallback: source.fallback?,
         clarify: texts.clarify?,
         templates: texts.templates,
+    })
+}
+
+fn guard_part(source: SourceGuard) -> Option<Guard> {
+    let policies = source.policies.into_iter().map(|policy| Policy {
+        id: policy.id.value,
+        triggers: policy.triggers,
+        consequence: match policy.consequence {
+            SourceConsequence::Block(reply) => Consequence::Block(reply),
+            SourceConsequence::Flag(flag) => Consequence::Flag(flag.value),
+        },
+    });
+    let steering = source.steering.map(|steering| {
+        let flag_at = steering.flag_at.map(|(score, flag)| (score, flag.value));
+        Steering::new(&steering.signs, flag_at, steering.block_at)
+    });
+    Some(Guard { policies: policies.collect(), steering: steering.transpose().ok()? })
+}
+
+/// The argument; its text, if it is one, is the next of those that were compiled.
+fn argument_part(
+    argument: &SourceArgument,
+    texts: &mut impl Iterator<Item = Option<TemplateRef>>,
+) -> Option<Argument<Name>> {
+    Some(match argument {
+        SourceArgument::Value(value) => Argument::Value(value.clone()),
+        SourceArgument::Slot(slot) => Argument::Slot(Arc::clone(&slot.value)),
+        SourceArgument::Template(_) => Argument::Template(texts.next().flatten()?),
     })
 }
 
@@ -204,10 +212,16 @@ fn effect_part(source: &SourceFlow, effect: &SourceEffect) -> Option<RuleEffectP
         SourceEffect::Flag(flag) => RuleEffectPart::Flag(Arc::clone(&flag.value)),
         SourceEffect::Unflag(flag) => RuleEffectPart::Unflag(Arc::clone(&flag.value)),
         SourceEffect::Stage(action) => RuleEffectPart::Stage(Arc::clone(&action.value)),
+        SourceEffect::Reset => RuleEffectPart::Reset,
     })
 }
 
-fn action_part(source: &SourceFlow, action: &SourceAction) -> ActionPart {
+fn action_part(
+    source: &SourceFlow,
+    action: &SourceAction,
+    every: &[Place],
+    arguments: &mut impl FnMut(&[(Name, SourceArgument)]) -> Vec<(Name, Argument<Name>)>,
+) -> ActionPart {
     let results = action.results.iter().filter_map(|(slot, result)| {
         let source = match result {
             SourceResult::Given(given) => given.clone(),
@@ -218,14 +232,27 @@ fn action_part(source: &SourceFlow, action: &SourceAction) -> ActionPart {
         Some((Arc::clone(&slot.value), source))
     });
     let target = |place: &Option<At<Place>>| place.as_ref().map(|place| place.value.clone());
+    let tool = |tool: &SourceTool| ToolPart {
+        tool: Arc::clone(&tool.tool),
+        arguments: arguments(&tool.arguments),
+        read_only: tool.read_only,
+        idempotent: tool.idempotent,
+        patience: tool.patience,
+        schema: tool.schema.clone(),
+    };
     ActionPart {
         name: Arc::clone(&action.name.value),
         label: Arc::clone(&action.label),
+        choice: action.choice.clone(),
+        scope: action.scope.as_ref().map_or(Scope::Everywhere, |scope| reader::resolve(scope, every)),
+        priority: action.priority,
         slots: action.slots.iter().map(|slot| Arc::clone(&slot.value)).collect(),
         confirm: action.confirm,
+        tool: action.tool.as_ref().map(tool),
         results: results.collect(),
         on_executed: target(&action.on_executed),
         on_rejected: target(&action.on_rejected),
         on_expired: target(&action.on_expired),
+        on_failed: target(&action.on_failed),
     }
 }

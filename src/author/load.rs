@@ -205,9 +205,12 @@ fn unreadable(file: &str, error: &io::Error) -> Fault {
 
 /// A flow whose undeclared moves were not refused, to see that the machine refuses them.
 #[cfg(test)]
-pub(crate) fn load_despite_faults(source: &str) -> Option<Arc<colloquy_flow::Flow>> {
+pub(crate) fn load_despite_faults(source: &str) -> Result<Arc<colloquy_flow::Flow>, Vec<Fault>> {
     let mut faults = Faults::default();
     let sources = [("test.yaml".to_owned(), source.to_owned())];
-    let prepared = prepare(&Mark::file(&"test".into()), &sources, &mut faults)?;
-    compile::flow(prepared.written, prepared.texts, revision_of(source), &mut faults).map(Arc::new)
+    let prepared = prepare(&Mark::file(&"test".into()), &sources, &mut faults);
+    let flow = prepared.and_then(|prepared| {
+        compile::flow(prepared.written, prepared.texts, revision_of(source), &mut faults).map(Arc::new)
+    });
+    flow.ok_or_else(|| faults.into_sorted())
 }

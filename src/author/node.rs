@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
+use colloquy_flow::Json;
+
 use crate::fault::{Faults, Mark};
 
 /// Largest source file, in bytes.
@@ -214,6 +216,39 @@ impl Node {
             Value::Text(_) => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
+        }
+    }
+
+    /// The node as a value; `None` when it nests too deep, is too large, or has a number that cannot be held.
+    pub(crate) fn to_json(&self) -> Option<Json> {
+        let mut json = String::new();
+        self.write_exact(&mut json);
+        Json::parse(&json).ok()
+    }
+
+    /// Like [`Node::write_json`], but numbers stay numbers.
+    fn write_exact(&self, json: &mut String) {
+        match &self.value {
+            Value::Number(text) => json.push_str(text),
+            Value::List(items) => {
+                json.push('[');
+                for (place, item) in items.iter().enumerate() {
+                    json.push_str(if place == 0 { "" } else { "," });
+                    item.write_exact(json);
+                }
+                json.push(']');
+            }
+            Value::Map(entries) => {
+                json.push('{');
+                for (place, (key, value)) in entries.iter().enumerate() {
+                    json.push_str(if place == 0 { "" } else { "," });
+                    write_json_text(&key.text, json);
+                    json.push(':');
+                    value.write_exact(json);
+                }
+                json.push('}');
+            }
+            _ => self.write_json(json),
         }
     }
 

@@ -1,25 +1,28 @@
 //! From nodes to a written flow: shapes, names, patterns and conditions. References are checked later.
 
 mod behaviour;
+mod guard;
+pub(crate) mod outside;
 mod structure;
+mod understanding;
 mod upgrades;
 
 use std::sync::Arc;
 
-use colloquy_flow::{Limits, Pattern};
+use colloquy_flow::Limits;
 use colloquy_types::FlowName;
 
 use crate::{
     fault::{Faults, Mark},
     node::{Key, Node, Value},
     reader::{self, Fields},
-    source::SourceFlow,
+    source::{SourceFlow, SourceIndex},
 };
 
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 24] = [
     "format",
     "name",
     "description",
@@ -27,14 +30,22 @@ const KEYS: [&str; 16] = [
     "fallback",
     "clarify",
     "limits",
+    "guard",
     "acts",
+    "understanding",
     "flags",
     "slots",
+    "extract",
     "intents",
     "transitions",
     "rules",
+    "enrichments",
     "actions",
     "responses",
+    "prompts",
+    "redact",
+    "summary",
+    "progress",
     "upgrades",
 ];
 
@@ -66,7 +77,8 @@ pub(crate) fn merge(nodes: Vec<Node>, mark: &Mark, faults: &mut Faults) -> Node 
 }
 
 fn join(key: &Key, held: &mut Node, more: Node, faults: &mut Faults) {
-    let joins = !matches!(key.text.as_str(), "limits" | "acts");
+    let single = ["limits", "acts", "guard", "understanding", "extract", "redact", "summary"];
+    let joins = !single.contains(&key.text.as_str());
     match (&mut held.value, more.value) {
         (Value::List(items), Value::List(more)) if joins => items.extend(more),
         (Value::Map(entries), Value::Map(more)) if joins => {
@@ -96,8 +108,9 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
     }
     let start = fields.required("start", "name the position conversations begin in: start: intent.state", faults);
     let fallback = fields.required("fallback", "add what is said when nothing else fits: fallback: \"Sorry?\"", faults);
-    let acts = acts(fields.get("acts"), faults);
-    Some(SourceFlow {
+    let (acts, act_model) = understanding::acts(fields.get("acts"), faults);
+    let (secret_keys, secret_patterns) = outside::redaction(fields.get("redact"), faults);
+    let flow = SourceFlow {
         name,
         start: start.and_then(|node| reader::place(node, "the start", faults)),
         fallback: fallback
@@ -105,19 +118,29 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
             .map(|said| reader::shared(said.value)),
         clarify: fields.get("clarify").and_then(|node| reader::reply(node, "clarify", faults)),
         limits: limits(fields.get("limits"), faults),
-        affirm: acts.0,
-        negate: acts.1,
-        reset: acts.2,
-        flags: reader::references(fields.get("flags"), "a flag", faults),
+        guard: guard::guard(fields.get("guard"), faults),
+        acts,
+        act_model,
+        understanding: understanding::understanding(fields.get("understanding"), faults),
+        flags: structure::flags(fields.get("flags"), faults),
         slots: structure::slots(fields.get("slots"), faults),
+        extract_prompt: outside::extract(fields.get("extract"), faults),
         intents: structure::intents(fields.required("intents", "declare at least one intent", faults), faults),
         transitions: structure::transitions(fields.get("transitions"), faults),
         rules: behaviour::rules(fields.get("rules"), faults),
+        enrichments: outside::enrichments(fields.get("enrichments"), faults),
         actions: behaviour::actions(fields.get("actions"), faults),
         responses: behaviour::responses(fields.get("responses"), faults),
+        prompts: outside::prompts(fields.get("prompts"), faults),
+        secret_keys,
+        secret_patterns,
+        summary: outside::summary(fields.get("summary"), faults),
+        progress: outside::progress(fields.get("progress"), faults),
         upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
-    })
+        index: SourceIndex::default(),
+    };
+    Some(flow.indexed())
 }
 
 fn format(fields: &Fields<'_>, faults: &mut Faults) {
@@ -145,7 +168,7 @@ fn flow_name(node: &Node, faults: &mut Faults) -> Option<FlowName> {
 
 fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
     let mut limits = Limits::default();
-    let known = ["rule_passes", "digression_depth", "pending_actions", "text_chars", "turn_deadline"];
+    let known = ["rule_passes", "digression_depth", "pending_actions", "action_calls", "text_chars", "turn_deadline"];
     let Some(fields) = node.and_then(|node| Fields::of(node, "limits", &known, faults)) else { return limits };
     let mut small = |key: &str, bounds, into: &mut u8| {
         let number = reader::integer(fields.get(key), key, bounds, faults);
@@ -154,29 +177,13 @@ fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
     small("rule_passes", 1..=32, &mut limits.rule_passes);
     small("digression_depth", 0..=8, &mut limits.digression_depth);
     small("pending_actions", 1..=8, &mut limits.pending_actions);
+    small("action_calls", 1..=32, &mut limits.action_calls);
     let chars = reader::integer(fields.get("text_chars"), "text_chars", 1..=16_384, faults);
     limits.text_chars = chars.and_then(|chars| u32::try_from(chars).ok()).unwrap_or(limits.text_chars);
     if let Some(deadline) = reader::duration(fields.get("turn_deadline"), "turn_deadline", faults) {
         limits.turn_deadline = deadline;
     }
     limits
-}
-
-const AFFIRM: &str =
-    r"^\W*(?:yes|yep|yeah|yup|sure|ok|okay|correct|exactly|absolutely|go ahead|do it|please do|confirm|confirmed)\b";
-const NEGATE: &str = r"^\W*(?:no|nope|nah|don'?t|do not|never ?mind|stop|leave it|keep it|rather not)\b";
-const RESET: &str = r"^\W*(?:start over|start again|begin again|restart|reset)\W*$";
-
-type Acts = (Vec<Pattern>, Vec<Pattern>, Vec<Pattern>);
-
-/// The patterns of the acts; an act that is not given has English defaults.
-fn acts(node: Option<&Node>, faults: &mut Faults) -> Acts {
-    let fields = node.and_then(|node| Fields::of(node, "acts", &["affirm", "negate", "reset"], faults));
-    let mut of = |key: &'static str, default: &str| match fields.as_ref().and_then(|fields| fields.get(key)) {
-        Some(node) => reader::list(node).filter_map(|item| reader::pattern(item, key, faults)).collect(),
-        None => Pattern::compile(default).into_iter().collect(),
-    };
-    (of("affirm", AFFIRM), of("negate", NEGATE), of("reset", RESET))
 }
 
 /// A label from a name: `cancel_order` becomes `cancel order`.

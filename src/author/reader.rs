@@ -167,6 +167,11 @@ pub(crate) fn integer(
     None
 }
 
+/// A percentage, 1 to 100.
+pub(crate) fn percent(node: Option<&Node>, what: &str, faults: &mut Faults) -> Option<u8> {
+    integer(node, what, 1..=100, faults).and_then(|number| u8::try_from(number).ok())
+}
+
 /// A duration such as `250ms`, `10s`, `15m`, `2h` or `1d`: more than nothing, at most a year.
 pub(crate) fn duration(node: Option<&Node>, what: &str, faults: &mut Faults) -> Option<Duration> {
     let said = text(node?, what, faults)?;

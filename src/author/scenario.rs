@@ -3,14 +3,18 @@
 //! A turn says what the user says and states what must follow: the reply, exactly or by pattern, the
 //! position, and slots. What is not stated is not checked.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod script;
+mod world;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use colloquy_flow::{Flow, Pattern};
-use colloquy_turn::{
-    ConversationState, EffectKind, EffectResult, EffectValue, Outcome, Step, TurnInput, open_conversation, start,
-};
-use colloquy_types::{RequestId, Timestamp, TurnId};
+use colloquy_turn::{ConversationState, InputKind, Outcome, TurnOutcome, open_conversation};
 
+pub use self::{
+    script::{Answer, Fault as InjectedFault, Script},
+    world::ScriptedWorld,
+};
 use crate::{
     fault::{Fault, Faults},
     node::{self, Node},
@@ -22,6 +26,8 @@ use crate::{
 pub struct Scenario {
     /// Its name, unique within the file.
     pub name: String,
+    /// What models, sources and tools answer when a turn does not say otherwise.
+    pub script: Script,
     /// Its turns in order.
     pub turns: Vec<ScenarioTurn>,
 }
@@ -29,8 +35,16 @@ pub struct Scenario {
 /// One turn, and what must come of it.
 #[derive(Clone, Debug)]
 pub struct ScenarioTurn {
-    /// What the user says.
+    /// What kind of input it is.
+    pub input: InputKind,
+    /// What the user says, or the source of structured input.
     pub say: String,
+    /// What models, sources and tools answer, by prompt, enrichment or action.
+    pub script: Script,
+    /// How often prompts, enrichments and actions are asked in this turn.
+    pub calls: Vec<(String, usize)>,
+    /// How the turn ends.
+    pub outcome: Option<TurnOutcome>,
     /// The reply, exactly.
     pub reply: Option<String>,
     /// A pattern somewhere in the reply.
@@ -112,7 +126,9 @@ fn read(node: &Node, faults: &mut Faults) -> Vec<Scenario> {
     let list = fields.required("scenarios", "add scenarios: [{name: …, turns: [{say: …, reply: …}]}]", faults);
     let mut scenarios: Vec<Scenario> = Vec::new();
     for item in list.into_iter().flat_map(reader::list) {
-        let Some(fields) = Fields::of(item, "a scenario", &["name", "description", "turns"], faults) else { continue };
+        let Some(fields) = Fields::of(item, "a scenario", &["name", "description", "effects", "turns"], faults) else {
+            continue;
+        };
         let name = fields.required("name", "name the scenario", faults);
         let turns = fields.required("turns", "add turns: [{say: …, reply: …}]", faults);
         let turns: Vec<_> = turns.into_iter().flat_map(reader::list).filter_map(|item| turn(item, faults)).collect();
@@ -121,16 +137,28 @@ fn read(node: &Node, faults: &mut Faults) -> Vec<Scenario> {
             let message = format!("scenario {:?} is declared twice", name.value);
             faults.error("duplicate-name", &name.mark, message, "give each scenario a name of its own");
         }
-        scenarios.push(Scenario { name: name.value, turns });
+        let script = script::read(fields.get("effects"), faults);
+        scenarios.push(Scenario { name: name.value, script, turns });
     }
     scenarios
 }
 
 fn turn(node: &Node, faults: &mut Faults) -> Option<ScenarioTurn> {
-    let known = ["say", "reply", "reply_pattern", "intent", "state", "slots", "after"];
+    let known =
+        ["say", "input", "effects", "calls", "outcome", "reply", "reply_pattern", "intent", "state", "slots", "after"];
     let fields = Fields::of(node, "a turn", &known, faults)?;
-    let say = fields.required("say", "write what the user says", faults);
-    let say = say.and_then(|node| reader::text(node, "say", faults));
+    let (input, say) = match (fields.get("say"), fields.get("input")) {
+        (Some(node), None) => (InputKind::Text, reader::text(node, "say", faults)?.value),
+        (None, Some(node)) => (InputKind::Json, node.to_json()?.to_string()),
+        _ => {
+            let fix = "write say: \"what the user says\", or input: {intent: …, slots: …}";
+            faults.error("bad-value", fields.mark, "a turn has one of say and input", fix);
+            return None;
+        }
+    };
+    let script = script::read(fields.get("effects"), faults);
+    let calls = counts(fields.get("calls"), faults);
+    let outcome = fields.get("outcome").and_then(|node| outcome(node, faults));
     let mut text = |key: &'static str| reader::text(fields.get(key)?, key, faults).map(|said| said.value);
     let (reply, intent, state) = (text("reply"), text("intent"), text("state"));
     let reply_pattern = fields.get("reply_pattern").and_then(|node| reader::pattern(node, "reply_pattern", faults));
@@ -146,7 +174,30 @@ fn turn(node: &Node, faults: &mut Faults) -> Option<ScenarioTurn> {
     if reply.is_none() && reply_pattern.is_none() {
         faults.error("missing-key", fields.mark, "a turn promises a reply", "add reply or reply_pattern");
     }
-    Some(ScenarioTurn { say: say?.value, reply, reply_pattern, intent, state, slots, after })
+    Some(ScenarioTurn { input, say, script, calls, outcome, reply, reply_pattern, intent, state, slots, after })
+}
+
+fn counts(node: Option<&Node>, faults: &mut Faults) -> Vec<(String, usize)> {
+    let entries = node.and_then(|node| reader::map(node, "calls", faults)).unwrap_or_default();
+    let count = |(key, node): &(node::Key, Node), faults: &mut Faults| {
+        let count = reader::integer(Some(node), "a number of calls", 0..=100, faults)?;
+        Some((key.text.clone(), usize::try_from(count).ok()?))
+    };
+    entries.iter().filter_map(|entry| count(entry, faults)).collect()
+}
+
+fn outcome(node: &Node, faults: &mut Faults) -> Option<TurnOutcome> {
+    let said = reader::text(node, "the outcome", faults)?;
+    match said.value.as_str() {
+        "complete" => Some(TurnOutcome::Complete),
+        "degraded" => Some(TurnOutcome::Degraded),
+        "blocked" => Some(TurnOutcome::Blocked),
+        other => {
+            let message = format!("there is no outcome {other:?}");
+            faults.error("bad-value", &said.mark, message, "write complete, degraded or blocked");
+            None
+        }
+    }
 }
 
 /// A turn of a played scenario that did not come out as promised.
@@ -177,10 +228,13 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
     let mut outcomes = Vec::with_capacity(scenario.turns.len());
     for (place, turn) in scenario.turns.iter().enumerate() {
         world.now = world.now.plus(turn.after);
-        let outcome = world.turn(flow, state, &turn.say);
+        world.follow(&turn.script, &scenario.script);
+        let outcome = world.decide(flow, state, turn.input, &turn.say);
         let record = &outcome.record;
         check(turn, &record.intent, &record.state, &record.reply.text)
             .and_then(|()| check_slots(turn, &outcome.state))
+            .and_then(|()| check_outcome(turn, record.outcome))
+            .and_then(|()| check_calls(turn, &world))
             .map_err(|mismatch| Failure { scenario: scenario.name.clone(), turn: place + 1, mismatch })?;
         state = outcome.state.clone();
         outcomes.push(outcome);
@@ -188,64 +242,35 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
     Ok(outcomes)
 }
 
-/// A world whose clock moves by a second with each turn and whose identifiers count up.
-#[derive(Clone, Debug)]
-pub struct ScriptedWorld {
-    /// The time of the next turn.
-    pub now: Timestamp,
-    identifiers: u64,
-}
-
-impl Default for ScriptedWorld {
-    fn default() -> Self {
-        // 2026-01-05T09:00:00Z, a Monday.
-        Self { now: Timestamp::from_micros(1_767_603_600_000_000), identifiers: 0 }
+fn check_outcome(turn: &ScenarioTurn, got: TurnOutcome) -> Result<(), Mismatch> {
+    match turn.outcome {
+        Some(expected) if expected != got => {
+            let name = |outcome| format!("{outcome:?}").to_lowercase();
+            Err(Mismatch { what: "outcome".to_owned(), expected: name(expected), got: name(got) })
+        }
+        _ => Ok(()),
     }
 }
 
-impl ScriptedWorld {
-    /// Decides one turn, answering the machine's effects.
-    pub fn turn(&mut self, flow: &Arc<Flow>, state: ConversationState, text: &str) -> Outcome {
-        let turn_id = TurnId(self.identifier());
-        let input = TurnInput {
-            turn_id,
-            request_id: request_id(self.identifiers),
-            request_digest: [0; 16],
-            text: text.to_owned(),
-            accepted_at: self.now,
-        };
-        let mut step = start(Arc::clone(flow), state, input, self.now);
-        loop {
-            match step {
-                Step::Done(outcome) => {
-                    self.now = self.now.plus(Duration::from_secs(1));
-                    return *outcome;
-                }
-                Step::Perform(machine, effects) => {
-                    let results = effects.iter().map(|effect| {
-                        let value = match effect.kind {
-                            EffectKind::Time => EffectValue::Time(self.now),
-                            EffectKind::Identifier => EffectValue::Identifier(self.identifier()),
-                        };
-                        EffectResult { step: effect.step, value }
-                    });
-                    let results = results.collect();
-                    step = machine.resume(results);
-                }
-            }
+/// Every effect had an answer, and those that are counted were asked for as often as promised.
+fn check_calls(turn: &ScenarioTurn, world: &ScriptedWorld) -> Result<(), Mismatch> {
+    if let Some(unanswered) = world.unanswered().first() {
+        return Err(Mismatch {
+            what: "effects".to_owned(),
+            expected: format!("an answer of {unanswered}"),
+            got: "nothing is scripted for it".to_owned(),
+        });
+    }
+    let asked: &BTreeMap<String, usize> = world.calls();
+    for (name, expected) in &turn.calls {
+        let got = asked.get(name).copied().unwrap_or_default();
+        if got != *expected {
+            return Err(Mismatch {
+                what: format!("calls of {name}"),
+                expected: expected.to_string(),
+                got: got.to_string(),
+            });
         }
     }
-
-    fn identifier(&mut self) -> [u8; 16] {
-        self.identifiers += 1;
-        let hash = blake3::hash(&self.identifiers.to_le_bytes());
-        let mut identifier = [0; 16];
-        identifier.copy_from_slice(hash.as_bytes().split_at(16).0);
-        identifier
-    }
-}
-
-fn request_id(number: u64) -> RequestId {
-    #[expect(clippy::expect_used, reason = "digits are visible ASCII")]
-    RequestId::parse(&format!("scripted-{number}")).expect("digits are visible ASCII")
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! A flow as it was written: everything by name and with its place, patterns and conditions compiled.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
-    Condition, Limits, Name, Pattern, Place, RulePhase, Signal, SlotKind, SlotValue,
+    ActPattern, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place, Purpose,
+    RulePhase, Schema, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart, Trigger,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
     upgrade::UpgradeFrom,
@@ -23,24 +24,136 @@ pub(crate) struct SourceFlow {
     pub(crate) fallback: Option<Arc<str>>,
     pub(crate) clarify: Option<At<String>>,
     pub(crate) limits: Limits,
-    pub(crate) affirm: Vec<Pattern>,
-    pub(crate) negate: Vec<Pattern>,
-    pub(crate) reset: Vec<Pattern>,
-    pub(crate) flags: Vec<At<Name>>,
+    pub(crate) guard: SourceGuard,
+    pub(crate) acts: Vec<ActPattern>,
+    pub(crate) act_model: Option<At<ModelChoice>>,
+    pub(crate) understanding: SourceUnderstanding,
+    pub(crate) flags: Vec<SourceFlag>,
     pub(crate) slots: Vec<SourceSlot>,
+    pub(crate) extract_prompt: Option<At<Name>>,
     pub(crate) intents: Vec<SourceIntent>,
     pub(crate) transitions: Vec<SourceTransition>,
     pub(crate) rules: Vec<SourceRule>,
+    pub(crate) enrichments: Vec<SourceEnrichment>,
     pub(crate) actions: Vec<SourceAction>,
     pub(crate) responses: Vec<SourceResponse>,
     pub(crate) upgrades: Vec<SourceUpgrade>,
+    pub(crate) prompts: Vec<SourcePrompt>,
+    pub(crate) secret_keys: Vec<String>,
+    pub(crate) secret_patterns: Vec<Pattern>,
+    pub(crate) summary: Option<At<SummaryPart>>,
+    pub(crate) progress: Vec<SourceProgress>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
+    pub(crate) index: SourceIndex,
+}
+
+/// Where named entries stand in their tables; of equal names the first.
+#[derive(Debug, Default)]
+pub(crate) struct SourceIndex {
+    slots: HashMap<Name, usize>,
+    intents: HashMap<Name, usize>,
+    actions: HashMap<Name, usize>,
+}
+
+fn index<'n>(names: impl Iterator<Item = &'n At<Name>>) -> HashMap<Name, usize> {
+    let mut index = HashMap::new();
+    for (place, name) in names.enumerate() {
+        index.entry(Arc::clone(&name.value)).or_insert(place);
+    }
+    index
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SourceGuard {
+    pub(crate) policies: Vec<SourcePolicy>,
+    pub(crate) steering: Option<SourceSteering>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourcePolicy {
+    pub(crate) id: At<Name>,
+    pub(crate) triggers: Vec<Trigger>,
+    pub(crate) consequence: SourceConsequence,
+}
+
+#[derive(Debug)]
+pub(crate) enum SourceConsequence {
+    Block(Name),
+    Flag(At<Name>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceSteering {
+    pub(crate) signs: Vec<SteeringSign>,
+    pub(crate) flag_at: Option<(u8, At<Name>)>,
+    pub(crate) block_at: Option<(u8, Name)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SourceUnderstanding {
+    pub(crate) likeness: Likeness,
+    pub(crate) collision: Option<SourceText>,
+    pub(crate) model: Option<At<ModelChoice>>,
+    pub(crate) sticky: Option<u8>,
+    pub(crate) let_go: Vec<Pattern>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceFlag {
+    pub(crate) name: At<Name>,
+    pub(crate) one_turn: bool,
+    pub(crate) reset: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceEnrichment {
+    pub(crate) name: At<Name>,
+    pub(crate) source: Name,
+    pub(crate) scope: Written,
+    pub(crate) when: Option<At<Condition>>,
+    pub(crate) arguments: Vec<(Name, SourceArgument)>,
+    pub(crate) patience: Patience,
+    /// Whether the time it may take was written down.
+    pub(crate) has_timeout: bool,
+    pub(crate) default: Option<Json>,
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum SourceArgument {
+    Value(Json),
+    Slot(At<Name>),
+    Template(At<String>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SourcePrompt {
+    pub(crate) name: At<Name>,
+    pub(crate) purpose: Purpose,
+    pub(crate) system: Option<At<String>>,
+    pub(crate) user: At<String>,
+    pub(crate) variables: Vec<At<Name>>,
+    pub(crate) history: HistoryWindow,
+    pub(crate) patience: Patience,
+    pub(crate) tokens_max: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceProgress {
+    pub(crate) stage: Name,
+    pub(crate) scope: Written,
+    pub(crate) text: Name,
 }
 
 #[derive(Debug)]
 pub(crate) struct SourceSlot {
     pub(crate) name: At<Name>,
+    pub(crate) description: Name,
+    pub(crate) scope: SlotScope,
+    pub(crate) asked_only: bool,
+    pub(crate) by_model: bool,
+    pub(crate) secret: bool,
     pub(crate) kind: SlotKind,
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) has_extract: bool,
@@ -53,6 +166,11 @@ pub(crate) struct SourceIntent {
     pub(crate) signals: Vec<Signal>,
     pub(crate) initial: Option<At<Name>>,
     pub(crate) digression: bool,
+    pub(crate) reset: bool,
+    pub(crate) label: Name,
+    pub(crate) description: Name,
+    pub(crate) choice: Vec<Pattern>,
+    pub(crate) sticky: Option<u8>,
     pub(crate) collect: Vec<At<Name>>,
     pub(crate) keep: Vec<At<Name>>,
     pub(crate) states: Vec<SourceState>,
@@ -64,6 +182,13 @@ pub(crate) struct SourceState {
     pub(crate) terminal: bool,
     pub(crate) boundary: bool,
     pub(crate) collect: Vec<At<Name>>,
+    pub(crate) until: Option<SourceUntil>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceUntil {
+    pub(crate) when: Option<At<Condition>>,
+    pub(crate) go: At<Place>,
 }
 
 #[derive(Debug)]
@@ -92,18 +217,37 @@ pub(crate) enum SourceEffect {
     Flag(At<Name>),
     Unflag(At<Name>),
     Stage(At<Name>),
+    Reset,
 }
 
 #[derive(Debug)]
 pub(crate) struct SourceAction {
     pub(crate) name: At<Name>,
     pub(crate) label: Arc<str>,
+    pub(crate) choice: Vec<Pattern>,
+    pub(crate) scope: Option<Written>,
+    pub(crate) priority: i32,
     pub(crate) slots: Vec<At<Name>>,
     pub(crate) confirm: Option<ConfirmPart>,
+    /// Whether it is written that it needs no confirmation.
+    pub(crate) unconfirmed: bool,
+    pub(crate) tool: Option<SourceTool>,
     pub(crate) results: Vec<(At<Name>, SourceResult)>,
     pub(crate) on_executed: Option<At<Place>>,
     pub(crate) on_rejected: Option<At<Place>>,
     pub(crate) on_expired: Option<At<Place>>,
+    pub(crate) on_failed: Option<At<Place>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceTool {
+    pub(crate) tool: Name,
+    pub(crate) arguments: Vec<(Name, SourceArgument)>,
+    pub(crate) read_only: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) patience: Patience,
+    pub(crate) has_timeout: bool,
+    pub(crate) schema: Option<Schema>,
 }
 
 #[derive(Debug)]
@@ -117,6 +261,7 @@ pub(crate) struct SourceResponse {
     pub(crate) scope: Written,
     pub(crate) when: Option<At<Condition>>,
     pub(crate) text: SourceText,
+    pub(crate) follow_ups: Vec<Name>,
 }
 
 #[derive(Debug)]
@@ -124,6 +269,17 @@ pub(crate) enum SourceText {
     Exact(Arc<str>),
     Template(At<String>),
     Resume(At<String>),
+    Model(Box<SourceModelText>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceModelText {
+    pub(crate) prompt: At<Name>,
+    pub(crate) chars_max: u32,
+    pub(crate) schema: Option<Schema>,
+    pub(crate) say: Option<At<String>>,
+    pub(crate) malformed: Option<Name>,
+    pub(crate) failed: Option<Name>,
 }
 
 /// One entry of `upgrades`. The old names are another revision's: only the new ones can be checked.
@@ -137,6 +293,16 @@ pub(crate) struct SourceUpgrade {
 }
 
 impl SourceFlow {
+    /// Enters what was read, so that names are found at once.
+    pub(crate) fn indexed(mut self) -> Self {
+        self.index = SourceIndex {
+            slots: index(self.slots.iter().map(|slot| &slot.name)),
+            intents: index(self.intents.iter().map(|intent| &intent.name)),
+            actions: index(self.actions.iter().map(|action| &action.name)),
+        };
+        self
+    }
+
     /// Every position, in declared order.
     pub(crate) fn places(&self) -> Vec<Place> {
         let states = self.intents.iter().flat_map(|intent| intent.states.iter().map(move |state| (intent, state)));
@@ -149,15 +315,23 @@ impl SourceFlow {
     }
 
     pub(crate) fn slot(&self, name: &str) -> Option<&SourceSlot> {
-        self.slots.iter().find(|slot| slot.name.value.as_ref() == name)
+        self.slots.get(*self.index.slots.get(name)?)
     }
 
     pub(crate) fn intent(&self, name: &str) -> Option<&SourceIntent> {
-        self.intents.iter().find(|intent| intent.name.value.as_ref() == name)
+        self.intents.get(*self.index.intents.get(name)?)
+    }
+
+    pub(crate) fn enrichment(&self, name: &str) -> Option<&SourceEnrichment> {
+        self.enrichments.iter().find(|enrichment| enrichment.name.value.as_ref() == name)
+    }
+
+    pub(crate) fn prompt(&self, name: &str) -> Option<&SourcePrompt> {
+        self.prompts.iter().find(|prompt| prompt.name.value.as_ref() == name)
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<&SourceAction> {
-        self.actions.iter().find(|action| action.name.value.as_ref() == name)
+        self.actions.get(*self.index.actions.get(name)?)
     }
 
     /// The value a slot would hold, read from what was written.

@@ -3,6 +3,7 @@
 mod examples;
 mod faults;
 mod machine;
+mod outside;
 mod properties;
 mod replay;
 mod timing;

@@ -1,6 +1,6 @@
-//! Recognising intents and dialogue acts: patterns in one pass, keywords by index.
+//! Recognising intents: patterns in one pass, keywords and examples by index.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use crate::{
     index::IntentIx,
@@ -36,6 +36,14 @@ impl Words {
         Self { lowered, spans }
     }
 
+    /// How many different words there are.
+    pub fn distinct(&self) -> usize {
+        self.iter()
+            .enumerate()
+            .filter(|(place, word)| !self.iter().take(*place).any(|earlier| earlier == *word))
+            .count()
+    }
+
     /// The words in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.spans.iter().filter_map(|(from, to)| self.lowered.get(*from..*to))
@@ -49,15 +57,45 @@ pub enum Signal {
     Pattern(Pattern),
     /// Words that must all occur, in any order. Lower case.
     Keywords(Vec<Arc<str>>),
+    /// A sentence that means it, as its words. Lower case.
+    Example(Vec<Arc<str>>),
 }
 
 /// How an intent was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchKind {
-    /// By this many keywords.
+    /// By words shared with an example: this many percent alike.
+    Example(u8),
+    /// By this many keywords, which beat any example of the same priority.
     Keywords(usize),
     /// By a pattern, which beats any keywords of the same priority.
     Pattern,
+}
+
+impl MatchKind {
+    /// How sure it makes, in percent: what stickiness and the model's threshold are compared with.
+    pub const fn confidence(self) -> u8 {
+        match self {
+            Self::Example(alike) => alike,
+            Self::Keywords(_) => 90,
+            Self::Pattern => 100,
+        }
+    }
+}
+
+/// How alike a text and an example must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    /// Least percent that counts.
+    pub min: u8,
+    /// Examples of several intents this close to the best, in percent points, count as equal.
+    pub margin: u8,
+}
+
+impl Default for Likeness {
+    fn default() -> Self {
+        Self { min: 60, margin: 5 }
+    }
 }
 
 /// What a text was recognised as.
@@ -67,8 +105,43 @@ pub struct Classification {
     pub intent: IntentIx,
     /// How it was recognised.
     pub kind: MatchKind,
+    /// Its priority.
+    pub priority: i32,
     /// Intents of equal rank that lost only by being declared later, in declared order.
     pub equals: Vec<IntentIx>,
+}
+
+impl Classification {
+    /// The better of two, or both as equals when they are of equal rank.
+    fn or(self, other: Self, likeness: Likeness) -> Self {
+        let alike = match (self.kind, other.kind) {
+            (MatchKind::Example(one), MatchKind::Example(two)) => one.abs_diff(two) <= likeness.margin,
+            (one, two) => one == two,
+        };
+        let (mut best, second) = match (self.priority, self.kind).cmp(&(other.priority, other.kind)) {
+            Ordering::Less => (other, self),
+            Ordering::Greater => (self, other),
+            Ordering::Equal if other.intent < self.intent => (other, self),
+            Ordering::Equal => (self, other),
+        };
+        if best.priority == second.priority && alike {
+            best.equals.push(second.intent);
+            best.equals.extend(second.equals);
+        }
+        best
+    }
+}
+
+/// The better of what two classifiers found.
+pub(crate) fn better(
+    one: Option<Classification>,
+    other: Option<Classification>,
+    likeness: Likeness,
+) -> Option<Classification> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other, likeness)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Recognises the intents that are allowed at some position.
@@ -81,6 +154,11 @@ pub struct Classifier {
     keyword_sets: HashMap<Arc<str>, Vec<u16>>,
     /// For each keyword set, its size and the candidate it belongs to.
     sets: Vec<(u16, u16)>,
+    /// For each word, the examples it occurs in.
+    example_sets: HashMap<Arc<str>, Vec<u16>>,
+    /// For each example, its size and the candidate it belongs to.
+    examples: Vec<(u16, u16)>,
+    likeness: Likeness,
     /// Intent and priority, in declared order.
     candidates: Vec<(IntentIx, i32)>,
 }
@@ -88,11 +166,12 @@ pub struct Classifier {
 impl Classifier {
     pub(crate) fn build<'s>(
         candidates: impl Iterator<Item = (IntentIx, i32, &'s [Signal])>,
+        likeness: Likeness,
     ) -> Result<Self, PatternError> {
         let mut patterns = Vec::new();
         let mut pattern_owner = Vec::new();
-        let mut keyword_sets: HashMap<Arc<str>, Vec<u16>> = HashMap::new();
-        let mut sets = Vec::new();
+        let (mut keyword_sets, mut sets) = (HashMap::new(), Vec::new());
+        let (mut example_sets, mut examples) = (HashMap::new(), Vec::new());
         let mut known = Vec::new();
         for (intent, priority, signals) in candidates {
             let owner = number(known.len());
@@ -103,24 +182,18 @@ impl Classifier {
                         patterns.push(pattern);
                         pattern_owner.push(owner);
                     }
-                    Signal::Keywords(words) => {
-                        let mut distinct = words.clone();
-                        distinct.sort();
-                        distinct.dedup();
-                        for word in &distinct {
-                            keyword_sets.entry(Arc::clone(word)).or_default().push(number(sets.len()));
-                        }
-                        sets.push((number(distinct.len()), owner));
-                    }
+                    Signal::Keywords(words) => index_words(words, owner, &mut keyword_sets, &mut sets),
+                    Signal::Example(words) => index_words(words, owner, &mut example_sets, &mut examples),
                 }
             }
         }
         let patterns = PatternSet::compile(patterns.into_iter())?;
-        Ok(Self { patterns, pattern_owner, keyword_sets, sets, candidates: known })
+        Ok(Self { patterns, pattern_owner, keyword_sets, sets, example_sets, examples, likeness, candidates: known })
     }
 
     /// The intent `text` is about, if any is recognised: the highest priority, then a pattern before
-    /// keywords, then more keywords before fewer, then the order of declaration.
+    /// keywords before examples, then more keywords before fewer and the closer example, then the order of
+    /// declaration.
     pub fn classify(&self, text: &str, words: &Words) -> Option<Classification> {
         let mut ranks: Vec<(u16, MatchKind)> = Vec::new();
         if !self.patterns.is_empty() {
@@ -129,38 +202,37 @@ impl Classifier {
             }
         }
         self.match_keywords(words, &mut ranks);
+        self.match_examples(words, &mut ranks);
         let rank_of = |(owner, kind): &(u16, MatchKind)| {
             self.candidates.get(usize::from(*owner)).map(|(_, priority)| (*priority, *kind))
         };
         let best = ranks.iter().filter_map(rank_of).max()?;
-        let mut winners: Vec<u16> =
-            ranks.iter().filter(|rank| rank_of(rank) == Some(best)).map(|(owner, _)| *owner).collect();
-        winners.sort_unstable();
-        winners.dedup();
-        let mut intents =
-            winners.iter().filter_map(|owner| self.candidates.get(usize::from(*owner)).map(|(intent, _)| *intent));
-        Some(Classification { intent: intents.next()?, kind: best.1, equals: intents.collect() })
+        let wins = |rank: &&(u16, MatchKind)| match (rank_of(rank), best) {
+            (Some((priority, MatchKind::Example(alike))), (top, MatchKind::Example(closest))) => {
+                priority == top && alike.saturating_add(self.likeness.margin) >= closest
+            }
+            (rank, best) => rank == Some(best),
+        };
+        let mut winners: Vec<&(u16, MatchKind)> = ranks.iter().filter(wins).collect();
+        // The closest first, then in declared order; each once.
+        winners.sort_unstable_by_key(|(owner, kind)| (std::cmp::Reverse(*kind), *owner));
+        let mut seen = vec![false; self.candidates.len()];
+        let mut intents: Vec<IntentIx> = Vec::with_capacity(winners.len());
+        for (owner, _) in winners {
+            let owner = usize::from(*owner);
+            if let (Some((intent, _)), Some(seen)) = (self.candidates.get(owner), seen.get_mut(owner))
+                && !std::mem::replace(seen, true)
+            {
+                intents.push(*intent);
+            }
+        }
+        let first = *intents.first()?;
+        intents.remove(0);
+        Some(Classification { intent: first, kind: best.1, priority: best.0, equals: intents })
     }
 
     fn match_keywords(&self, words: &Words, ranks: &mut Vec<(u16, MatchKind)>) {
-        if self.keyword_sets.is_empty() {
-            return;
-        }
-        // Sets that were hit, with the words still missing; a text touches few, so a scan is cheapest.
-        let mut hits: Vec<(u16, u16)> = Vec::new();
-        for (place, word) in words.iter().enumerate() {
-            let Some(sets) = self.keyword_sets.get(word) else { continue };
-            if words.iter().take(place).any(|earlier| earlier == word) {
-                continue;
-            }
-            for set in sets {
-                match hits.iter_mut().find(|(hit, _)| hit == set) {
-                    Some((_, found)) => *found += 1,
-                    None => hits.push((*set, 1)),
-                }
-            }
-        }
-        for (set, found) in hits {
+        for (set, found) in hits(words, &self.keyword_sets) {
             if let Some((size, owner)) = self.sets.get(usize::from(set))
                 && *size == found
             {
@@ -168,46 +240,54 @@ impl Classifier {
             }
         }
     }
+
+    /// Likeness is twice the number of shared words over the number of words of both, each word once
+    /// (the coefficient of Dice and Sorensen), in percent.
+    fn match_examples(&self, words: &Words, ranks: &mut Vec<(u16, MatchKind)>) {
+        if self.examples.is_empty() {
+            return;
+        }
+        let said = words.distinct();
+        for (example, shared) in hits(words, &self.example_sets) {
+            let Some((size, owner)) = self.examples.get(usize::from(example)) else { continue };
+            let alike = usize::from(shared) * 200 / (said + usize::from(*size)).max(1);
+            let alike = u8::try_from(alike).unwrap_or(100);
+            if alike >= self.likeness.min {
+                ranks.push((*owner, MatchKind::Example(alike)));
+            }
+        }
+    }
+}
+
+/// Enters a set of words, each once, into an index from words to sets.
+fn index_words(words: &[Arc<str>], owner: u16, index: &mut HashMap<Arc<str>, Vec<u16>>, sets: &mut Vec<(u16, u16)>) {
+    let mut distinct = words.to_vec();
+    distinct.sort();
+    distinct.dedup();
+    for word in &distinct {
+        index.entry(Arc::clone(word)).or_default().push(number(sets.len()));
+    }
+    sets.push((number(distinct.len()), owner));
+}
+
+/// The sets that share words with a text, and how many.
+fn hits(words: &Words, index: &HashMap<Arc<str>, Vec<u16>>) -> Vec<(u16, u16)> {
+    if index.is_empty() {
+        return Vec::new();
+    }
+    let mut touched: Vec<u16> = Vec::new();
+    for (place, word) in words.iter().enumerate() {
+        if let Some(sets) = index.get(word)
+            && !words.iter().take(place).any(|earlier| earlier == word)
+        {
+            touched.extend_from_slice(sets);
+        }
+    }
+    touched.sort_unstable();
+    touched.chunk_by(|one, other| one == other).filter_map(|run| Some((*run.first()?, number(run.len())))).collect()
 }
 
 /// Tables are bounded well below this by [`crate::assemble`].
 pub(crate) fn number(place: usize) -> u16 {
     u16::try_from(place).unwrap_or(u16::MAX)
-}
-
-/// The patterns of the dialogue acts.
-#[derive(Debug)]
-pub struct ActPatterns {
-    affirm: PatternSet,
-    negate: PatternSet,
-    reset: PatternSet,
-}
-
-impl ActPatterns {
-    /// Compiles the patterns of each act.
-    ///
-    /// # Errors
-    /// [`PatternError::TooLarge`] when they are too large together.
-    pub fn new(affirm: &[Pattern], negate: &[Pattern], reset: &[Pattern]) -> Result<Self, PatternError> {
-        Ok(Self {
-            affirm: PatternSet::compile(affirm.iter())?,
-            negate: PatternSet::compile(negate.iter())?,
-            reset: PatternSet::compile(reset.iter())?,
-        })
-    }
-
-    /// Whether `text` affirms.
-    pub fn affirms(&self, text: &str) -> bool {
-        self.affirm.is_match(text)
-    }
-
-    /// Whether `text` negates.
-    pub fn negates(&self, text: &str) -> bool {
-        self.negate.is_match(text)
-    }
-
-    /// Whether `text` asks to start over.
-    pub fn resets(&self, text: &str) -> bool {
-        self.reset.is_match(text)
-    }
 }

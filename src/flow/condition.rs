@@ -5,6 +5,7 @@
 //! compile on a thread with a large stack.
 
 mod facts;
+mod outside;
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +22,7 @@ use cel::{
     },
 };
 
-pub use facts::{Facts, VARIABLES};
+pub use facts::{Facts, OUTSIDE, VARIABLES};
 
 use crate::value::Decimal;
 
@@ -33,7 +34,8 @@ pub const CONDITION_NESTING_MAX: usize = 32;
 /// Functions a condition may call, operators aside.
 pub const FUNCTIONS: [&str; 8] = ["contains", "decimal", "endsWith", "has", "int", "size", "startsWith", "string"];
 
-const OPERATORS: [&str; 17] = [
+const OPERATORS: [&str; 18] = [
+    operators::INDEX,
     operators::CONDITIONAL,
     operators::LOGICAL_AND,
     operators::LOGICAL_OR,
@@ -103,6 +105,7 @@ pub struct Condition {
     source: Arc<str>,
     slots: BTreeSet<String>,
     flags: BTreeSet<String>,
+    outside: BTreeSet<(&'static str, String)>,
 }
 
 impl fmt::Debug for Condition {
@@ -132,9 +135,10 @@ impl Condition {
                 column: usize::try_from(column).unwrap_or(1).max(1),
             }
         })?;
-        let mut walk = Walk { slots: BTreeSet::new(), flags: BTreeSet::new() };
+        let mut walk = Walk::default();
         walk.expression(program.expression(), 0)?;
-        Ok(Self { slots: walk.slots, flags: walk.flags, source: source.into(), program })
+        let Walk { slots, flags, outside } = walk;
+        Ok(Self { slots, flags, outside, source: source.into(), program })
     }
 
     /// The source.
@@ -150,6 +154,11 @@ impl Condition {
     /// Flags it names.
     pub fn flags(&self) -> impl Iterator<Item = &str> {
         self.flags.iter().map(String::as_str)
+    }
+
+    /// What it names of what comes from outside: the variable of [`OUTSIDE`] and its member.
+    pub fn outside(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.outside.iter().map(|(variable, member)| (*variable, member.as_str()))
     }
 
     /// Whether the condition holds.
@@ -202,9 +211,11 @@ fn written_nesting(source: &str) -> usize {
     deepest
 }
 
+#[derive(Default)]
 struct Walk {
     slots: BTreeSet<String>,
     flags: BTreeSet<String>,
+    outside: BTreeSet<(&'static str, String)>,
 }
 
 impl Walk {
@@ -220,17 +231,13 @@ impl Walk {
             Expr::Literal(LiteralValue::Bytes(_)) => Err(ConditionError::Unsupported("bytes")),
             Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => Self::variable(name),
-            Expr::Select(select) => {
-                match &select.operand.expr {
-                    Expr::Ident(name) if name == "slots" => drop(self.slots.insert(select.field.clone())),
-                    Expr::Ident(name) if name == "flags" => drop(self.flags.insert(select.field.clone())),
-                    Expr::Ident(name) => {
-                        return Self::variable(name).and(Err(ConditionError::Unsupported("members of this variable")));
-                    }
-                    _ => return Err(ConditionError::Unsupported("members of values")),
+            Expr::Select(select) => match &select.operand.expr {
+                Expr::Ident(name) => self.member(name, &select.field),
+                Expr::Select(_) | Expr::Call(_) if from_outside(&select.operand) => {
+                    self.expression(&select.operand, depth + 1)
                 }
-                Ok(())
-            }
+                _ => Err(ConditionError::Unsupported("members of values")),
+            },
             Expr::List(list) => list.elements.iter().try_for_each(|element| self.expression(element, depth + 1)),
             Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
                 EntryExpr::MapEntry(entry) => {
@@ -251,7 +258,32 @@ impl Walk {
         }
     }
 
+    fn member(&mut self, variable: &str, member: &str) -> Result<(), ConditionError> {
+        match variable {
+            "slots" => drop(self.slots.insert(member.to_owned())),
+            "flags" => drop(self.flags.insert(member.to_owned())),
+            _ => match OUTSIDE.into_iter().find(|outside| *outside == variable) {
+                Some(outside) => drop(self.outside.insert((outside, member.to_owned()))),
+                None => {
+                    return Self::variable(variable).and(Err(ConditionError::Unsupported("members of this variable")));
+                }
+            },
+        }
+        Ok(())
+    }
+
     fn variable(name: &str) -> Result<(), ConditionError> {
         if VARIABLES.contains(&name) { Ok(()) } else { Err(ConditionError::UnknownVariable(name.to_owned())) }
+    }
+}
+
+/// Whether a chain of members and items begins at a variable whose shape is known only at run time, or at
+/// a slot that may be structured.
+fn from_outside(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Ident(name) => name == "slots" || OUTSIDE.contains(&name.as_str()),
+        Expr::Select(select) => from_outside(&select.operand),
+        Expr::Call(call) if call.func_name == operators::INDEX => call.args.first().is_some_and(from_outside),
+        _ => false,
     }
 }

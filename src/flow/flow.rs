@@ -4,12 +4,20 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use colloquy_types::{FlowName, Revision};
 
-pub use crate::parts::{ConfirmPart as Confirm, ResponseText as Text};
+pub use crate::parts::{ConfirmPart as Confirm, FlagPart as Flag, ResponseText as Text};
 use crate::{
-    classify::{ActPatterns, Classifier},
+    acts::ActPatterns,
+    calls::{Argument, Patience},
+    classify::{Classification, Classifier, Likeness, Words, better},
     condition::Condition,
-    index::{ActionIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx},
-    parts::{Limits, Name, ResultSource, RulePhase},
+    guard::Guard,
+    index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx},
+    json::Json,
+    parts::{Limits, ModelChoice, Name, ResultSource, RulePhase, SummaryPart},
+    pattern::{Pattern, PatternSet},
+    prompt::PromptPart,
+    redact::Redaction,
+    schema::Schema,
     slot::Slot,
     template::Templates,
     transition::{By, ByMask, Targets},
@@ -24,14 +32,28 @@ pub struct Flow {
     pub(crate) revision: Revision,
     pub(crate) start: StateIx,
     pub(crate) limits: Limits,
+    pub(crate) guard: Guard,
     pub(crate) acts: ActPatterns,
+    pub(crate) act_model: Option<ModelChoice>,
+    pub(crate) intent_model: Option<ModelChoice>,
+    pub(crate) collision: Option<Text>,
+    pub(crate) let_go: PatternSet,
+    pub(crate) likeness: Likeness,
+    pub(crate) flags: HashMap<Name, Flag>,
+    pub(crate) turn_flags: Vec<Name>,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) extract_prompt: Option<Name>,
     pub(crate) intents: Vec<Intent>,
     pub(crate) states: Vec<State>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) enrichments: Vec<Enrichment>,
     pub(crate) actions: Vec<Action>,
     pub(crate) responses: Vec<Response>,
-    pub(crate) flags: Vec<Name>,
+    pub(crate) prompts: HashMap<Name, PromptPart>,
+    pub(crate) redaction: Redaction,
+    pub(crate) summary: Option<SummaryPart>,
+    pub(crate) progress: Vec<(Name, Vec<StateIx>, Name)>,
+    pub(crate) history: (u16, u32),
     pub(crate) upgrades: Vec<Upgrade>,
     pub(crate) fallback: Name,
     pub(crate) clarify: Text,
@@ -50,6 +72,15 @@ pub struct Intent {
     pub initial: StateIx,
     /// Whether it interrupts another intent and returns to it.
     pub digression: bool,
+    /// Whether recognising it starts the conversation over.
+    pub reset: bool,
+    /// What users know it as.
+    pub label: Name,
+    /// What it is for, told to models; empty when not given.
+    pub description: Name,
+    /// How sure another intent must be to take over from it, in percent; none takes any.
+    pub sticky: Option<u8>,
+    pub(crate) choice: Vec<Pattern>,
     pub(crate) states: HashMap<Name, StateIx>,
     /// Slots that are read from the text in any of its states.
     pub collected: Vec<SlotIx>,
@@ -58,6 +89,11 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// Whether `text` chooses it among several: by its label or a pattern.
+    pub fn chosen_by(&self, text: &str) -> bool {
+        chosen(&self.label, &self.choice, text)
+    }
+
     /// Whether the slot named `slot` is kept while this intent is current or interrupted.
     pub fn keeps(&self, slot: &str) -> bool {
         self.keep.binary_search_by(|kept| kept.as_ref().cmp(slot)).is_ok()
@@ -81,12 +117,48 @@ pub struct State {
     pub boundary: bool,
     /// Slots read from the text here.
     pub collect: Vec<SlotIx>,
+    /// The same slots in the order they are asked for.
+    pub asks: Vec<SlotIx>,
+    /// What it collects until, and where it then leads.
+    pub until: Option<Until>,
+    /// What is fetched here.
+    pub enrichments: Vec<EnrichmentIx>,
     /// Recognises the intents that may be proposed here.
-    pub classifier: Arc<Classifier>,
-    pub(crate) rules: Vec<RuleIx>,
+    pub(crate) classifier: Arc<Classifier>,
+    /// Recognises its own intent, when nothing leads to the beginning of that.
+    pub(crate) own_classifier: Option<Arc<Classifier>>,
+    pub(crate) rules: [Vec<RuleIx>; RulePhase::ALL.len()],
     pub(crate) responses: Vec<ResponseIx>,
     pub(crate) resumes: Vec<ResponseIx>,
     pub(crate) targets: Targets,
+}
+
+/// A state that collects until it is complete, then leads on.
+#[derive(Debug)]
+pub struct Until {
+    /// When it is complete; none asks for every slot it collects.
+    pub when: Option<Condition>,
+    /// Where it then leads.
+    pub go: StateIx,
+}
+
+/// Something fetched from outside before slots are read.
+#[derive(Debug)]
+pub struct Enrichment {
+    /// Its name.
+    pub name: Name,
+    /// The source, as the settings name it.
+    pub source: Name,
+    /// When; none means each turn there.
+    pub when: Option<Condition>,
+    /// What the source is asked with.
+    pub arguments: Vec<(Name, Argument<SlotIx>)>,
+    /// How long and how often it is tried.
+    pub patience: Patience,
+    /// What stands in for it when it is late or fails.
+    pub default: Option<Json>,
+    /// Whether the result is kept in the conversation instead of being fetched each turn.
+    pub keep: bool,
 }
 
 /// A rule.
@@ -117,6 +189,8 @@ pub enum RuleEffect {
     Unflag(Name),
     /// Stages an action.
     Stage(ActionIx),
+    /// Starts the conversation over.
+    Reset,
 }
 
 /// An action.
@@ -128,8 +202,12 @@ pub struct Action {
     pub label: Name,
     /// Slots it needs.
     pub slots: Vec<SlotIx>,
+    /// Higher is asked about first when several wait for a confirmation.
+    pub priority: i32,
     /// How it is confirmed; none runs it as soon as it is staged.
     pub confirm: Option<Confirm>,
+    /// The tool it calls; none only writes its results.
+    pub tool: Option<Tool>,
     /// What it writes, where.
     pub results: Vec<(SlotIx, ResultSource)>,
     /// Where the conversation goes when it ran.
@@ -138,6 +216,44 @@ pub struct Action {
     pub on_rejected: Option<StateIx>,
     /// Where the conversation goes when it waited too long.
     pub on_expired: Option<StateIx>,
+    /// Where the conversation goes when it failed.
+    pub on_failed: Option<StateIx>,
+    pub(crate) choice: Vec<Pattern>,
+    /// Where it may run, ordered; none means everywhere.
+    pub(crate) scope: Option<Vec<StateIx>>,
+}
+
+/// A tool an action calls.
+#[derive(Debug)]
+pub struct Tool {
+    /// The tool, as the settings name it.
+    pub tool: Name,
+    /// What it is called with.
+    pub arguments: Vec<(Name, Argument<SlotIx>)>,
+    /// Whether it changes nothing in the world.
+    pub read_only: bool,
+    /// Whether calling it twice with one key acts once.
+    pub idempotent: bool,
+    /// How long and how often it is tried.
+    pub patience: Patience,
+    /// What its result must fit.
+    pub schema: Option<Schema>,
+}
+
+impl Action {
+    /// Whether it may run in a state.
+    pub fn in_scope(&self, state: StateIx) -> bool {
+        self.scope.as_ref().is_none_or(|states| states.binary_search(&state).is_ok())
+    }
+
+    /// Whether `text` chooses it among several: by its label or a pattern.
+    pub fn chosen_by(&self, text: &str) -> bool {
+        chosen(&self.label, &self.choice, text)
+    }
+}
+
+fn chosen(label: &str, patterns: &[Pattern], text: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.is_match(text)) || text.to_lowercase().contains(&label.to_lowercase())
 }
 
 /// A response.
@@ -147,6 +263,8 @@ pub struct Response {
     pub when: Option<Condition>,
     /// What is said.
     pub text: Text,
+    /// What a user interface may offer to say next.
+    pub follow_ups: Vec<Name>,
 }
 
 macro_rules! table {
@@ -171,6 +289,8 @@ impl Flow {
         slot(SlotIx) -> slots: Slot;
         /// A rule.
         rule(RuleIx) -> rules: Rule;
+        /// An enrichment.
+        enrichment(EnrichmentIx) -> enrichments: Enrichment;
         /// An action.
         action(ActionIx) -> actions: Action;
         /// A response.
@@ -206,6 +326,101 @@ impl Flow {
     /// What a turn may take when its client sets no deadline.
     pub fn turn_deadline(&self) -> Duration {
         self.limits.turn_deadline
+    }
+
+    /// What is refused or flagged.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Asks a model for the dialogue act when patterns are not sure enough.
+    pub fn act_model(&self) -> Option<&ModelChoice> {
+        self.act_model.as_ref()
+    }
+
+    /// Asks a model for the intent when nothing else is sure enough.
+    pub fn intent_model(&self) -> Option<&ModelChoice> {
+        self.intent_model.as_ref()
+    }
+
+    /// Asks which of several equal intents is meant; none takes the one declared first.
+    pub fn collision(&self) -> Option<&Text> {
+        self.collision.as_ref()
+    }
+
+    /// Whether `text` lets go of the current intent.
+    pub fn lets_go(&self, text: &str) -> bool {
+        !self.let_go.is_empty() && self.let_go.is_match(text)
+    }
+
+    /// A flag.
+    pub fn flag(&self, name: &str) -> Option<&Flag> {
+        self.flags.get(name)
+    }
+
+    /// The flags that are lowered again when a turn ends, ordered.
+    pub fn turn_flags(&self) -> &[Name] {
+        &self.turn_flags
+    }
+
+    /// A prompt.
+    pub fn prompt(&self, name: &str) -> Option<&PromptPart> {
+        self.prompts.get(name)
+    }
+
+    /// The prompt by which a model reads slots.
+    pub fn extract_prompt(&self) -> Option<&PromptPart> {
+        self.extract_prompt.as_ref().and_then(|name| self.prompts.get(name))
+    }
+
+    /// What never reaches a prompt.
+    pub fn redaction(&self) -> &Redaction {
+        &self.redaction
+    }
+
+    /// The running summary.
+    pub fn summary(&self) -> Option<&SummaryPart> {
+        self.summary.as_ref()
+    }
+
+    /// How many turns and estimated tokens of what was said any prompt wants; both 0 when none does.
+    pub fn history(&self) -> (u16, u32) {
+        self.history
+    }
+
+    /// What a user interface shows while a stage waits in a state; the most particular message wins.
+    pub fn progress(&self, stage: &str, state: StateIx) -> Option<&Name> {
+        let shown = self
+            .progress
+            .iter()
+            .filter(|(named, states, _)| named.as_ref() == stage && states.binary_search(&state).is_ok());
+        shown.min_by_key(|(_, states, _)| states.len()).map(|(_, _, text)| text)
+    }
+
+    /// The intent `text` is about, of those that may be proposed in a state and its own: the highest priority,
+    /// then a pattern before keywords before examples, then more keywords before fewer and the closer example,
+    /// then the order of declaration.
+    pub fn classify(&self, state: StateIx, text: &str, words: &Words) -> Option<Classification> {
+        let state = self.state(state);
+        let reached = state.classifier.classify(text, words);
+        match &state.own_classifier {
+            None => reached,
+            Some(own) => better(reached, own.classify(text, words), self.likeness),
+        }
+    }
+
+    /// The intents a model may choose in a state, the current one included, by the order of their states.
+    pub fn model_intents(&self, state: StateIx) -> Vec<IntentIx> {
+        let here = self.state(state);
+        let reached = here
+            .targets
+            .iter()
+            .filter(|(to, by)| by.allows(By::Model) && self.intent(self.state(*to).intent).initial == *to);
+        let mut intents: Vec<IntentIx> = reached.map(|(to, _)| self.state(to).intent).collect();
+        intents.push(here.intent);
+        intents.sort_unstable();
+        intents.dedup();
+        intents
     }
 
     /// Patterns of the dialogue acts.
@@ -250,7 +465,12 @@ impl Flow {
 
     /// Whether this revision declares the flag.
     pub fn has_flag(&self, name: &str) -> bool {
-        self.flags.binary_search_by(|flag| flag.as_ref().cmp(name)).is_ok()
+        self.flags.contains_key(name)
+    }
+
+    /// Whether what an enrichment of this name fetched is kept from turn to turn.
+    pub fn keeps_data(&self, name: &str) -> bool {
+        self.enrichments.iter().any(|enrichment| enrichment.name.as_ref() == name && enrichment.keep)
     }
 
     /// The declared mapping for conversations of `revision`; the first that applies.
@@ -268,9 +488,10 @@ impl Flow {
         self.state(from).targets.mask(to)
     }
 
-    /// The rules that apply in a state, in the order they run.
-    pub fn rules_in(&self, state: StateIx) -> impl Iterator<Item = (RuleIx, &Rule)> {
-        self.state(state).rules.iter().map(|rule| (*rule, self.rule(*rule)))
+    /// The rules of a phase that apply in a state, in the order they run.
+    pub fn rules_in(&self, state: StateIx, phase: RulePhase) -> impl Iterator<Item = (RuleIx, &Rule)> {
+        let rules = self.state(state).rules.get(phase as usize).map(Vec::as_slice).unwrap_or_default();
+        rules.iter().map(|rule| (*rule, self.rule(*rule)))
     }
 
     /// The replies of a state: its own in declared order, then those that apply everywhere.
@@ -281,6 +502,16 @@ impl Flow {
     /// What is said when a state is taken up again after an interruption.
     pub fn resumes_in(&self, state: StateIx) -> impl Iterator<Item = &Response> {
         self.state(state).resumes.iter().map(|response| self.response(*response))
+    }
+
+    /// All intents, in declared order.
+    pub fn intents(&self) -> impl Iterator<Item = (IntentIx, &Intent)> {
+        self.intents.iter().enumerate().map(|(place, intent)| (IntentIx(crate::classify::number(place)), intent))
+    }
+
+    /// All slots, in declared order.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotIx, &Slot)> {
+        self.slots.iter().enumerate().map(|(place, slot)| (SlotIx(crate::classify::number(place)), slot))
     }
 
     /// All states, in declared order.

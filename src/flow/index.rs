@@ -38,3 +38,7 @@ index! {
     /// A response of a flow.
     ResponseIx
 }
+index! {
+    /// An enrichment of a flow.
+    EnrichmentIx
+}

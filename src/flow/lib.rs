@@ -4,30 +4,45 @@
 //! `Arc`: a turn looks only at what can apply at its position. The author crate makes the parts from YAML;
 //! the turn crate reads the flow. Nothing here performs I/O, reads a clock or draws a random number.
 
+pub mod acts;
 pub mod assemble;
+pub mod calls;
 pub mod classify;
 pub mod condition;
 pub mod flow;
+pub mod guard;
 pub mod index;
+pub mod json;
 pub mod parts;
 pub mod pattern;
+pub mod prompt;
+pub mod redact;
+pub mod schema;
 pub mod slot;
 pub mod template;
 pub mod transition;
 pub mod upgrade;
 pub mod value;
 
+pub use acts::{Act, ActPattern, ActPatterns, Recognised};
 pub use assemble::AssembleError;
-pub use classify::{ActPatterns, Classification, Classifier, MatchKind, Signal, Words};
+pub use calls::{Argument, Patience};
+pub use classify::{Classification, Classifier, Likeness, MatchKind, Signal, Words};
 pub use condition::{Condition, ConditionError, Facts};
-pub use flow::{Action, Confirm, Flow, Intent, Response, Rule, RuleEffect, State, Text};
-pub use index::{ActionIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx};
+pub use flow::{Action, Confirm, Enrichment, Flag, Flow, Intent, Response, Rule, RuleEffect, State, Text, Tool, Until};
+pub use guard::{Consequence, Guard, Policy, Steering, SteeringSign, Trigger};
+pub use index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx};
+pub use json::{Json, JsonError};
 pub use parts::{
-    ActionPart, ConfirmPart, FlowParts, IntentPart, Limits, Name, Place, ResponsePart, ResponseText, ResultSource,
-    RuleEffectPart, RulePart, RulePhase, Scope, StatePart, TransitionPart,
+    ActionPart, ConfirmPart, EnrichmentPart, FlagPart, FlowParts, IntentPart, Limits, ModelChoice, ModelText, Name,
+    Place, ProgressPart, ResponsePart, ResponseText, ResultSource, RuleEffectPart, RulePart, RulePhase, Scope,
+    StatePart, SummaryPart, ToolPart, TransitionPart, Understanding, UntilPart,
 };
 pub use pattern::{Pattern, PatternError};
-pub use slot::{Case, Slot, SlotKind};
+pub use prompt::{HistoryWindow, PromptPart, Purpose, tokens_of};
+pub use redact::Redaction;
+pub use schema::{Schema, SchemaError};
+pub use slot::{Case, Slot, SlotKind, SlotScope};
 pub use template::{TemplateError, Variables};
 pub use transition::{By, ByMask};
 pub use upgrade::{Mapped, Upgrade, UpgradeFrom, UpgradePart};

@@ -1,8 +1,9 @@
 //! Regular expressions with bounded size. The engine is linear in the text, so none can blow up.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder};
+use regex_automata::{Input, MatchKind, meta, nfa::thompson::WhichCaptures, util::syntax};
 
 /// Longest source of a pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1024;
@@ -86,6 +87,11 @@ impl Pattern {
         self.0.is_match(text)
     }
 
+    /// The text with every match replaced.
+    pub(crate) fn replace_all<'t>(&self, text: &'t str, with: &str) -> Cow<'t, str> {
+        self.0.replace_all(text, regex::NoExpand(with))
+    }
+
     /// Every match in `text`: what the group `value` matched, or all of it.
     pub(crate) fn values<'t>(&'t self, text: &'t str) -> impl Iterator<Item = &'t str> + 't {
         self.0
@@ -96,26 +102,49 @@ impl Pattern {
 
 /// Patterns searched together in one pass.
 #[derive(Clone, Debug)]
-pub(crate) struct PatternSet(RegexSet);
+pub(crate) struct PatternSet(meta::Regex);
+
+/// Up to this many patterns the engine looks for literals first; beyond, finding them takes it time that grows
+/// with the square of their number.
+const PREFILTERED_MAX: usize = 64;
+
+/// A lazily built automaton that must forget its states is slower than none. Each of its states may have to
+/// remember a place in every pattern.
+fn cache_bytes(patterns: usize) -> usize {
+    (patterns * (16 << 10)).clamp(2 << 20, SET_BYTES_MAX)
+}
 
 impl PatternSet {
     /// Compiles patterns that were accepted one by one.
     pub(crate) fn compile<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Result<Self, PatternError> {
-        RegexSetBuilder::new(patterns.map(Pattern::source))
-            .case_insensitive(true)
-            .size_limit(SET_BYTES_MAX)
-            .build()
-            .map(Self)
-            .map_err(|_| PatternError::TooLarge)
+        let sources: Vec<&str> = patterns.map(Pattern::source).collect();
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(SET_BYTES_MAX))
+            .match_kind(MatchKind::All)
+            .dfa(false)
+            .hybrid_cache_capacity(cache_bytes(sources.len()))
+            .onepass(false)
+            .which_captures(WhichCaptures::None)
+            .auto_prefilter(sources.len() <= PREFILTERED_MAX);
+        let built = meta::Builder::new()
+            .configure(config)
+            .syntax(syntax::Config::new().case_insensitive(true).nest_limit(NESTING_MAX))
+            .build_many(&sources);
+        built.map(Self).map_err(|_| PatternError::TooLarge)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.pattern_len() == 0
     }
 
     /// The places of the patterns that match, ascending.
     pub(crate) fn matches(&self, text: &str) -> impl Iterator<Item = usize> {
-        self.0.matches(text).into_iter()
+        let mut found = regex_automata::PatternSet::new(self.0.pattern_len());
+        if !self.is_empty() {
+            self.0.which_overlapping_matches(&Input::new(text), &mut found);
+        }
+        let places: Vec<usize> = found.iter().map(|pattern| pattern.as_usize()).collect();
+        places.into_iter()
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    json::Json,
     pattern::Pattern,
+    schema::Schema,
     value::{Date, Decimal, SlotValue},
 };
 
@@ -11,6 +13,9 @@ use crate::{
 pub const TEXT_CHARS_DEFAULT: usize = 256;
 /// Longest text a slot may hold at all, in characters.
 pub const TEXT_CHARS_MAX: usize = 4096;
+
+/// Most items a list may hold at all.
+pub const LIST_ITEMS_MAX: usize = 100;
 
 /// How a text slot's letters are normalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +66,15 @@ pub enum SlotKind {
     },
     /// One of these, compared without regard to case.
     Enumeration(Vec<Arc<str>>),
+    /// Several values of one type, each once, in the order they were said.
+    List {
+        /// What each item is; no list and no object.
+        item: Box<SlotKind>,
+        /// Most items.
+        items_max: usize,
+    },
+    /// A structured value that fits a schema.
+    Object(Schema),
 }
 
 impl SlotKind {
@@ -73,6 +87,8 @@ impl SlotKind {
             Self::Boolean => "boolean",
             Self::Date { .. } => "date",
             Self::Enumeration(_) => "enum",
+            Self::List { .. } => "list",
+            Self::Object(_) => "object",
         }
     }
 
@@ -115,6 +131,72 @@ impl SlotKind {
                     .find(|value| value.to_lowercase() == folded)
                     .map(|value| SlotValue::Text(Arc::clone(value)))
             }
+            Self::List { item, items_max } => Self::list(raw.split(',').map(|part| item.parse(part)), *items_max),
+            Self::Object(_) => self.accept(&Json::parse(raw).ok()?),
+        }
+    }
+
+    /// Takes a value from outside; `None` when it has not the type or is out of bounds. Texts are read like
+    /// what a user says, so `"12.5"` is a decimal.
+    pub fn accept(&self, value: &Json) -> Option<SlotValue> {
+        match (self, value) {
+            (Self::Object(schema), Json::Object(_)) => {
+                schema.check(value).ok().map(|()| SlotValue::Object(value.clone()))
+            }
+            (Self::List { item, items_max }, Json::List(items)) => {
+                Self::list(items.iter().map(|part| item.accept(part)), *items_max)
+            }
+            (Self::Object(_) | Self::List { .. }, _) => None,
+            (_, Json::Text(text)) => self.parse(text),
+            (Self::Boolean, Json::Boolean(truth)) => Some(SlotValue::Boolean(*truth)),
+            (Self::Integer { .. }, Json::Integer(_)) => self.parse(&value.to_string()),
+            (Self::Decimal { .. }, Json::Integer(_) | Json::Decimal(_)) => self.parse(&value.to_string()),
+            // A number where a text is wanted, such as a postcode: models write either.
+            (Self::Text { .. }, Json::Integer(_)) => self.parse(&value.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Each value once, all of them valid, at least one and at most `items_max`.
+    fn list(values: impl Iterator<Item = Option<SlotValue>>, items_max: usize) -> Option<SlotValue> {
+        let mut items = Vec::new();
+        for value in values {
+            let value = Json::from(&value?);
+            if !items.contains(&value) {
+                items.push(value);
+            }
+        }
+        (!items.is_empty() && items.len() <= items_max).then_some(SlotValue::List(items))
+    }
+
+    /// The type as JSON Schema, for a model that is to give such a value.
+    pub fn schema(&self) -> Json {
+        let text = |value: &str| Json::Text(value.into());
+        let typed = |name: &str, more: Vec<(&str, Option<Json>)>| {
+            let bounds = more.into_iter().filter_map(|(key, bound)| Some((Arc::from(key), bound?)));
+            Json::object(bounds.chain([(Arc::from("type"), text(name))]))
+        };
+        let length = |chars: usize| Some(Json::Integer(i64::try_from(chars).unwrap_or(i64::MAX)));
+        match self {
+            Self::Text { chars_min, chars_max, .. } => {
+                typed("string", vec![("minLength", length(*chars_min)), ("maxLength", length(*chars_max))])
+            }
+            Self::Integer { min, max } => {
+                typed("integer", vec![("minimum", min.map(Json::Integer)), ("maximum", max.map(Json::Integer))])
+            }
+            Self::Decimal { min, max } => {
+                typed("number", vec![("minimum", min.map(Json::Decimal)), ("maximum", max.map(Json::Decimal))])
+            }
+            Self::Boolean => typed("boolean", Vec::new()),
+            Self::Date { .. } => typed("string", vec![("pattern", Some(text(r"^\d{4}-\d{2}-\d{2}$")))]),
+            Self::Enumeration(values) => {
+                let values = values.iter().map(|value| Json::Text(Arc::clone(value))).collect();
+                typed("string", vec![("enum", Some(Json::List(values)))])
+            }
+            Self::List { item, items_max } => {
+                typed("array", vec![("items", Some(item.schema())), ("maxItems", length(*items_max))])
+            }
+            Self::Object(schema) => Json::parse(schema.source()).unwrap_or(Json::Null),
         }
     }
 }
@@ -123,20 +205,44 @@ fn within<T: Ord>(value: &T, min: Option<&T>, max: Option<&T>) -> bool {
     min.is_none_or(|min| value >= min) && max.is_none_or(|max| value <= max)
 }
 
+/// How long a slot is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotScope {
+    /// As long as an intent that keeps it is current or interrupted.
+    #[default]
+    Intent,
+    /// Until the conversation is reset.
+    Conversation,
+}
+
 /// A declared slot.
 #[derive(Clone, Debug)]
 pub struct Slot {
     /// Its name.
     pub name: Arc<str>,
+    /// What it means, for prompts; empty when not given.
+    pub description: Arc<str>,
     /// What it holds.
     pub kind: SlotKind,
     /// Where it is found in a text; the first match that fits wins.
     pub patterns: Vec<Pattern>,
+    /// How long it is kept.
+    pub scope: SlotScope,
+    /// Whether it is read only where a state asks for it by name.
+    pub asked_only: bool,
+    /// Whether a model may read it when no pattern finds it.
+    pub by_model: bool,
+    /// Whether it never appears in a prompt.
+    pub secret: bool,
 }
 
 impl Slot {
-    /// The first value in `text` that a pattern finds and the type accepts.
+    /// The first value in `text` that a pattern finds and the type accepts; for a list, every one.
     pub fn read(&self, text: &str) -> Option<SlotValue> {
+        if let SlotKind::List { item, items_max } = &self.kind {
+            let found = self.patterns.iter().flat_map(|pattern| pattern.values(text));
+            return SlotKind::list(found.filter_map(|raw| item.parse(raw)).map(Some), *items_max);
+        }
         self.patterns.iter().find_map(|pattern| pattern.values(text).find_map(|raw| self.kind.parse(raw)))
     }
 }

@@ -1,14 +1,22 @@
 //! Templates of replies: minijinja without functions, filters, includes or macros, strict about what is
 //! undefined, with bounded work and output.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use minijinja::{
     Environment, UndefinedBehavior, Value,
     value::{Enumerator, Object},
 };
 
-use crate::value::SlotValue;
+use crate::{
+    json::Json,
+    prompt::{look_up, value_of},
+    value::SlotValue,
+};
 
 /// Longest source of a text or template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 16 << 10;
@@ -59,12 +67,15 @@ pub struct Variables {
     pub intent: Arc<str>,
     /// The state the reply belongs to.
     pub state: Arc<str>,
-    /// What the user may choose from; only in the question which pending action is meant.
+    /// What the user may choose from; only in a question which of several is meant.
     pub options: Option<String>,
+    /// What came from outside and what is kept of it, by dotted name: `enrich.customer`, `answer`.
+    pub outside: BTreeMap<Arc<str>, Json>,
 }
 
-/// The names templates may use besides `slots.<name>`.
-pub const TEMPLATE_VARIABLES: [&str; 4] = ["slots", "intent", "state", "options"];
+/// The names templates may use besides `slots.<name>`, `enrich.<name>`, `result.<action>` and `data.<name>`.
+/// `options` is for questions which of several is meant, `answer` for the answer of a model.
+pub const TEMPLATE_VARIABLES: [&str; 5] = ["answer", "intent", "options", "state", "summary"];
 
 impl Object for Variables {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
@@ -73,7 +84,7 @@ impl Object for Variables {
             "intent" => Some(Value::from(Arc::clone(&self.intent))),
             "state" => Some(Value::from(Arc::clone(&self.state))),
             "options" => self.options.as_deref().map(Value::from),
-            _ => None,
+            name => look_up(&self.outside, name),
         }
     }
 
@@ -95,6 +106,8 @@ impl Object for SlotView {
             SlotValue::Decimal(number) => Value::from(number.to_string()),
             SlotValue::Boolean(truth) => Value::from(*truth),
             SlotValue::Date(date) => Value::from(date.to_string()),
+            SlotValue::List(_) => Value::from(value.to_string()),
+            SlotValue::Object(object) => value_of(object),
         })
     }
 
@@ -160,8 +173,16 @@ impl Templates {
     /// # Errors
     /// [`Unrenderable`], without the reason: it could carry what the user said.
     pub fn render(&self, template: &TemplateRef, variables: &Arc<Variables>) -> Result<String, Unrenderable> {
+        self.render_with(template, Arc::clone(variables))
+    }
+
+    pub(crate) fn render_with<O: Object + 'static>(
+        &self,
+        template: &TemplateRef,
+        variables: Arc<O>,
+    ) -> Result<String, Unrenderable> {
         let template = self.environment.get_template(&template.0).map_err(|_| Unrenderable)?;
-        let text = template.render(Value::from_dyn_object(Arc::clone(variables))).map_err(|_| Unrenderable)?;
+        let text = template.render(Value::from_dyn_object(variables)).map_err(|_| Unrenderable)?;
         if text.len() > REPLY_BYTES_MAX { Err(Unrenderable) } else { Ok(text) }
     }
 }

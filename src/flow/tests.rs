@@ -1,6 +1,6 @@
 //! Values, patterns, conditions and templates, each on its own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -21,6 +21,17 @@ const NOTHING: Facts<'static> = Facts {
     moved: false,
     pending: &[],
     ended: "",
+    by: "",
+    confidence: 0,
+    released: false,
+    asked: false,
+    interrupted: 0,
+    input: "text",
+    missing: &[],
+    failed: &[],
+    enrich: &[],
+    result: &[],
+    data: &[],
 };
 
 #[test]
@@ -135,7 +146,13 @@ fn conditions_are_restricted_to_what_is_deterministic_and_bounded() {
 }
 
 fn variables(slots: Vec<(Arc<str>, SlotValue)>) -> Arc<Variables> {
-    Arc::new(Variables { slots, intent: "cancel".into(), state: "done".into(), options: None })
+    Arc::new(Variables {
+        slots,
+        intent: "cancel".into(),
+        state: "done".into(),
+        options: None,
+        outside: BTreeMap::new(),
+    })
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Who may move a conversation, and which moves are declared.
 
+use std::sync::Arc;
+
 use crate::index::StateIx;
 
 /// Who proposes a move.
@@ -15,11 +17,13 @@ pub enum By {
     Pending,
     /// The intent stage, interrupting the current intent.
     Digression,
+    /// A model that chose an intent.
+    Model,
 }
 
 impl By {
     /// Every proposer a transition can name.
-    pub const ALL: [Self; 5] = [Self::Intent, Self::Rule, Self::Action, Self::Pending, Self::Digression];
+    pub const ALL: [Self; 6] = [Self::Intent, Self::Rule, Self::Action, Self::Pending, Self::Digression, Self::Model];
 
     /// The proposer's name as flows write it.
     pub const fn name(self) -> &'static str {
@@ -29,6 +33,7 @@ impl By {
             Self::Action => "action",
             Self::Pending => "pending",
             Self::Digression => "digression",
+            Self::Model => "model",
         }
     }
 
@@ -64,11 +69,11 @@ impl ByMask {
     }
 }
 
-/// The moves declared from one state, ordered by target.
+/// Moves ordered by target.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Targets(Vec<(StateIx, ByMask)>);
+pub(crate) struct Moves(Vec<(StateIx, ByMask)>);
 
-impl Targets {
+impl Moves {
     pub(crate) fn add(&mut self, to: StateIx, by: ByMask) {
         match self.0.binary_search_by_key(&to, |(target, _)| *target) {
             Ok(place) => {
@@ -87,5 +92,25 @@ impl Targets {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (StateIx, ByMask)> + '_ {
         self.0.iter().copied()
+    }
+}
+
+/// The moves declared from one state: its own, and those declared from everywhere, which all states share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Targets {
+    pub(crate) own: Moves,
+    pub(crate) anywhere: Arc<Moves>,
+}
+
+impl Targets {
+    pub(crate) fn mask(&self, to: StateIx) -> ByMask {
+        self.own.mask(to).union(self.anywhere.mask(to))
+    }
+
+    /// Every target once, its own first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StateIx, ByMask)> + '_ {
+        let own = self.own.iter().map(|(to, by)| (to, by.union(self.anywhere.mask(to))));
+        let declared = |to: StateIx| self.own.mask(to) != ByMask::NONE;
+        own.chain(self.anywhere.iter().filter(move |(to, _)| !declared(*to)))
     }
 }

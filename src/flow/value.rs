@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::Json;
+
 /// A fixed-point number in millionths: exact, never a float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Decimal(i64);
@@ -132,6 +134,10 @@ pub enum SlotValue {
     Boolean(bool),
     /// A calendar day.
     Date(Date),
+    /// Several values of one type.
+    List(Vec<Json>),
+    /// A structured value.
+    Object(Json),
 }
 
 impl fmt::Display for SlotValue {
@@ -142,6 +148,14 @@ impl fmt::Display for SlotValue {
             Self::Decimal(number) => number.fmt(f),
             Self::Boolean(truth) => truth.fmt(f),
             Self::Date(date) => date.fmt(f),
+            Self::List(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    f.write_str(if place == 0 { "" } else { ", " })?;
+                    f.write_str(&item.plain())?;
+                }
+                Ok(())
+            }
+            Self::Object(object) => object.fmt(f),
         }
     }
 }

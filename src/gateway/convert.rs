@@ -44,6 +44,10 @@ fn reply_kind(kind: ReplyKind) -> &'static str {
         ReplyKind::Template => "template",
         ReplyKind::Fallback => "fallback",
         ReplyKind::Clarification => "clarification",
+        ReplyKind::Policy => "policy",
+        ReplyKind::Model => "model",
+        ReplyKind::ModelJson => "model_json",
+        ReplyKind::Collision => "collision",
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use colloquy_flow::By;
+use colloquy_flow::{By, RulePhase};
 use serde::{Deserialize, Serialize};
+
+use crate::effect::Failure;
 
 /// A named step of a turn, in the order they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// Checks the input's size and characters.
     Guard,
-    /// Recognises affirmation, negation and reset.
+    /// Recognises what kind of thing the user says.
     DialogueAct,
     /// Confirms, drops, edits or expires what waits for a confirmation.
     Pending,
@@ -30,6 +32,10 @@ pub enum Stage {
     Retain,
     /// Writes the reply.
     Respond,
+    /// Not a step of its own: a proposed move was refused, and the turn with it.
+    TransitionBlocked,
+    /// Keeps a summary of the conversation.
+    Summarise,
 }
 
 impl Stage {
@@ -47,6 +53,8 @@ impl Stage {
             Self::Transition => "transition",
             Self::Retain => "retain",
             Self::Respond => "respond",
+            Self::TransitionBlocked => "transition_blocked",
+            Self::Summarise => "summarise",
         }
     }
 }
@@ -68,7 +76,7 @@ pub enum StageResult {
     Matched,
     /// It recognised nothing.
     NoMatch,
-    /// Several were equal; the first in declared order was taken.
+    /// Several were equal; the first was taken.
     Collided,
     /// It did what it is for.
     Done,
@@ -180,6 +188,64 @@ pub enum Reason {
     Abandoned,
     /// The limit of actions waiting for confirmation was reached.
     PendingFull,
+    /// A declared policy hit.
+    Policy,
+    /// The score for attempts to steer the model is too high.
+    Steering,
+    /// An example is alike.
+    Example,
+    /// A model decided.
+    Model,
+    /// Nothing was sure enough.
+    Unsure,
+    /// The user chose among several.
+    Choice,
+    /// Structured input said so.
+    Input,
+    /// The current intent holds; the other was not sure enough.
+    Sticky,
+    /// A phrase let go of the current intent.
+    Released,
+    /// The conversation has it already.
+    Kept,
+    /// It may not run at this position.
+    OutOfScope,
+    /// The limit of calls in one turn was reached.
+    CallCap,
+    /// It did not end in time.
+    TimedOut,
+    /// It could not be reached, or cannot answer now.
+    Unavailable,
+    /// It said no.
+    Refused,
+    /// The answer could not be read, or does not fit.
+    Malformed,
+    /// It was given up.
+    Cancelled,
+    /// Nobody knows whether it happened.
+    Unknown,
+    /// Only some of it came.
+    Partial,
+    /// The prompt could not be made: it names what it may not see, or what is empty.
+    Prompt,
+    /// What had failed is tried again.
+    Retried,
+    /// Everything the state asks for is there.
+    Complete,
+    /// The user answered what had been interrupted.
+    Resumed,
+    /// Rules once the dialogue act is known.
+    AfterDialogueAct,
+    /// Rules once the intent is chosen.
+    AfterIntent,
+    /// Rules once enrichments are there.
+    AfterEnrichment,
+    /// Rules before actions run.
+    BeforeAction,
+    /// Rules once actions ran.
+    AfterAction,
+    /// Rules before the reply.
+    BeforeResponse,
 }
 
 impl Reason {
@@ -217,6 +283,62 @@ impl Reason {
             Self::NotKept => "not_kept",
             Self::Abandoned => "abandoned",
             Self::PendingFull => "pending_full",
+            Self::Policy => "policy",
+            Self::Steering => "steering",
+            Self::Example => "example",
+            Self::Model => "model",
+            Self::Unsure => "unsure",
+            Self::Choice => "choice",
+            Self::Input => "input",
+            Self::Sticky => "sticky",
+            Self::Released => "released",
+            Self::Kept => "kept",
+            Self::OutOfScope => "out_of_scope",
+            Self::CallCap => "call_cap",
+            Self::TimedOut => "timed_out",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+            Self::Partial => "partial",
+            Self::Prompt => "prompt",
+            Self::Retried => "retried",
+            Self::Complete => "complete",
+            Self::Resumed => "resumed",
+            Self::AfterDialogueAct => "after_dialogue_act",
+            Self::AfterIntent => "after_intent",
+            Self::AfterEnrichment => "after_enrichment",
+            Self::BeforeAction => "before_action",
+            Self::AfterAction => "after_action",
+            Self::BeforeResponse => "before_response",
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::TimedOut => Self::TimedOut,
+            Failure::Unavailable => Self::Unavailable,
+            Failure::Refused => Self::Refused,
+            Failure::Malformed => Self::Malformed,
+            Failure::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<RulePhase> for Reason {
+    fn from(phase: RulePhase) -> Self {
+        match phase {
+            RulePhase::AfterDialogueAct => Self::AfterDialogueAct,
+            RulePhase::AfterIntent => Self::AfterIntent,
+            RulePhase::AfterEnrichment => Self::AfterEnrichment,
+            // Where most rules belong: the stage's name says enough.
+            RulePhase::AfterExtraction => Self::None,
+            RulePhase::BeforeAction => Self::BeforeAction,
+            RulePhase::AfterAction => Self::AfterAction,
+            RulePhase::BeforeResponse => Self::BeforeResponse,
         }
     }
 }
@@ -236,6 +358,8 @@ pub enum Proposer {
     Pending,
     /// The user's wish to start over; always allowed, and always to the start.
     Reset,
+    /// A model that chose an intent.
+    Model,
 }
 
 impl Proposer {
@@ -248,6 +372,7 @@ impl Proposer {
             Self::Action => "action",
             Self::Pending => "pending",
             Self::Reset => "reset",
+            Self::Model => "model",
         }
     }
 }
@@ -257,35 +382,10 @@ impl From<By> for Proposer {
         match by {
             By::Intent => Self::Intent,
             By::Digression => Self::Digression,
+            By::Model => Self::Model,
             By::Rule => Self::Rule,
             By::Action => Self::Action,
             By::Pending => Self::Pending,
-        }
-    }
-}
-
-/// What kind of thing the user said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DialogueAct {
-    /// Nothing in particular.
-    #[default]
-    None,
-    /// Yes.
-    Affirm,
-    /// No.
-    Negate,
-    /// Start over.
-    Reset,
-}
-
-impl DialogueAct {
-    /// The act's name as conditions see it; empty for none.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Affirm => "affirm",
-            Self::Negate => "negate",
-            Self::Reset => "reset",
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod effect;
 pub mod event;
+mod input;
 pub mod machine;
 pub mod record;
 pub mod replay;
@@ -17,16 +18,19 @@ pub mod state;
 pub mod upgrade;
 mod work;
 
-pub use effect::{Effect, EffectKind, EffectResult, EffectValue};
-pub use event::{Degradation, Detail, DialogueAct, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
+pub use effect::{
+    CallOutcome, CallRequest, Effect, EffectKind, EffectResult, EffectValue, Failure, ModelMessage, ModelOutput,
+    ModelRequest, RequestKind, RequestTrace, Role, Usage,
+};
+pub use event::{Degradation, Detail, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
-    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, PinnedRevision, Rating, Remembered, Reply, ReplyKind,
-    SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, InputKind, PinnedRevision, Rating, Remembered, Reply,
+    ReplyKind, SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
 pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;
-pub use state::{Change, ConversationState, PendingAction, PendingEnding, PendingId, PositionName};
+pub use state::{Change, ConversationState, Exchange, PendingAction, PendingEnding, PendingId, PositionName, Question};
 pub use upgrade::{Obstacle, at_boundary, upgrade};
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use colloquy_types::{RequestId, Timestamp, TurnId};
 
 use crate::{
     effect::{Effect, EffectResult},
-    record::TurnRecord,
+    record::{InputKind, TurnRecord},
     stages::{self, Progress},
     state::ConversationState,
     work::Work,
 };
 
 /// Raised whenever the machine would decide the same input differently.
-pub const MACHINE_VERSION: u32 = 1;
+pub const MACHINE_VERSION: u32 = 2;
 
 /// One input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct TurnInput {
     pub request_id: RequestId,
     /// Hash of the request's payload, as the caller computes it; only recorded.
     pub request_digest: [u8; 16],
-    /// What the user said.
+    /// What kind of input.
+    pub input: InputKind,
+    /// The input: what the user said, or the source of the JSON.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
@@ -71,6 +73,12 @@ impl Machine {
         (*self).run()
     }
 
+    /// What a user interface may show while the effects are performed.
+    pub fn progress(&self) -> Option<&str> {
+        let (stage, _) = stages::ORDER.get(self.stage)?;
+        self.work.flow.progress(stage.name(), self.work.candidate).map(AsRef::as_ref)
+    }
+
     fn run(mut self) -> Step {
         while let Some((_, stage)) = stages::ORDER.get(self.stage) {
             self.work.enter_stage();
@@ -78,6 +86,10 @@ impl Machine {
                 Progress::Next => {
                     self.work.leave_stage();
                     self.stage += 1;
+                }
+                Progress::Back => {
+                    self.work.leave_stage();
+                    self.stage = stages::BEFORE_ACTION;
                 }
                 Progress::Need => {
                     let effects = self.work.needed();

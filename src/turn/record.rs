@@ -3,18 +3,23 @@
 //! The order of fields and variants is the format: a change means a new version, and the old decoder
 //! stays. `fixtures/` holds golden bytes of every kind.
 
+mod earlier;
+
 use std::{sync::Arc, time::Duration};
 
+use colloquy_flow::Json;
 use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId, codec};
 use serde::{Deserialize, Serialize};
 
+use self::earlier::{AcceptedRecordV1, SnapshotRecordV1, TurnRecordV1};
 use crate::{
-    effect::EffectResult,
+    effect::{EffectResult, RequestTrace, Usage},
     event::{Degradation, StageEvent},
     state::{Change, ConversationState},
 };
 
-/// Gives a record `encode` and `decode` behind a version enum with one version so far.
+/// Gives a record `encode` and `decode` behind a version enum. The newest version is the record itself;
+/// each earlier one is a type that becomes it.
 macro_rules! versioned {
     ($record:ident, $versions:ident, $borrowed:ident) => {
         #[derive(Serialize)]
@@ -27,13 +32,48 @@ macro_rules! versioned {
             V1($record),
         }
 
+        impl From<$versions> for $record {
+            fn from(versions: $versions) -> Self {
+                let $versions::V1(record) = versions;
+                record
+            }
+        }
+
+        versioned!(@codec $record, $versions, $borrowed::V1);
+    };
+    ($record:ident, $versions:ident, $borrowed:ident, $earlier:ident) => {
+        #[derive(Serialize)]
+        #[expect(dead_code, reason = "the place of a version that is no longer written")]
+        enum $borrowed<'a> {
+            V1,
+            V2(&'a $record),
+        }
+
+        #[derive(Deserialize)]
+        enum $versions {
+            V1($earlier),
+            V2($record),
+        }
+
+        impl From<$versions> for $record {
+            fn from(versions: $versions) -> Self {
+                match versions {
+                    $versions::V1(earlier) => earlier.into(),
+                    $versions::V2(record) => record,
+                }
+            }
+        }
+
+        versioned!(@codec $record, $versions, $borrowed::V2);
+    };
+    (@codec $record:ident, $versions:ident, $newest:path) => {
         impl $record {
             /// Encodes the record as its newest version.
             ///
             /// # Errors
             /// [`codec::Error::Encode`]; no value of this type is known to cause it.
             pub fn encode(&self) -> Result<Vec<u8>, codec::Error> {
-                codec::encode(&$borrowed::V1(self))
+                codec::encode(&$newest(self))
             }
 
             /// Decodes a record of any version.
@@ -41,8 +81,7 @@ macro_rules! versioned {
             /// # Errors
             /// [`codec::Error`] for bytes that are no such record.
             pub fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
-                let $versions::V1(record) = codec::decode(bytes)?;
-                Ok(record)
+                codec::decode::<$versions>(bytes).map(Into::into)
             }
         }
     };
@@ -61,6 +100,26 @@ pub struct CreatedRecord {
     pub created_at: Timestamp,
 }
 
+/// What kind of input a turn has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum InputKind {
+    /// What a user said.
+    #[default]
+    Text,
+    /// A JSON object that names an intent, an action or slots.
+    Json,
+}
+
+impl InputKind {
+    /// The kind's name as conditions see it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// A turn was promised before it was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedRecord {
@@ -70,7 +129,9 @@ pub struct AcceptedRecord {
     pub request_id: RequestId,
     /// Hash of the request's payload.
     pub request_digest: [u8; 16],
-    /// The input.
+    /// What kind of input.
+    pub input: InputKind,
+    /// The input: what the user said, or the source of the JSON.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
@@ -100,6 +161,14 @@ pub enum ReplyKind {
     Fallback,
     /// A question which of several pending actions is meant.
     Clarification,
+    /// What a policy says.
+    Policy,
+    /// Written by a model.
+    Model,
+    /// Made of a model's JSON.
+    ModelJson,
+    /// A question which of several intents is meant.
+    Collision,
 }
 
 /// What the assistant said.
@@ -109,6 +178,17 @@ pub struct Reply {
     pub text: String,
     /// How it was made.
     pub kind: ReplyKind,
+    /// The JSON a model answered with, when the response asks for it.
+    pub json: Option<Json>,
+    /// What a user interface may offer to say next.
+    pub follow_ups: Vec<Arc<str>>,
+}
+
+impl Reply {
+    /// A reply that is nothing but a text.
+    pub fn plain(text: impl Into<String>, kind: ReplyKind) -> Self {
+        Self { text: text.into(), kind, json: None, follow_ups: Vec::new() }
+    }
 }
 
 /// How a committed turn ended.
@@ -131,7 +211,9 @@ pub struct TurnRecord {
     pub request_id: RequestId,
     /// Hash of the request's payload.
     pub request_digest: [u8; 16],
-    /// The input.
+    /// What kind of input.
+    pub input: InputKind,
+    /// The input: what the user said, or the source of the JSON.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
@@ -143,6 +225,8 @@ pub struct TurnRecord {
     pub machine_version: u32,
     /// What each stage did.
     pub stages: Vec<StageEvent>,
+    /// What the machine asked of models, sources and tools, ordered by step.
+    pub requests: Vec<RequestTrace>,
     /// What the machine was told, ordered by step.
     pub effects: Vec<EffectResult>,
     /// What changed, in order.
@@ -153,6 +237,8 @@ pub struct TurnRecord {
     pub outcome: TurnOutcome,
     /// What the turn had to do without.
     pub degradations: Vec<Degradation>,
+    /// What it used of models.
+    pub usage: Usage,
     /// The intent before the turn.
     pub intent_before: Arc<str>,
     /// The state before the turn.
@@ -288,8 +374,8 @@ pub struct SnapshotRecord {
 }
 
 versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
-versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed);
-versioned!(TurnRecord, TurnVersions, TurnBorrowed);
+versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
+versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);
-versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed);
+versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1);

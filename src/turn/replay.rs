@@ -123,13 +123,14 @@ fn input(record: &TurnRecord) -> TurnInput {
         turn_id: record.turn_id,
         request_id: record.request_id.clone(),
         request_digest: record.request_digest,
+        input: record.input,
         text: record.text.clone(),
         accepted_at: record.accepted_at,
     }
 }
 
 fn recorded_result(record: &TurnRecord, effect: &Effect) -> Option<EffectResult> {
-    record.effects.iter().find(|result| result.step == effect.step && result.value.kind() == effect.kind).cloned()
+    record.effects.iter().find(|result| result.step == effect.step && result.value.answers(&effect.kind)).cloned()
 }
 
 /// The first difference between a recorded turn and running it again, in the order in which it was decided.
@@ -151,8 +152,8 @@ pub fn difference(recorded: &TurnRecord, rerun: &Rerun) -> Option<ReplayDifferen
     if let Some(unused) = rerun.unused.first() {
         return Some(ReplayDifference::EffectUnused { step: unused.step });
     }
-    same!(effects, changes, intent, state, outcome, degradations, reply);
-    same!(turn_id, request_id, request_digest, text, accepted_at, now);
+    same!(requests, effects, changes, intent, state, outcome, degradations, reply, usage);
+    same!(turn_id, request_id, request_digest, input, text, accepted_at, now);
     // What a later version of the record adds is compared here until it is named above.
     let version = recorded.machine_version;
     if version == replayed.machine_version {

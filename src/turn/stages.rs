@@ -4,6 +4,7 @@
 //! and is run again once the results are there.
 
 mod act;
+mod asking;
 mod dialogue_act;
 mod enrich;
 mod extract;
@@ -13,6 +14,7 @@ mod pending;
 mod respond;
 mod retain;
 mod rules;
+mod summarise;
 pub(crate) mod transition;
 
 use crate::{event::Stage, work::Work};
@@ -24,22 +26,34 @@ pub(crate) enum Progress {
     Next,
     /// It asked for effects and runs again with their results.
     Need,
+    /// More actions are to run: the turn goes back to [`BEFORE_ACTION`].
+    Back,
 }
 
 /// One stage.
 pub(crate) type Run = fn(&mut Work) -> Progress;
 
 /// The stages in order.
-pub(crate) const ORDER: [(Stage, Run); 11] = [
+pub(crate) const ORDER: [(Stage, Run); 18] = [
     (Stage::Guard, guard::run),
     (Stage::DialogueAct, dialogue_act::run),
+    (Stage::Rules, rules::after_dialogue_act),
     (Stage::Pending, pending::run),
     (Stage::Intent, intent::run),
+    (Stage::Rules, rules::after_intent),
     (Stage::Enrich, enrich::run),
+    (Stage::Rules, rules::after_enrichment),
     (Stage::Extract, extract::run),
-    (Stage::Rules, rules::run),
+    (Stage::Rules, rules::after_extraction),
+    (Stage::Rules, rules::before_action),
     (Stage::Act, act::run),
+    (Stage::Rules, rules::after_action),
     (Stage::Transition, transition::run),
     (Stage::Retain, retain::run),
+    (Stage::Rules, rules::before_response),
     (Stage::Respond, respond::run),
+    (Stage::Summarise, summarise::run),
 ];
+
+/// The place of the rules before actions in [`ORDER`].
+pub(crate) const BEFORE_ACTION: usize = 10;

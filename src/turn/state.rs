@@ -6,9 +6,11 @@
 
 use std::{fmt, sync::Arc};
 
-use colloquy_flow::SlotValue;
+use colloquy_flow::{Json, SlotValue, tokens_of};
 use colloquy_types::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::record::TurnRecord;
 
 /// A position: the names of an intent and of one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +61,34 @@ pub enum PendingEnding {
     Abandoned,
     /// The conversation was reset.
     Reset,
+    /// The user chose another one.
+    NotChosen,
+    /// It ran, but nobody knows whether it happened.
+    Unknown,
+}
+
+/// What the last turn asked the user to choose among.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Which of several intents is meant, by name.
+    Intents(Vec<Arc<str>>),
+    /// Which of several pending actions is meant, by name. The user had said yes or no to one of them.
+    Actions(Vec<Arc<str>>),
+}
+
+/// One turn as prompts remember it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// What the user said.
+    pub user: Arc<str>,
+    /// What the assistant said.
+    pub assistant: Arc<str>,
+}
+
+impl Exchange {
+    fn tokens(&self) -> u32 {
+        tokens_of(&self.user).saturating_add(tokens_of(&self.assistant))
+    }
 }
 
 /// One change of a conversation's state.
@@ -112,6 +142,56 @@ pub enum Change {
         /// How.
         ending: PendingEnding,
     },
+    /// A waiting action was confirmed, ran and failed; it may be confirmed again.
+    PendingFailed {
+        /// Which one.
+        id: PendingId,
+    },
+    /// The user was asked to choose.
+    Asked(Question),
+    /// The question of the last turn is done with.
+    QuestionDropped,
+    /// An action failed and is worth trying again.
+    FailureNoted {
+        /// The action.
+        name: Arc<str>,
+    },
+    /// What had failed is done with.
+    FailureCleared {
+        /// The action.
+        name: Arc<str>,
+    },
+    /// Something that was fetched is kept.
+    DataSet {
+        /// The enrichment.
+        name: Arc<str>,
+        /// What it returned.
+        value: Json,
+    },
+    /// Something that was kept is given up.
+    DataCleared {
+        /// The enrichment.
+        name: Arc<str>,
+    },
+    /// The summary was written anew.
+    Summarised {
+        /// The summary.
+        text: Arc<str>,
+    },
+    /// The turn's input and reply join what prompts remember, within these bounds. Only
+    /// [`ConversationState::apply_turn`] can apply it: the texts stand in the record.
+    Remembered {
+        /// Most turns.
+        turns: u16,
+        /// Most tokens.
+        tokens: u32,
+        /// What is remembered in place of the input, if it held a secret.
+        user: Option<Arc<str>>,
+        /// What is remembered in place of the reply, if it held a secret.
+        assistant: Option<Arc<str>>,
+    },
+    /// Everything prompts remember is forgotten.
+    HistoryDropped,
 }
 
 /// Where a conversation stands and what it holds.
@@ -123,18 +203,53 @@ pub struct ConversationState {
     flags: Vec<Arc<str>>,
     interrupted: Vec<PositionName>,
     pending: Vec<PendingAction>,
+    failed_pending: Vec<PendingId>,
+    question: Option<Question>,
+    failed: Vec<Arc<str>>,
+    data: Vec<(Arc<str>, Json)>,
+    summary: Option<Arc<str>>,
+    summarised_turn: u64,
+    history: Vec<Exchange>,
+}
+
+/// Every field of a [`ConversationState`] before it remembered questions, failures, data and history.
+pub(crate) struct EarlierState {
+    pub(crate) position: PositionName,
+    pub(crate) turns: u64,
+    pub(crate) slots: Vec<(Arc<str>, SlotValue)>,
+    pub(crate) flags: Vec<Arc<str>>,
+    pub(crate) interrupted: Vec<PositionName>,
+    pub(crate) pending: Vec<PendingAction>,
+}
+
+impl From<EarlierState> for ConversationState {
+    fn from(earlier: EarlierState) -> Self {
+        let EarlierState { position, turns, slots, flags, interrupted, pending } = earlier;
+        Self { turns, slots, flags, interrupted, pending, ..Self::at(position) }
+    }
 }
 
 impl ConversationState {
     /// A conversation that stands at `position` and holds nothing.
     pub fn new(intent: Arc<str>, state: Arc<str>) -> Self {
+        Self::at(PositionName { intent, state })
+    }
+
+    fn at(position: PositionName) -> Self {
         Self {
-            position: PositionName { intent, state },
+            position,
             turns: 0,
             slots: Vec::new(),
             flags: Vec::new(),
             interrupted: Vec::new(),
             pending: Vec::new(),
+            failed_pending: Vec::new(),
+            question: None,
+            failed: Vec::new(),
+            data: Vec::new(),
+            summary: None,
+            summarised_turn: 0,
+            history: Vec::new(),
         }
     }
 
@@ -184,12 +299,47 @@ impl ConversationState {
         &self.pending
     }
 
+    /// Whether a waiting action was confirmed and failed.
+    pub fn has_failed(&self, id: PendingId) -> bool {
+        self.failed_pending.contains(&id)
+    }
+
+    /// What the last turn asked the user to choose among.
+    pub fn question(&self) -> Option<&Question> {
+        self.question.as_ref()
+    }
+
+    /// Actions that failed and were not made good, ordered by name.
+    pub fn failed(&self) -> &[Arc<str>] {
+        &self.failed
+    }
+
+    /// What is kept of what was fetched, ordered by name.
+    pub fn data(&self) -> &[(Arc<str>, Json)] {
+        &self.data
+    }
+
+    /// The summary of the conversation so far.
+    pub fn summary(&self) -> Option<&str> {
+        self.summary.as_deref()
+    }
+
+    /// Turns decided when the summary was last written.
+    pub fn summarised_turn(&self) -> u64 {
+        self.summarised_turn
+    }
+
+    /// The turns prompts remember, oldest first.
+    pub fn history(&self) -> &[Exchange] {
+        &self.history
+    }
+
     /// Applies one change. Total: a change that does not fit changes nothing.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::TurnCounted => self.turns = self.turns.saturating_add(1),
             Change::Moved(position) => self.position = position.clone(),
-            Change::SlotSet { slot, value } => self.set_slot(slot, value),
+            Change::SlotSet { slot, value } => put(&mut self.slots, slot, value),
             Change::SlotCleared { slot } => self.slots.retain(|(name, _)| name != slot),
             Change::FlagSet { flag } => {
                 if let Err(place) = self.flags.binary_search(flag) {
@@ -208,7 +358,34 @@ impl ConversationState {
                     pending.staged_turn = turn;
                 }
             }
-            Change::PendingClosed { id, .. } => self.pending.retain(|pending| pending.id != *id),
+            Change::PendingClosed { id, .. } => {
+                self.pending.retain(|pending| pending.id != *id);
+                self.failed_pending.retain(|failed| failed != id);
+            }
+            Change::PendingFailed { id } => {
+                if !self.failed_pending.contains(id) {
+                    self.failed_pending.push(*id);
+                }
+            }
+            Change::Asked(question) => self.question = Some(question.clone()),
+            Change::QuestionDropped => self.question = None,
+            Change::FailureNoted { name } => {
+                if let Err(place) = self.failed.binary_search(name) {
+                    self.failed.insert(place, Arc::clone(name));
+                }
+            }
+            Change::FailureCleared { name } => self.failed.retain(|failed| failed != name),
+            Change::DataSet { name, value } => put(&mut self.data, name, value),
+            Change::DataCleared { name } => self.data.retain(|(held, _)| held != name),
+            Change::Summarised { text } => {
+                self.summary = Some(Arc::clone(text));
+                self.summarised_turn = self.turns;
+            }
+            Change::Remembered { .. } => {}
+            Change::HistoryDropped => {
+                self.history.clear();
+                self.summary = None;
+            }
         }
     }
 
@@ -219,14 +396,41 @@ impl ConversationState {
         }
     }
 
-    fn set_slot(&mut self, slot: &Arc<str>, value: &SlotValue) {
-        match self.slots.binary_search_by(|(name, _)| name.cmp(slot)) {
-            Ok(place) => {
-                if let Some((_, held)) = self.slots.get_mut(place) {
-                    *held = value.clone();
+    /// Applies what a committed turn changed, with what it adds to what prompts remember.
+    pub fn apply_turn(&mut self, record: &TurnRecord) {
+        for change in &record.changes {
+            match change {
+                Change::Remembered { turns, tokens, user, assistant } => {
+                    let user = user.as_deref().unwrap_or(&record.text);
+                    self.remember(user, assistant.as_deref().unwrap_or(&record.reply.text), *turns, *tokens);
                 }
+                _ => self.apply(change),
             }
-            Err(place) => self.slots.insert(place, (Arc::clone(slot), value.clone())),
         }
+    }
+
+    /// Adds a turn to what prompts remember; the oldest give way.
+    pub(crate) fn remember(&mut self, user: &str, assistant: &str, turns: u16, tokens: u32) {
+        self.history.push(Exchange { user: user.into(), assistant: assistant.into() });
+        let mut left = tokens;
+        let kept = self.history.iter().rev().take(usize::from(turns)).take_while(|exchange| {
+            let fits = exchange.tokens() <= left;
+            left = left.saturating_sub(exchange.tokens());
+            fits
+        });
+        let dropped = self.history.len() - kept.count();
+        self.history.drain(..dropped);
+    }
+}
+
+/// Sets a named value in a list ordered by name.
+fn put<V: Clone>(values: &mut Vec<(Arc<str>, V)>, name: &Arc<str>, value: &V) {
+    match values.binary_search_by(|(held, _)| held.cmp(name)) {
+        Ok(place) => {
+            if let Some((_, held)) = values.get_mut(place) {
+                *held = value.clone();
+            }
+        }
+        Err(place) => values.insert(place, (Arc::clone(name), value.clone())),
     }
 }

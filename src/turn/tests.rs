@@ -1,13 +1,14 @@
 //! Golden bytes of everything that is stored: a change of any of them is a new version, not a new fixture.
 
-use colloquy_flow::{Date, Decimal, SlotValue};
+use colloquy_flow::{Date, Decimal, Json, SlotValue};
 use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 
 use crate::{
-    AcceptedRecord, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation, Detail,
-    EffectResult, EffectValue, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal,
-    Proposer, Rating, Reason, Remembered, Reply, ReplyKind, SnapshotRecord, Stage, StageEvent, StageResult,
-    TurnClosedRecord, TurnOutcome, TurnRecord,
+    AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
+    Detail, EffectResult, EffectValue, Failure, InputKind, ModelOutput, PendingAction, PendingEnding, PendingId,
+    PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered, Reply, ReplyKind,
+    RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord, TurnOutcome,
+    TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -27,6 +28,7 @@ fn accepted() -> AcceptedRecord {
         turn_id: TurnId([2; 16]),
         request_id: request(),
         request_digest: [3; 16],
+        input: InputKind::Text,
         text: "cancel A-1001".to_owned(),
         accepted_at: Timestamp::from_micros(1_767_603_600_000_000),
         deadline_at: Timestamp::from_micros(1_767_603_610_000_000),
@@ -90,6 +92,7 @@ fn turn() -> TurnRecord {
         turn_id: TurnId([2; 16]),
         request_id: request(),
         request_digest: [3; 16],
+        input: InputKind::Text,
         text: "cancel A-1001".to_owned(),
         accepted_at: Timestamp::from_micros(1_767_603_600_000_000),
         now: Timestamp::from_micros(1_767_603_600_000_100),
@@ -101,19 +104,105 @@ fn turn() -> TurnRecord {
             stage(Stage::Extract, StageResult::Done, Reason::Pattern, Detail::Names(vec!["a".into(), "b".into()])),
             stage(Stage::Transition, StageResult::Moved, Reason::None, Detail::Proposal(Box::new(proposal))),
         ],
+        requests: Vec::new(),
         effects: vec![
             EffectResult { step: 0, value: EffectValue::Time(Timestamp::from_micros(1_767_603_600_000_200)) },
             EffectResult { step: 1, value: EffectValue::Identifier([7; 16]) },
         ],
         changes: changes(),
-        reply: Reply { text: "Do you want me to cancel order A-1001?".to_owned(), kind: ReplyKind::Template },
+        reply: Reply::plain("Do you want me to cancel order A-1001?", ReplyKind::Template),
         outcome: TurnOutcome::Degraded,
         degradations: vec![Degradation { stage: Stage::Rules, reason: Reason::Condition, name: "rule".into() }],
+        usage: Usage::default(),
         intent_before: "desk".into(),
         state_before: "idle".into(),
         intent: "cancel".into(),
         state: "confirm".into(),
     }
+}
+
+/// What later versions added, each in one of its shapes.
+fn more_changes() -> Vec<Change> {
+    let object = Json::object([
+        ("n".into(), Json::Integer(3)),
+        ("list".into(), Json::List(vec![Json::Null, Json::Boolean(true), Json::Decimal(Decimal::from_micros(1))])),
+        ("text".into(), Json::Text("hi".into())),
+    ]);
+    let mut changes = changes();
+    changes.extend([
+        Change::SlotSet { slot: "slot_5".into(), value: SlotValue::List(vec![Json::Text("red".into())]) },
+        Change::SlotSet { slot: "slot_6".into(), value: SlotValue::Object(object.clone()) },
+        Change::PendingFailed { id: PendingId([4; 16]) },
+        Change::Asked(Question::Intents(vec!["a".into(), "b".into()])),
+        Change::QuestionDropped,
+        Change::Asked(Question::Actions(vec!["c".into()])),
+        Change::FailureNoted { name: "refund".into() },
+        Change::FailureNoted { name: "lookup".into() },
+        Change::FailureCleared { name: "lookup".into() },
+        Change::DataSet { name: "customer".into(), value: object },
+        Change::DataSet { name: "gone".into(), value: Json::Null },
+        Change::DataCleared { name: "gone".into() },
+        Change::HistoryDropped,
+        Change::Summarised { text: "They cancelled.".into() },
+        Change::Remembered { turns: 2, tokens: 100, user: Some("[redacted]".into()), assistant: None },
+    ]);
+    changes
+}
+
+fn later_turn() -> TurnRecord {
+    let output = ModelOutput {
+        text: "{}".into(),
+        model: "m".into(),
+        usage: Usage { tokens_in: 9, ..Usage::default() },
+        truncated: true,
+    };
+    let outcome = |step, outcome| EffectResult { step, value: EffectValue::Fetch(outcome) };
+    TurnRecord {
+        input: InputKind::Json,
+        requests: vec![RequestTrace {
+            step: 2,
+            kind: RequestKind::Model,
+            name: "answer".into(),
+            variables: vec!["text".into()],
+            digest: [9; 16],
+        }],
+        effects: vec![
+            EffectResult { step: 2, value: EffectValue::Model(Ok(output)) },
+            EffectResult { step: 3, value: EffectValue::Model(Err(Failure::TimedOut)) },
+            outcome(4, CallOutcome::Done(Json::Integer(1))),
+            outcome(5, CallOutcome::Partial(Json::Null)),
+            outcome(6, CallOutcome::Failed(Failure::Refused)),
+            EffectResult { step: 7, value: EffectValue::Act(CallOutcome::Unknown) },
+        ],
+        changes: more_changes(),
+        reply: Reply {
+            text: "Done.".to_owned(),
+            kind: ReplyKind::ModelJson,
+            json: Some(Json::Boolean(false)),
+            follow_ups: vec!["Anything else?".into()],
+        },
+        usage: Usage { tokens_in: 1, tokens_out: 2, tokens_cached: 3, cost_micros: 4 },
+        machine_version: 2,
+        ..turn()
+    }
+}
+
+fn snapshot(state: ConversationState) -> SnapshotRecord {
+    SnapshotRecord {
+        state,
+        flow: flow(),
+        flow_tenant: "_".to_owned(),
+        revision: Revision([6; 32]),
+        created_at: Timestamp::from_micros(1_767_603_600_000_000),
+        turns_remembered: vec![Remembered { request_hash: [8; 16], request_digest: [3; 16], turn_seq: 1, kind: 5 }],
+        open_accepted: Some(accepted()),
+    }
+}
+
+fn later_state() -> ConversationState {
+    let mut state = ConversationState::new("desk".into(), "idle".into());
+    state.apply_turn(&later_turn());
+    state
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -143,6 +232,17 @@ macro_rules! golden {
     };
 }
 
+/// Bytes of an earlier version still decode, to what they meant.
+macro_rules! earlier {
+    ($test:ident, $record:ty, $value:expr, $fixture:literal) => {
+        #[test]
+        fn $test() {
+            let fixture = include_str!(concat!("fixtures/", $fixture));
+            assert_eq!(<$record>::decode(&unhex(fixture)).expect("it can be decoded"), $value);
+        }
+    };
+}
+
 golden!(
     created_records_keep_their_bytes,
     CreatedRecord,
@@ -154,8 +254,17 @@ golden!(
     },
     "created.v1.hex"
 );
-golden!(accepted_records_keep_their_bytes, AcceptedRecord, accepted(), "accepted.v1.hex");
-golden!(turn_records_keep_their_bytes, TurnRecord, turn(), "turn.v1.hex");
+golden!(
+    accepted_records_keep_their_bytes,
+    AcceptedRecord,
+    AcceptedRecord { input: InputKind::Json, ..accepted() },
+    "accepted.v2.hex"
+);
+golden!(turn_records_keep_their_bytes, TurnRecord, later_turn(), "turn.v2.hex");
+golden!(snapshot_records_keep_their_bytes, SnapshotRecord, snapshot(later_state()), "snapshot.v2.hex");
+earlier!(accepted_records_of_version_1_are_read, AcceptedRecord, accepted(), "accepted.v1.hex");
+earlier!(turn_records_of_version_1_are_read, TurnRecord, turn(), "turn.v1.hex");
+earlier!(snapshot_records_of_version_1_are_read, SnapshotRecord, snapshot(state()), "snapshot.v1.hex");
 golden!(
     closed_records_keep_their_bytes,
     TurnClosedRecord,
@@ -205,21 +314,6 @@ golden!(
     },
     "control_feedback.v1.hex"
 );
-golden!(
-    snapshot_records_keep_their_bytes,
-    SnapshotRecord,
-    SnapshotRecord {
-        state: state(),
-        flow: flow(),
-        flow_tenant: "_".to_owned(),
-        revision: Revision([6; 32]),
-        created_at: Timestamp::from_micros(1_767_603_600_000_000),
-        turns_remembered: vec![Remembered { request_hash: [8; 16], request_digest: [3; 16], turn_seq: 1, kind: 5 }],
-        open_accepted: Some(accepted()),
-    },
-    "snapshot.v1.hex"
-);
-
 #[test]
 fn malformed_records_are_refused() {
     let bytes = turn().encode().expect("it can be encoded");
@@ -238,4 +332,29 @@ fn applying_is_total_and_ordered() {
     assert_eq!(state.interrupted(), [position("confirm")]);
     assert_eq!(state.pending().len(), 1);
     assert_eq!(state.turns(), 1);
+}
+
+#[test]
+fn prompts_remember_the_newest_turns_that_fit() {
+    let mut state = ConversationState::new("desk".into(), "idle".into());
+    for turn in ["one", "two", "three"] {
+        state.remember(turn, "ok", 2, 100);
+    }
+    let said: Vec<&str> = state.history().iter().map(|exchange| exchange.user.as_ref()).collect();
+    assert_eq!(said, ["two", "three"]);
+    state.remember("a text of forty bytes, which is ten toke", "ok", 5, 11);
+    assert_eq!(state.history().len(), 1, "the newest fills the bound of tokens");
+    state.remember("longer than the whole bound of tokens allows", "ok", 5, 3);
+    assert!(state.history().is_empty());
+}
+
+#[test]
+fn stored_values_that_nest_too_deep_are_refused() {
+    let mut bytes = vec![5_u8, 1].repeat(40);
+    bytes.push(0);
+    assert!(colloquy_types::codec::decode::<Json>(&bytes).is_err());
+    let shallow = [vec![5_u8, 1].repeat(3), vec![0]].concat();
+    assert!(colloquy_types::codec::decode::<Json>(&shallow).is_ok());
+    // A list that says it is longer than what follows.
+    assert!(colloquy_types::codec::decode::<Json>(&[5, 250, 0]).is_err());
 }

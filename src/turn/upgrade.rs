@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use colloquy_flow::{Flow, Mapped, StateIx, Upgrade};
+use colloquy_flow::{Flow, Json, Mapped, SlotKind, SlotValue, StateIx, Upgrade};
 use colloquy_types::Revision;
 
-use crate::state::{Change, ConversationState, PendingAction, PendingEnding, PositionName};
+use crate::state::{Change, ConversationState, PendingAction, PendingEnding, PositionName, Question};
 
 /// Something of a conversation that has no place in the other revision. Names only, never a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +97,16 @@ pub fn upgrade(state: &ConversationState, from: Revision, flow: &Flow) -> Result
     moving.slots();
     moving.flags();
     moving.pending();
+    moving.remembered();
     if moving.obstacles.is_empty() { Ok(moving.changes) } else { Err(moving.obstacles) }
+}
+
+/// The value as another type takes it. A single value goes on by its text: what the new type reads in it, it takes.
+fn taken(kind: &SlotKind, value: &SlotValue) -> Option<SlotValue> {
+    match value {
+        SlotValue::List(_) | SlotValue::Object(_) => kind.accept(&Json::from(value)),
+        single => kind.parse(&single.to_string()),
+    }
 }
 
 struct Moving<'a> {
@@ -160,8 +169,7 @@ impl Moving<'_> {
                 },
             };
             let into = self.flow.slot(into);
-            // A value goes on by its text: what the new type reads in it, it takes.
-            let Some(taken) = into.kind.parse(&value.to_string()) else {
+            let Some(taken) = taken(&into.kind, value) else {
                 self.obstacles.push(Obstacle::SlotValue { slot: Arc::clone(slot), into: Arc::clone(&into.name) });
                 continue;
             };
@@ -234,8 +242,27 @@ impl Moving<'_> {
         if mapped != held {
             let closed = held.iter().map(|old| Change::PendingClosed { id: old.id, ending: PendingEnding::Replaced });
             self.changes.extend(closed);
+            let failed: Vec<_> = held.iter().map(|old| old.id).filter(|id| self.state.has_failed(*id)).collect();
             self.changes.extend(mapped.into_iter().map(Change::PendingOpened));
+            self.changes.extend(failed.into_iter().map(|id| Change::PendingFailed { id }));
         }
+    }
+
+    /// What is remembered under names that are gone is forgotten: an open question, failures, fetched data. None of
+    /// it was given by the user, and all of it comes anew.
+    fn remembered(&mut self) {
+        let gone = match self.state.question() {
+            Some(Question::Intents(names)) => names.iter().any(|name| self.flow.find_intent(name).is_none()),
+            Some(Question::Actions(names)) => names.iter().any(|name| self.flow.find_action(name).is_none()),
+            None => false,
+        };
+        if gone {
+            self.changes.push(Change::QuestionDropped);
+        }
+        let failed = self.state.failed().iter().filter(|name| self.flow.find_action(name).is_none());
+        self.changes.extend(failed.map(|name| Change::FailureCleared { name: Arc::clone(name) }));
+        let data = self.state.data().iter().filter(|(name, _)| !self.flow.keeps_data(name));
+        self.changes.extend(data.map(|(name, _)| Change::DataCleared { name: Arc::clone(name) }));
     }
 
     /// The intent in which a pending action may be confirmed from now on: what the positions of the one it was

@@ -1,15 +1,16 @@
 //! The working memory of one turn, and the only doors through which a stage changes anything.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use colloquy_flow::{ActionIx, By, Facts, Flow, StateIx};
+use colloquy_flow::{Act, ActionIx, By, Facts, Flow, IntentIx, Json, Redaction, RuleIx, StateIx, Variables};
 use colloquy_types::Timestamp;
 
 use crate::{
-    effect::{Effect, EffectKind, EffectResult, EffectValue},
-    event::{Degradation, Detail, DialogueAct, Proposal, Reason, Stage, StageEvent, StageResult},
+    effect::{Effect, EffectKind, EffectResult, EffectValue, RequestTrace, Usage},
+    event::{Degradation, Detail, Proposal, Reason, Stage, StageEvent, StageResult},
+    input::Structured,
     machine::{MACHINE_VERSION, Outcome, TurnInput},
-    record::{Reply, ReplyKind, TurnOutcome, TurnRecord},
+    record::{InputKind, Reply, ReplyKind, TurnOutcome, TurnRecord},
     state::{Change, ConversationState, PendingAction},
 };
 
@@ -31,7 +32,7 @@ pub(crate) enum Course {
     Decided,
     /// The pending action is corrected: intents are not looked for, slots are.
     Corrected,
-    /// The user is asked which pending action is meant.
+    /// The user is asked which of several is meant.
     Clarify,
     /// Refused: nothing changes, the fallback is said.
     Blocked,
@@ -42,9 +43,14 @@ pub(crate) enum Course {
 pub(crate) struct Work {
     pub(crate) flow: Arc<Flow>,
     pub(crate) input: TurnInput,
+    /// The input, when it is structured; none when it cannot be read.
+    pub(crate) structured: Option<Structured>,
     pub(crate) now: Timestamp,
-    /// The state before the turn, for when it is refused.
-    before: ConversationState,
+    /// The state to return to when the turn is refused, and how many changes led there: where the turn
+    /// began, or what an action that changed the world left.
+    kept: (ConversationState, usize),
+    /// Where the turn began, by name.
+    before: crate::state::PositionName,
     state: ConversationState,
     /// Where the turn began; the start of the flow when this revision does not know the position.
     pub(crate) origin: StateIx,
@@ -52,7 +58,15 @@ pub(crate) struct Work {
     pub(crate) candidate: StateIx,
     pub(crate) known_position: bool,
     pub(crate) course: Course,
-    pub(crate) act: DialogueAct,
+    pub(crate) act: Option<Act>,
+    /// Whether the conversation starts over, and why.
+    pub(crate) reset: Option<Reason>,
+    /// How the intent was recognised, and how sure in percent, as conditions see it.
+    pub(crate) recognised_by: (&'static str, u8),
+    /// Whether a phrase let go of the current intent.
+    pub(crate) released: bool,
+    /// The interrupted position the user answered, taken up again before anything else moves.
+    pub(crate) resumed: bool,
     /// How a pending action ended in this turn, as conditions see it.
     pub(crate) ended: &'static str,
     /// Whether the turn moves at all, even if only to come back.
@@ -64,12 +78,26 @@ pub(crate) struct Work {
     pub(crate) staged: Vec<ActionIx>,
     pub(crate) filled: Vec<Arc<str>>,
     pub(crate) options: Vec<ActionIx>,
+    /// Intents the user is to choose among.
+    pub(crate) choices: Vec<IntentIx>,
+    /// What was fetched and what actions returned in this turn, ordered by name.
+    pub(crate) enrich: Vec<(Arc<str>, Json)>,
+    pub(crate) result: Vec<(Arc<str>, Json)>,
+    /// What failed in this turn, and what had failed before, ordered by name.
+    pub(crate) failed: Vec<Arc<str>>,
+    /// Slots the position asks for that are empty, in the order it asks.
+    pub(crate) missing: Vec<Arc<str>>,
+    /// Rules that had their say.
+    pub(crate) settled: Vec<RuleIx>,
+    /// Actions run so far.
+    pub(crate) calls: u8,
     pub(crate) reply: Option<Reply>,
     /// Names of the actions waiting for a confirmation, staged ones included; what conditions see.
     pending_names: Vec<Arc<str>>,
     stages: Vec<StageEvent>,
     changes: Vec<Change>,
     degradations: Vec<Degradation>,
+    requests: Vec<RequestTrace>,
     results: Vec<EffectResult>,
     asked: Vec<Effect>,
     first_step: u16,
@@ -80,18 +108,29 @@ impl Work {
     pub(crate) fn new(flow: Arc<Flow>, state: ConversationState, input: TurnInput, now: Timestamp) -> Self {
         let found = flow.find_state(state.intent(), state.state());
         let origin = found.unwrap_or_else(|| flow.start_state());
+        let structured = match input.input {
+            InputKind::Text => None,
+            InputKind::Json => Structured::parse(&input.text),
+        };
         let mut work = Self {
             pending_names: state.pending().iter().map(|pending| Arc::clone(&pending.action)).collect(),
-            before: state.clone(),
+            failed: state.failed().to_vec(),
+            before: state.position().clone(),
+            kept: (state.clone(), 0),
             state,
             flow,
+            structured,
             input,
             now,
             origin,
             candidate: origin,
             known_position: found.is_some(),
             course: Course::Open,
-            act: DialogueAct::None,
+            act: None,
+            reset: None,
+            recognised_by: ("", 0),
+            released: false,
+            resumed: false,
             ended: "",
             moved: false,
             recognised: false,
@@ -100,17 +139,39 @@ impl Work {
             staged: Vec::new(),
             filled: Vec::new(),
             options: Vec::new(),
+            choices: Vec::new(),
+            enrich: Vec::new(),
+            result: Vec::new(),
+            missing: Vec::new(),
+            settled: Vec::new(),
+            calls: 0,
             reply: None,
             stages: Vec::with_capacity(12),
             changes: Vec::with_capacity(8),
             degradations: Vec::new(),
+            requests: Vec::new(),
             results: Vec::new(),
             asked: Vec::new(),
             first_step: 0,
             next_step: 0,
         };
         work.change(Change::TurnCounted);
+        work.look_from(origin);
         work
+    }
+
+    /// What the user said: the text, or the text of structured input.
+    pub(crate) fn said(&self) -> &str {
+        match (self.input.input, &self.structured) {
+            (InputKind::Text, _) => &self.input.text,
+            (InputKind::Json, Some(structured)) => &structured.text,
+            (InputKind::Json, None) => "",
+        }
+    }
+
+    /// The act's name, or empty.
+    pub(crate) fn act_name(&self) -> &'static str {
+        self.act.map_or("", Act::name)
     }
 
     /// The state as changed so far.
@@ -121,18 +182,42 @@ impl Work {
     /// Changes the state and records the change: the only way either happens.
     pub(crate) fn change(&mut self, change: Change) {
         self.state.apply(&change);
-        if matches!(change, Change::PendingOpened(_) | Change::PendingClosed { .. }) {
-            self.note_pending();
+        match change {
+            Change::PendingOpened(_) | Change::PendingClosed { .. } => self.note_pending(),
+            Change::SlotSet { .. } | Change::SlotCleared { .. } => self.look_from(self.candidate),
+            _ => {}
         }
         self.changes.push(change);
     }
 
-    /// Undoes everything but the count of turns: the turn was refused.
+    /// Notes what a position asks for that is not there yet.
+    pub(crate) fn look_from(&mut self, position: StateIx) {
+        self.missing.clear();
+        let state = self.flow.state(position);
+        let slots = state.asks.iter().map(|slot| &self.flow.slot(*slot).name);
+        self.missing.extend(slots.filter(|slot| self.state.slot(slot).is_none()).cloned());
+    }
+
+    /// Keeps what has changed so far even if the turn is refused: an action changed the world.
+    pub(crate) fn keep(&mut self) {
+        self.kept = (self.state.clone(), self.changes.len());
+    }
+
+    /// Notes that something from outside failed in this turn.
+    pub(crate) fn note_failed(&mut self, name: &Arc<str>) {
+        if let Err(place) = self.failed.binary_search(name) {
+            self.failed.insert(place, Arc::clone(name));
+        }
+    }
+
+    /// Undoes everything but the count of turns and what already changed the world: the turn was refused.
     pub(crate) fn refuse(&mut self) {
         self.course = Course::Blocked;
-        self.state = self.before.clone();
-        self.changes.clear();
-        self.change(Change::TurnCounted);
+        self.state = self.kept.0.clone();
+        self.changes.truncate(self.kept.1);
+        if self.kept.1 == 0 {
+            self.change(Change::TurnCounted);
+        }
     }
 
     /// Stages an action, to be run or opened for confirmation by the act stage.
@@ -153,9 +238,15 @@ impl Work {
     pub(crate) fn propose(&mut self, by: By, name: &Arc<str>, to: StateIx) {
         if to != self.candidate {
             self.proposals.push(Move { by, name: Arc::clone(name), from: self.candidate, to });
-            self.candidate = to;
-            self.moved = true;
+            self.head_for(to);
         }
+    }
+
+    /// Heads for a position, however it came to that.
+    pub(crate) fn head_for(&mut self, to: StateIx) {
+        self.candidate = to;
+        self.moved = true;
+        self.look_from(to);
     }
 
     /// What conditions see when the turn heads for `position`.
@@ -164,15 +255,67 @@ impl Work {
         Facts {
             slots: self.state.slots(),
             flags: self.state.flags(),
-            act: self.act.name(),
+            act: self.act_name(),
             intent: &heading.intent_name,
             state: &heading.name,
-            text: &self.input.text,
+            text: self.said(),
             recognised: self.recognised,
             filled: &self.filled,
             moved: self.moved,
             pending: &self.pending_names,
             ended: self.ended,
+            by: self.recognised_by.0,
+            confidence: self.recognised_by.1,
+            released: self.released,
+            asked: self.kept.0.question().is_some(),
+            interrupted: self.state.interrupted().len(),
+            input: self.input.input.name(),
+            missing: &self.missing,
+            failed: &self.failed,
+            enrich: &self.enrich,
+            result: &self.result,
+            data: self.state.data(),
+        }
+    }
+
+    /// What never reaches a prompt: what the flow redacts, and what the conversation holds under secret names.
+    pub(crate) fn redaction(&self) -> Redaction {
+        let flow = self.flow.redaction();
+        let mut known = Vec::new();
+        for (name, value) in self.state.slots() {
+            if self.flow.find_slot(name).is_some_and(|slot| self.flow.slot(slot).secret) {
+                known.push(value.to_string());
+            }
+        }
+        for (name, value) in self.enrich.iter().chain(&self.result).chain(self.state.data()) {
+            flow.secrets(name, value, &mut known);
+        }
+        flow.with_known(known.iter().map(String::as_str))
+    }
+
+    /// What templates see at `position`, with more values by name.
+    pub(crate) fn variables(&self, position: StateIx, more: impl IntoIterator<Item = (Arc<str>, Json)>) -> Variables {
+        let state = self.flow.state(position);
+        let intent = self.flow.intent(state.intent);
+        let kept = |slot: &Arc<str>| {
+            let everywhere = self
+                .flow
+                .find_slot(slot)
+                .is_some_and(|slot| self.flow.slot(slot).scope == colloquy_flow::SlotScope::Conversation);
+            everywhere || intent.keeps(slot)
+        };
+        let mut outside: std::collections::BTreeMap<Arc<str>, Json> = more.into_iter().collect();
+        for (kind, held) in [("enrich", self.enrich.as_slice()), ("result", &self.result), ("data", self.state.data())]
+        {
+            outside.extend(held.iter().map(|(name, value)| (format!("{kind}.{name}").into(), value.clone())));
+        }
+        outside.extend(self.state.summary().map(|summary| ("summary".into(), Json::Text(summary.into()))));
+        Variables {
+            slots: self.state.slots().iter().filter(|(slot, _)| kept(slot)).cloned().collect(),
+            intent: Arc::clone(&state.intent_name),
+            state: Arc::clone(&state.name),
+            options: None,
+            outside,
         }
     }
 
@@ -185,6 +328,13 @@ impl Work {
     pub(crate) fn degrade(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
         self.event(stage, StageResult::Failed, reason, Detail::Name(Arc::clone(name)));
         self.degradations.push(Degradation { stage, reason, name: Arc::clone(name) });
+    }
+
+    /// Refuses the turn because of a move that is not declared, and says who proposed it.
+    pub(crate) fn blocked(&mut self, refused: &Move) {
+        let detail = self.shown(refused);
+        self.event(Stage::TransitionBlocked, StageResult::Blocked, Reason::TransitionBlocked, detail);
+        self.refuse();
     }
 
     /// A proposal as events show it.
@@ -202,7 +352,7 @@ impl Work {
     pub(crate) fn ask(&mut self, kind: EffectKind) -> Option<EffectValue> {
         let step = self.next_step;
         self.next_step = self.next_step.saturating_add(1);
-        let known = self.results.iter().find(|result| result.step == step).map(|result| result.value);
+        let known = self.results.iter().find(|result| result.step == step).map(|result| result.value.clone());
         if known.is_none() {
             self.asked.push(Effect { step, kind });
         }
@@ -230,36 +380,60 @@ impl Work {
 
     pub(crate) fn accept(&mut self, results: &[EffectResult]) {
         for effect in &self.asked {
-            let answer = results.iter().find(|result| result.step == effect.step && result.value.kind() == effect.kind);
-            self.results.extend(answer);
+            let answer = results.iter().find(|result| result.step == effect.step && result.value.answers(&effect.kind));
+            if let Some(answer) = answer {
+                self.requests.extend(effect.kind.trace(effect.step));
+                self.results.push(answer.clone());
+            }
         }
+        self.requests.sort_by_key(|request| request.step);
         self.results.sort_by_key(|result| result.step);
     }
 
-    pub(crate) fn finish(self) -> Outcome {
+    pub(crate) fn finish(mut self) -> Outcome {
         let outcome = match (self.course, self.degradations.is_empty()) {
             (Course::Blocked, _) => TurnOutcome::Blocked,
             (_, false) => TurnOutcome::Degraded,
             (_, true) => TurnOutcome::Complete,
         };
-        let fallback = || Reply { text: self.flow.fallback().to_string(), kind: ReplyKind::Fallback };
+        let fallback = || Reply::plain(self.flow.fallback().as_ref(), ReplyKind::Fallback);
+        let reply = self.reply.take().unwrap_or_else(fallback);
+        let (turns, tokens) = self.flow.history();
+        if turns > 0 && self.course != Course::Blocked {
+            let redaction = self.redaction();
+            let hidden = |text: &str| match redaction.text(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(redacted) => Some(Arc::<str>::from(redacted)),
+            };
+            let (user, assistant) = (hidden(&self.input.text), hidden(&reply.text));
+            let said = user.as_deref().unwrap_or(&self.input.text);
+            self.state.remember(said, assistant.as_deref().unwrap_or(&reply.text), turns, tokens);
+            self.change(Change::Remembered { turns, tokens, user, assistant });
+        }
+        let used = self.results.iter().filter_map(|result| match &result.value {
+            EffectValue::Model(Ok(output)) => Some(output.usage),
+            _ => None,
+        });
         let record = TurnRecord {
             turn_id: self.input.turn_id,
             request_id: self.input.request_id,
             request_digest: self.input.request_digest,
+            input: self.input.input,
             text: self.input.text,
             accepted_at: self.input.accepted_at,
             now: self.now,
             revision: self.flow.revision(),
             machine_version: MACHINE_VERSION,
             stages: self.stages,
+            requests: self.requests,
+            usage: used.fold(Usage::default(), Usage::plus),
             effects: self.results,
             changes: self.changes,
-            reply: self.reply.unwrap_or_else(fallback),
+            reply,
             outcome,
             degradations: self.degradations,
-            intent_before: Arc::clone(&self.before.position().intent),
-            state_before: Arc::clone(&self.before.position().state),
+            intent_before: self.before.intent,
+            state_before: self.before.state,
             intent: Arc::clone(&self.state.position().intent),
             state: Arc::clone(&self.state.position().state),
         };

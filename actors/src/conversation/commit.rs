@@ -5,8 +5,8 @@ use std::sync::Arc;
 use colloquy_flow::Flow;
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
 use colloquy_turn::{
-    ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Outcome, Remembered,
-    SnapshotRecord, Step, TurnInput,
+    CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Outcome,
+    Remembered, SnapshotRecord, Step, TurnInput,
 };
 use colloquy_types::{Clock, Entropy, Timestamp};
 
@@ -15,7 +15,7 @@ use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
 
 /// Runs the machine on `state`, performing the effects it asks for.
 ///
-/// Time and identifiers are all it can ask for today, so nothing here waits.
+/// Nothing here waits: what is asked of the outside is answered as unavailable.
 pub(crate) fn decide(
     flow: &Arc<Flow>,
     state: &ConversationState,
@@ -36,9 +36,13 @@ pub(crate) fn decide(
 }
 
 fn perform(effect: &Effect, clock: &dyn Clock, entropy: &dyn Entropy) -> EffectResult {
-    let value = match effect.kind {
+    let value = match &effect.kind {
         EffectKind::Time => EffectValue::Time(clock.now()),
         EffectKind::Identifier => EffectValue::Identifier(entropy.bytes16()),
+        // Nothing outside can be reached yet: the flow's declared defaults and fallbacks stand in.
+        EffectKind::Model(_) => EffectValue::Model(Err(Failure::Unavailable)),
+        EffectKind::Fetch(_) => EffectValue::Fetch(CallOutcome::Failed(Failure::Unavailable)),
+        EffectKind::Act(_) => EffectValue::Act(CallOutcome::Failed(Failure::Unavailable)),
     };
     EffectResult { step: effect.step, value }
 }

@@ -117,7 +117,7 @@ impl Loaded {
         match stored.header.kind {
             RecordKind::Turn => {
                 let record = TurnRecord::decode(&stored.payload).map_err(undecodable)?;
-                self.state.apply_all(&record.changes);
+                self.state.apply_turn(&record);
                 self.ended(&record.request_id, record.request_digest, EndingKind::Turn, stored);
             }
             RecordKind::TurnClosed => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, Reason, Remembered, TurnClosedRecord, TurnInput, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, InputKind, Reason, Remembered, TurnClosedRecord, TurnInput, TurnOutcome, TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
 use ractor::ActorRef;
@@ -58,6 +58,7 @@ impl Conversation {
                 turn_id: TurnId(self.shared.entropy.bytes16()),
                 request_id,
                 request_digest,
+                input: InputKind::Text,
                 text,
                 accepted_at,
                 deadline_at: accepted_at.plus(budget),
@@ -121,6 +122,7 @@ impl Conversation {
                 turn_id: accepted.turn_id,
                 request_id: accepted.request_id.clone(),
                 request_digest: accepted.request_digest,
+                input: accepted.input,
                 text: accepted.text.clone(),
                 accepted_at: accepted.accepted_at,
             };

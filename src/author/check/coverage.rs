@@ -65,6 +65,7 @@ fn slots(source: &SourceFlow, faults: &mut Faults) {
         if read.contains(name)
             && slot.patterns.is_empty()
             && !slot.has_extract
+            && !slot.by_model
             && matches!(slot.kind, SlotKind::Text { .. })
         {
             let message = format!("slot {name:?} is collected, but no pattern finds it");
@@ -80,11 +81,15 @@ fn slots(source: &SourceFlow, faults: &mut Faults) {
             );
         }
     }
+    let effects = source.rules.iter().flat_map(|rule| &rule.then);
+    let staged: HashSet<&str> = effects
+        .filter_map(|effect| match effect {
+            SourceEffect::Stage(name) => Some(name.value.as_ref()),
+            _ => None,
+        })
+        .collect();
     for action in &source.actions {
-        let staged = source.rules.iter().flat_map(|rule| &rule.then);
-        let mut staged =
-            staged.filter(|effect| matches!(effect, SourceEffect::Stage(name) if name.value == action.name.value));
-        if staged.next().is_none() {
+        if !staged.contains(action.name.value.as_ref()) {
             let message = format!("no rule stages action {:?}", action.name.value);
             faults.warn("action-never-staged", &action.name.mark, message, "stage it by a rule, or remove it");
         }

@@ -21,6 +21,7 @@ pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
     for rule in &source.rules {
         moves.rule(rule, faults);
     }
+    moves.until(faults);
     if moves.every_place_is_known() {
         moves.reach(faults);
     }
@@ -31,20 +32,32 @@ struct Moves<'s> {
     source: &'s SourceFlow,
     every: Vec<Place>,
     known: HashSet<Place>,
-    declared: HashMap<Place, Vec<(Place, ByMask)>>,
+    /// Moves declared from everywhere, then those of each position, by target.
+    anywhere: HashMap<Place, ByMask>,
+    declared: HashMap<Place, HashMap<Place, ByMask>>,
 }
 
 impl<'s> Moves<'s> {
     fn of(source: &'s SourceFlow) -> Self {
         let every = source.places();
         let known: HashSet<Place> = every.iter().cloned().collect();
-        let mut declared: HashMap<Place, Vec<(Place, ByMask)>> = HashMap::new();
+        let mut anywhere: HashMap<Place, ByMask> = HashMap::new();
+        let mut declared: HashMap<Place, HashMap<Place, ByMask>> = HashMap::new();
+        let declare = |moves: &mut HashMap<Place, ByMask>, to: &Place, by: ByMask| {
+            let mask = moves.entry(to.clone()).or_default();
+            *mask = mask.union(by);
+        };
         for transition in &source.transitions {
-            for from in expand(&reader::resolve(&transition.from, &every), &every) {
-                declared.entry(from).or_default().push((transition.to.value.clone(), transition.by));
+            match reader::resolve(&transition.from, &every) {
+                Scope::Everywhere => declare(&mut anywhere, &transition.to.value, transition.by),
+                Scope::At(places) => {
+                    for from in places {
+                        declare(declared.entry(from).or_default(), &transition.to.value, transition.by);
+                    }
+                }
             }
         }
-        Self { source, every, known, declared }
+        Self { source, every, known, anywhere, declared }
     }
 
     /// Whether what can be reached can be told: a misspelt position would make half the flow unreachable.
@@ -55,8 +68,9 @@ impl<'s> Moves<'s> {
     }
 
     fn allows(&self, from: &Place, to: &Place, by: By) -> bool {
-        let targets = self.declared.get(from).map(Vec::as_slice).unwrap_or_default();
-        from == to || targets.iter().any(|(target, mask)| target == to && mask.allows(by))
+        let own = self.declared.get(from).and_then(|targets| targets.get(to)).copied().unwrap_or_default();
+        let shared = self.anywhere.get(to).copied().unwrap_or_default();
+        from == to || own.union(shared).allows(by)
     }
 
     /// Reports the first undeclared way from `from` to `to`; places that do not exist are told elsewhere.
@@ -103,12 +117,24 @@ impl<'s> Moves<'s> {
     fn action(&self, action: &SourceAction, at: &[Place], faults: &mut Faults) {
         let outcomes = [
             (&action.on_executed, By::Action, "once executed"),
+            (&action.on_failed, By::Action, "when it failed"),
             (&action.on_rejected, By::Pending, "when rejected"),
             (&action.on_expired, By::Pending, "when expired"),
         ];
         for (target, by, when) in outcomes {
             if let Some(target) = target {
                 self.need(at, target, by, &format!("action {:?}, {when},", action.name.value), faults);
+            }
+        }
+    }
+
+    /// A state that collects leads on like a rule.
+    fn until(&self, faults: &mut Faults) {
+        for intent in &self.source.intents {
+            for state in &intent.states {
+                let Some(until) = &state.until else { continue };
+                let place = Place { intent: Arc::clone(&intent.name.value), state: Arc::clone(&state.name.value) };
+                self.need(&[place], &until.go, By::Rule, "what it collects until", faults);
             }
         }
     }
@@ -123,14 +149,20 @@ impl<'s> Moves<'s> {
         let Some(start) = &self.source.start else { return };
         let mut reached: HashSet<&Place> = HashSet::from([&start.value]);
         let mut queue = VecDeque::from([&start.value]);
+        for target in self.anywhere.keys() {
+            if reached.insert(target) {
+                queue.push_back(target);
+            }
+        }
         while let Some(place) = queue.pop_front() {
-            for (target, _) in self.declared.get(place).map(Vec::as_slice).unwrap_or_default() {
+            for target in self.declared.get(place).into_iter().flat_map(HashMap::keys) {
                 if reached.insert(target) {
                     queue.push_back(target);
                 }
             }
         }
-        for intent in &self.source.intents {
+        // An intent that starts the conversation over is recognised, but never entered.
+        for intent in self.source.intents.iter().filter(|intent| !intent.reset) {
             for state in &intent.states {
                 let place = Place { intent: Arc::clone(&intent.name.value), state: Arc::clone(&state.name.value) };
                 if !reached.contains(&place) {
@@ -142,7 +174,7 @@ impl<'s> Moves<'s> {
                         "declare a transition to it, or remove it",
                     );
                 }
-                if !state.terminal && !self.declared.contains_key(&place) {
+                if !state.terminal && self.anywhere.is_empty() && !self.declared.contains_key(&place) {
                     let message = format!("{place} is not terminal, but nothing leads out of it");
                     faults.warn(
                         "dead-end",
@@ -157,11 +189,16 @@ impl<'s> Moves<'s> {
 
     /// Warns of intents that are recognised by something, but may be chosen nowhere.
     fn recognised(&self, faults: &mut Faults) {
-        for intent in self.source.intents.iter().filter(|intent| !intent.signals.is_empty()) {
+        let mut chosen: HashMap<&Place, ByMask> = HashMap::new();
+        for transition in &self.source.transitions {
+            let mask = chosen.entry(&transition.to.value).or_default();
+            *mask = mask.union(transition.by);
+        }
+        for intent in self.source.intents.iter().filter(|intent| !intent.signals.is_empty() && !intent.reset) {
             let Some(initial) = self.initial(&intent.name.value) else { continue };
-            let chosen = self.declared.values().flatten().any(|(to, by)| {
-                *to == initial && (by.allows(By::Intent) || (intent.digression && by.allows(By::Digression)))
-            });
+            let by = chosen.get(&initial).copied().unwrap_or_default();
+            let chosen =
+                by.allows(By::Intent) || by.allows(By::Model) || (intent.digression && by.allows(By::Digression));
             if !chosen {
                 let message = format!("intent {:?} is recognised, but no transition lets it begin", intent.name.value);
                 let fix = format!("add to transitions: {{from: \"*\", to: {initial}, by: intent}}");

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use colloquy_flow::{Condition, Name, Place};
+use colloquy_flow::{Condition, Name, Place, Purpose, ResultSource};
 
 use crate::{
     fault::{At, Faults, Mark},
     reader::{self, Written, WrittenPlace},
-    source::{SourceEffect, SourceFlow, SourceIntent, SourceResult},
+    source::{SourceArgument, SourceConsequence, SourceEffect, SourceFlow, SourceIntent, SourceResult, SourceText},
 };
 
 pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
     let mut check = Check { source, faults };
-    check.once("flag", source.flags.iter());
+    check.once("flag", source.flags.iter().map(|flag| &flag.name));
+    check.once("policy", source.guard.policies.iter().map(|policy| &policy.id));
+    check.prompts();
     check.once("rule", source.rules.iter().map(|rule| &rule.id));
     check.structure();
     check.behaviour();
@@ -55,7 +57,7 @@ impl<'s> Check<'s, '_> {
     }
 
     fn flag(&mut self, name: &str, mark: &Mark) {
-        let known: Vec<&str> = self.source.flags.iter().map(|flag| flag.value.as_ref()).collect();
+        let known: Vec<&str> = self.source.flags.iter().map(|flag| flag.name.value.as_ref()).collect();
         if !known.contains(&name) {
             self.unknown("unknown-flag", "flag", name, mark, &known);
         }
@@ -97,6 +99,76 @@ impl<'s> Check<'s, '_> {
         for flag in condition.value.flags() {
             self.flag(flag, &condition.mark);
         }
+        for (variable, member) in condition.value.outside() {
+            self.member(variable, member, &condition.mark);
+        }
+    }
+
+    /// What a condition sees of the outside: enrichments, those that are kept, actions that call tools.
+    fn member(&mut self, variable: &str, member: &str, mark: &Mark) {
+        let enrichments = self.source.enrichments.iter();
+        let known: Vec<&str> = match variable {
+            "enrich" => enrichments.map(|enrichment| enrichment.name.value.as_ref()).collect(),
+            "data" => enrichments
+                .filter(|enrichment| enrichment.keep)
+                .map(|enrichment| enrichment.name.value.as_ref())
+                .collect(),
+            _ => {
+                let actions = self.source.actions.iter().filter(|action| action.tool.is_some());
+                actions.map(|action| action.name.value.as_ref()).collect()
+            }
+        };
+        if !known.contains(&member) {
+            let (id, what) = match variable {
+                "enrich" => ("unknown-enrichment", "enrichment called"),
+                "data" => ("unknown-enrichment", "enrichment that is kept called"),
+                _ => ("unknown-action", "action that calls a tool called"),
+            };
+            self.unknown(id, what, member, mark, &known);
+        }
+    }
+
+    fn prompt(&mut self, name: &str, mark: &Mark, purposes: &[Purpose]) {
+        let Some(prompt) = self.source.prompt(name) else {
+            let known: Vec<&str> = self.source.prompts.iter().map(|prompt| prompt.name.value.as_ref()).collect();
+            return self.unknown("unknown-prompt", "prompt", name, mark, &known);
+        };
+        if !purposes.contains(&prompt.purpose) {
+            let wanted: Vec<&str> = purposes.iter().map(|purpose| purpose.name()).collect();
+            let message = format!("prompt {name:?} is for {}, not for {}", prompt.purpose.name(), wanted.join(" or "));
+            self.faults.error("bad-value", mark, message, format!("name one of purpose {}", wanted.join(" or ")));
+        }
+    }
+
+    fn prompts(&mut self) {
+        let source = self.source;
+        let choices = source.act_model.iter().chain(&source.understanding.model);
+        for choice in choices {
+            self.prompt(&choice.value.prompt, &choice.mark, &[Purpose::Classify]);
+        }
+        if let Some(prompt) = &source.extract_prompt {
+            self.prompt(&prompt.value, &prompt.mark, &[Purpose::Extract]);
+        }
+        if let Some(summary) = &source.summary {
+            self.prompt(&summary.value.prompt, &summary.mark, &[Purpose::Summarise]);
+        }
+        let texts = source.responses.iter().map(|row| &row.text).chain(&source.understanding.collision);
+        for text in texts {
+            if let SourceText::Model(model) = text {
+                self.prompt(&model.prompt.value, &model.prompt.mark, &[Purpose::Respond]);
+            }
+        }
+        for progress in &source.progress {
+            self.scope(&progress.scope);
+        }
+    }
+
+    fn arguments(&mut self, arguments: &'s [(Name, SourceArgument)]) {
+        for (_, argument) in arguments {
+            if let SourceArgument::Slot(slot) = argument {
+                self.slot(slot);
+            }
+        }
     }
 
     fn value(&mut self, slot: &str, written: &At<String>) {
@@ -130,6 +202,18 @@ impl<'s> Check<'s, '_> {
             for slot in intent.collect.iter().chain(&intent.keep).chain(collected) {
                 self.slot(slot);
             }
+            for until in intent.states.iter().filter_map(|state| state.until.as_ref()) {
+                self.condition(until.when.as_ref());
+                self.place(&until.go);
+            }
+        }
+        let flags = self.source.guard.policies.iter().filter_map(|policy| match &policy.consequence {
+            SourceConsequence::Flag(flag) => Some(flag),
+            SourceConsequence::Block(_) => None,
+        });
+        let steering = self.source.guard.steering.as_ref().and_then(|steering| steering.flag_at.as_ref());
+        for flag in flags.chain(steering.map(|(_, flag)| flag)) {
+            self.flag(&flag.value, &flag.mark);
         }
         for transition in &self.source.transitions {
             self.scope(&transition.from);
@@ -145,16 +229,33 @@ impl<'s> Check<'s, '_> {
                 self.effect(effect);
             }
         }
+        for enrichment in &self.source.enrichments {
+            self.scope(&enrichment.scope);
+            self.condition(enrichment.when.as_ref());
+            self.arguments(&enrichment.arguments);
+        }
         for action in &self.source.actions {
+            if let Some(scope) = &action.scope {
+                self.scope(scope);
+            }
+            if let Some(tool) = &action.tool {
+                self.arguments(&tool.arguments);
+            }
             for slot in action.slots.iter().chain(action.results.iter().map(|(slot, _)| slot)) {
                 self.slot(slot);
             }
             for (slot, result) in &action.results {
-                if let SourceResult::Value(written) = result {
-                    self.value(&slot.value, written);
+                match result {
+                    SourceResult::Value(written) => self.value(&slot.value, written),
+                    SourceResult::Given(ResultSource::Path(_)) if action.tool.is_none() => {
+                        let message = format!("action {:?} calls no tool, so it has no result", action.name.value);
+                        self.faults.error("bad-value", &slot.mark, message, "write kind: tool, or another source");
+                    }
+                    SourceResult::Given(_) => {}
                 }
             }
-            for target in [&action.on_executed, &action.on_rejected, &action.on_expired].into_iter().flatten() {
+            let targets = [&action.on_executed, &action.on_rejected, &action.on_expired, &action.on_failed];
+            for target in targets.into_iter().flatten() {
                 self.place(target);
             }
         }
@@ -173,6 +274,7 @@ impl<'s> Check<'s, '_> {
                 self.value(&slot.value, written);
             }
             SourceEffect::Clear(slot) => self.slot(slot),
+            SourceEffect::Reset => {}
             SourceEffect::Flag(flag) | SourceEffect::Unflag(flag) => self.flag(&flag.value, &flag.mark),
             SourceEffect::Stage(action) => {
                 if self.source.action(&action.value).is_none() {

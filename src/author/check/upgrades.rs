@@ -31,7 +31,7 @@ fn targets(source: &SourceFlow, upgrade: &SourceUpgrade, faults: &mut Faults) {
     for slot in upgrade.slots.iter().filter_map(|(_, slot)| slot.as_ref()) {
         known("unknown-slot", "slot", &slot.value, slot, &slots, faults);
     }
-    let flags: Vec<&str> = source.flags.iter().map(|flag| flag.value.as_ref()).collect();
+    let flags: Vec<&str> = source.flags.iter().map(|flag| flag.name.value.as_ref()).collect();
     for flag in upgrade.flags.iter().filter_map(|(_, flag)| flag.as_ref()) {
         known("unknown-flag", "flag", &flag.value, flag, &flags, faults);
     }

@@ -10,9 +10,11 @@ use colloquy_flow::{
 use crate::{
     fault::{At, Faults},
     node::{Key, Node, Value},
-    read::label_of,
+    read::{label_of, outside},
     reader::{self, Fields},
-    source::{SourceAction, SourceEffect, SourceResponse, SourceResult, SourceRule, SourceText},
+    source::{
+        SourceAction, SourceEffect, SourceModelText, SourceResponse, SourceResult, SourceRule, SourceText, SourceTool,
+    },
 };
 
 pub(super) fn rules(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceRule> {
@@ -26,19 +28,7 @@ fn rule(node: &Node, faults: &mut Faults) -> Option<SourceRule> {
         let said = reader::text(node, "the id", faults)?;
         Some(At { value: reader::name(&said.value, &said.mark, "a rule", true, faults)?, mark: said.mark })
     });
-    let phase = match fields.get("phase").and_then(|node| reader::text(node, "the phase", faults)) {
-        None => RulePhase::Decide,
-        Some(said) => match said.value.as_str() {
-            "prepare" => RulePhase::Prepare,
-            "decide" => RulePhase::Decide,
-            "conclude" => RulePhase::Conclude,
-            other => {
-                let message = format!("there is no phase {other:?}");
-                faults.error("bad-value", &said.mark, message, "write prepare, decide or conclude");
-                RulePhase::Decide
-            }
-        },
-    };
+    let phase = fields.get("phase").and_then(|node| phase(node, faults)).unwrap_or(RulePhase::AfterExtraction);
     let scope = fields.required("in", "say where the rule applies: in: intent.state, or any", faults);
     let scope = scope.and_then(|node| reader::scope(node, "in", faults));
     let priority = reader::integer(fields.get("priority"), "the priority", -1000..=1000, faults).unwrap_or(0);
@@ -50,6 +40,13 @@ fn rule(node: &Node, faults: &mut Faults) -> Option<SourceRule> {
     if moves > 1 {
         faults.error("bad-value", fields.mark, "the rule goes to several places", "keep one go or intent per rule");
     }
+    let late = |effect: &SourceEffect| {
+        matches!(effect, SourceEffect::Go(_) | SourceEffect::Intent(_) | SourceEffect::Stage(_) | SourceEffect::Reset)
+    };
+    if phase == RulePhase::BeforeResponse && then.iter().any(late) {
+        let message = "before_response is too late to move, to stage an action or to start over";
+        faults.error("bad-value", fields.mark, message, "use an earlier phase, or only set, clear, flag and unflag");
+    }
     Some(SourceRule {
         id: id?,
         phase,
@@ -60,14 +57,33 @@ fn rule(node: &Node, faults: &mut Faults) -> Option<SourceRule> {
     })
 }
 
+fn phase(node: &Node, faults: &mut Faults) -> Option<RulePhase> {
+    let said = reader::text(node, "the phase", faults)?;
+    let found = RulePhase::parse(&said.value);
+    if found.is_none() {
+        let known = RulePhase::ALL.map(RulePhase::name);
+        let fix = match reader::nearest(&said.value, &known) {
+            Some(meant) => format!("did you mean {meant:?}?"),
+            None => format!("write one of {}", known.join(", ")),
+        };
+        faults.error("bad-value", &said.mark, format!("there is no phase {:?}", said.value), fix);
+    }
+    found
+}
+
 fn effects(node: &Node, faults: &mut Faults) -> Vec<SourceEffect> {
-    let known = ["go", "intent", "set", "clear", "flag", "unflag", "stage"];
+    let known = ["go", "intent", "set", "clear", "flag", "unflag", "stage", "reset"];
     let Some(_) = Fields::of(node, "an effect", &known, faults) else { return Vec::new() };
     let entries = reader::map(node, "an effect", faults).unwrap_or_default();
     let mut effects = Vec::new();
     for (key, node) in entries {
         match key.text.as_str() {
             "go" => effects.extend(reader::place(node, "go", faults).map(SourceEffect::Go)),
+            "reset" => {
+                if reader::boolean(Some(node), "reset", false, faults) {
+                    effects.push(SourceEffect::Reset);
+                }
+            }
             "set" => {
                 for (slot, value) in reader::map(node, "set", faults).unwrap_or_default() {
                     let name = reader::name(&slot.text, &slot.mark, "a slot", false, faults);
@@ -98,23 +114,61 @@ pub(super) fn actions(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceAct
     entries.iter().filter_map(|(key, node)| action(key, node, faults)).collect()
 }
 
-const ACTION_KEYS: [&str; 9] =
-    ["description", "kind", "label", "slots", "confirm", "results", "on_executed", "on_rejected", "on_expired"];
+const ACTION_KEYS: [&str; 20] = [
+    "description",
+    "kind",
+    "tool",
+    "arguments",
+    "read_only",
+    "idempotent",
+    "timeout",
+    "attempts",
+    "schema",
+    "label",
+    "choice",
+    "in",
+    "priority",
+    "slots",
+    "confirm",
+    "results",
+    "on_executed",
+    "on_rejected",
+    "on_expired",
+    "on_failed",
+];
 
 fn action(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceAction> {
     let name = reader::name(&key.text, &key.mark, "an action", false, faults);
     let fields = Fields::of(node, "an action", &ACTION_KEYS, faults)?;
-    let kind = fields.required("kind", "write kind: local", faults);
-    if let Some(said) = kind.and_then(|node| reader::text(node, "the kind", faults))
-        && said.value != "local"
-    {
-        faults.error("bad-value", &said.mark, format!("there is no action kind {:?}", said.value), "write kind: local");
-    }
+    let kind = fields.required("kind", "write kind: local, or kind: tool", faults);
+    let kind = kind.and_then(|node| reader::text(node, "the kind", faults));
+    let tool = match kind.as_ref().map(|said| said.value.as_str()) {
+        Some("tool") => Some(tool(&fields, faults)?),
+        Some("local") | None => {
+            for key in ["tool", "arguments", "read_only", "idempotent", "timeout", "attempts", "schema", "on_failed"] {
+                if let Some(node) = fields.get(key) {
+                    let message = format!("an action of kind local has no {key:?}");
+                    faults.error("unknown-key", &node.mark, message, "remove it, or write kind: tool");
+                }
+            }
+            None
+        }
+        Some(other) => {
+            let mark = kind.as_ref().map_or(fields.mark, |said| &said.mark);
+            faults.error("bad-value", mark, format!("there is no action kind {other:?}"), "write local or tool");
+            None
+        }
+    };
+    let choice = fields.get("choice").into_iter().flat_map(reader::list);
+    let choice = choice.filter_map(|item| reader::pattern(item, "choice", faults)).collect();
+    let scope = fields.get("in").and_then(|node| reader::scope(node, "in", faults));
+    let priority = reader::integer(fields.get("priority"), "the priority", -1000..=1000, faults).unwrap_or(0);
     let label = fields.get("label").and_then(|node| reader::reply(node, "the label", faults));
     let results = fields.get("results").and_then(|node| reader::map(node, "results", faults)).unwrap_or_default();
     let confirm = fields.get("confirm").and_then(|node| confirm(node, faults));
     let mut target = |key: &'static str| reader::place(fields.get(key)?, key, faults);
-    let (on_executed, on_rejected, on_expired) = (target("on_executed"), target("on_rejected"), target("on_expired"));
+    let (on_executed, on_rejected) = (target("on_executed"), target("on_rejected"));
+    let (on_expired, on_failed) = (target("on_expired"), target("on_failed"));
     if confirm.is_none() {
         for (key, given) in [("on_rejected", &on_rejected), ("on_expired", &on_expired)] {
             if let Some(given) = given {
@@ -127,12 +181,33 @@ fn action(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceAction> {
     Some(SourceAction {
         label: label.map_or_else(|| label_of(&name), |said| reader::shared(said.value)),
         name: At { value: name, mark: key.mark.clone() },
+        choice,
+        scope,
+        priority: i32::try_from(priority).unwrap_or_default(),
         slots: reader::references(fields.get("slots"), "a slot", faults),
+        unconfirmed: confirm.is_none() && fields.get("confirm").is_some(),
         confirm,
+        tool,
         results: results.iter().filter_map(|(key, node)| result(key, node, faults)).collect(),
         on_executed,
         on_rejected,
         on_expired,
+        on_failed,
+    })
+}
+
+fn tool(fields: &Fields<'_>, faults: &mut Faults) -> Option<SourceTool> {
+    let tool = fields.required("tool", "name the tool, as the settings do: tool: orders/cancel", faults);
+    let tool = tool.and_then(|node| outside::target(node, "the tool", faults));
+    let (patience, has_timeout) = outside::patience(fields, faults);
+    Some(SourceTool {
+        arguments: outside::arguments(fields.get("arguments"), faults),
+        read_only: reader::boolean(fields.get("read_only"), "read_only", false, faults),
+        idempotent: reader::boolean(fields.get("idempotent"), "idempotent", false, faults),
+        schema: fields.get("schema").and_then(|node| outside::schema(node, faults)),
+        tool: tool?,
+        patience,
+        has_timeout,
     })
 }
 
@@ -152,19 +227,24 @@ fn result(key: &Key, node: &Node, faults: &mut Faults) -> Option<(At<std::sync::
     let source = match &node.value {
         Value::Text(text) if text == "executed_at" => Some(SourceResult::Given(ResultSource::ExecutedAt)),
         Value::Map(_) => {
-            let fields = Fields::of(node, "a result", &["reference", "value"], faults)?;
-            match (fields.get("reference"), fields.get("value")) {
-                (Some(node), None) => made_reference(node, faults),
-                (None, Some(node)) => reader::text(node, "the value", faults).map(SourceResult::Value),
+            let fields = Fields::of(node, "a result", &["reference", "value", "path"], faults)?;
+            match (fields.get("reference"), fields.get("value"), fields.get("path")) {
+                (Some(node), None, None) => made_reference(node, faults),
+                (None, Some(node), None) => reader::text(node, "the value", faults).map(SourceResult::Value),
+                (None, None, Some(node)) => {
+                    let said = reader::reply(node, "the path", faults);
+                    said.map(|said| SourceResult::Given(ResultSource::Path(said.value.into())))
+                }
                 _ => {
-                    let fix = "write executed_at, {reference: {prefix: \"R-\", length: 8}} or {value: text}";
+                    let fix =
+                        "write executed_at, {reference: {prefix: \"R-\", length: 8}}, {value: text} or {path: a.b}";
                     faults.error("bad-value", fields.mark, "a result comes from one source", fix);
                     None
                 }
             }
         }
         _ => {
-            let fix = "write executed_at, {reference: {prefix: \"R-\", length: 8}} or {value: text}";
+            let fix = "write executed_at, {reference: {prefix: \"R-\", length: 8}}, {value: text} or {path: a.b}";
             faults.error("bad-value", &node.mark, "this is no result of an action", fix);
             None
         }
@@ -186,24 +266,65 @@ pub(super) fn responses(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceR
     node.into_iter().flat_map(reader::list).filter_map(|item| response(item, faults)).collect()
 }
 
+const TEXTS: [&str; 4] = ["exact", "template", "resume", "model"];
+
 fn response(node: &Node, faults: &mut Faults) -> Option<SourceResponse> {
-    let known = ["description", "in", "when", "exact", "template", "resume"];
+    let known = ["description", "in", "when", "exact", "template", "resume", "model", "follow_ups"];
     let fields = Fields::of(node, "a response", &known, faults)?;
     let scope = fields.required("in", "say where it is given: in: intent.state, or any", faults);
     let scope = scope.and_then(|node| reader::scope(node, "in", faults));
     let when = reader::condition(fields.get("when"), "when", faults);
-    let given: Vec<_> =
-        ["exact", "template", "resume"].into_iter().filter_map(|key| Some((key, fields.get(key)?))).collect();
+    let given: Vec<_> = TEXTS.into_iter().filter_map(|key| Some((key, fields.get(key)?))).collect();
     let [(key, said)] = given.as_slice() else {
-        let message = format!("a response has one of exact, template and resume, but this has {}", given.len());
-        faults.error("bad-value", fields.mark, message, "write exactly one of exact, template or resume");
+        let message = format!("a response has one of {}, but this has {}", TEXTS.join(", "), given.len());
+        faults.error("bad-value", fields.mark, message, "write exactly one of exact, template, resume or model");
         return None;
     };
-    let said = reader::reply(said, key, faults)?;
     let text = match *key {
-        "exact" => SourceText::Exact(reader::shared(said.value)),
-        "template" => SourceText::Template(said),
-        _ => SourceText::Resume(said),
+        "model" => SourceText::Model(Box::new(model_text(said, faults)?)),
+        _ => {
+            let said = reader::reply(said, key, faults)?;
+            match *key {
+                "exact" => SourceText::Exact(reader::shared(said.value)),
+                "template" => SourceText::Template(said),
+                _ => SourceText::Resume(said),
+            }
+        }
     };
-    Some(SourceResponse { scope: scope?, when, text })
+    let follow_ups = fields.get("follow_ups").into_iter().flat_map(reader::list);
+    let follow_ups = follow_ups.filter_map(|item| reader::reply(item, "a follow-up", faults));
+    Some(SourceResponse {
+        follow_ups: follow_ups.map(|said| reader::shared(said.value)).collect(),
+        scope: scope?,
+        when,
+        text,
+    })
+}
+
+fn model_text(node: &Node, faults: &mut Faults) -> Option<SourceModelText> {
+    let known = ["prompt", "max_chars", "schema", "say", "malformed", "failed"];
+    let fields = Fields::of(node, "model", &known, faults)?;
+    let prompt = fields.required("prompt", "name one of the prompts: prompt: answer", faults);
+    let prompt = prompt.and_then(|node| reader::reference(node, "a prompt", faults));
+    let chars = reader::integer(fields.get("max_chars"), "max_chars", 1..=16_384, faults).unwrap_or(2000);
+    let schema = fields.get("schema").and_then(|node| outside::schema(node, faults));
+    let mut said = |key: &'static str| reader::reply(fields.get(key)?, key, faults);
+    let (say, malformed, failed) = (said("say"), said("malformed"), said("failed"));
+    if schema.is_none() {
+        for (key, given) in [("say", &say), ("malformed", &malformed)] {
+            if let Some(given) = given {
+                let message = format!("{key} is for answers in JSON, and there is no schema");
+                faults.error("bad-value", &given.mark, message, "add schema, or remove it");
+            }
+        }
+    }
+    let shared = |said: Option<At<String>>| said.map(|said| reader::shared(said.value));
+    Some(SourceModelText {
+        prompt: prompt?,
+        chars_max: u32::try_from(chars).unwrap_or(2000),
+        schema,
+        say,
+        malformed: shared(malformed),
+        failed: shared(failed),
+    })
 }

@@ -1,16 +1,17 @@
 //! Slots, intents, states and transitions.
 
 use colloquy_flow::{
-    Case, Date, Decimal, Name, Pattern, Signal, SlotKind,
-    slot::{TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX},
+    Case, Date, Decimal, Name, Pattern, Signal, SlotKind, SlotScope, Words,
+    slot::{LIST_ITEMS_MAX, TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX},
     transition::{By, ByMask},
 };
 
 use crate::{
     fault::{At, Faults},
-    node::{Key, Node},
+    node::{Key, Node, Value},
+    read::{label_of, outside},
     reader::{self, Fields},
-    source::{SourceIntent, SourceSlot, SourceState, SourceTransition},
+    source::{SourceFlag, SourceIntent, SourceSlot, SourceState, SourceTransition, SourceUntil},
 };
 
 fn declared(key: &Key, what: &str, faults: &mut Faults) -> Option<At<Name>> {
@@ -23,8 +24,53 @@ pub(super) fn slots(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceSlot>
     entries.iter().filter_map(|(key, node)| slot(key, node, faults)).collect()
 }
 
-const SLOT_KEYS: [&str; 9] =
-    ["description", "type", "values", "extract", "normalise", "min", "max", "min_chars", "max_chars"];
+/// Flags by name, or with how long they live and whether they start the conversation over.
+pub(super) fn flags(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceFlag> {
+    node.into_iter().flat_map(reader::list).filter_map(|item| flag(item, faults)).collect()
+}
+
+fn flag(node: &Node, faults: &mut Faults) -> Option<SourceFlag> {
+    let Value::Map(_) = node.value else {
+        let name = reader::reference(node, "a flag", faults)?;
+        return Some(SourceFlag { name, one_turn: false, reset: false });
+    };
+    let fields = Fields::of(node, "a flag", &["name", "lives", "reset"], faults)?;
+    let name = fields.required("name", "name the flag", faults);
+    let name = name.and_then(|node| reader::reference(node, "a flag", faults));
+    let one_turn = match fields.get("lives").and_then(|node| reader::text(node, "lives", faults)) {
+        None => false,
+        Some(said) => lives_one_turn(&said, faults),
+    };
+    let reset = reader::boolean(fields.get("reset"), "reset", false, faults);
+    Some(SourceFlag { name: name?, one_turn, reset })
+}
+
+fn lives_one_turn(said: &At<String>, faults: &mut Faults) -> bool {
+    if !matches!(said.value.as_str(), "turn" | "conversation") {
+        let message = format!("a flag does not live for {:?}", said.value);
+        faults.error("bad-value", &said.mark, message, "write lives: turn, or lives: conversation");
+    }
+    said.value == "turn"
+}
+
+const SLOT_KEYS: [&str; 16] = [
+    "description",
+    "type",
+    "values",
+    "items",
+    "max_items",
+    "schema",
+    "extract",
+    "normalise",
+    "min",
+    "max",
+    "min_chars",
+    "max_chars",
+    "scope",
+    "asked_only",
+    "by_model",
+    "secret",
+];
 
 fn slot(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceSlot> {
     let name = declared(key, "a slot", faults);
@@ -37,26 +83,48 @@ fn slot(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceSlot> {
     let has_extract = written.is_some() || known.is_none();
     let kind = known.unwrap_or(SlotKind::Text { chars_min: 1, chars_max: TEXT_CHARS_MAX, case: Case::AsIs });
     let patterns = written.unwrap_or_else(|| default_patterns(&kind));
-    Some(SourceSlot { name: name?, kind, patterns, has_extract })
+    let description = fields.get("description").and_then(|node| reader::text(node, "the description", faults));
+    let scope = match fields.get("scope").and_then(|node| reader::text(node, "the scope", faults)) {
+        Some(said) if said.value == "conversation" => SlotScope::Conversation,
+        Some(said) if said.value != "intent" => {
+            let message = format!("there is no scope {:?}", said.value);
+            faults.error("bad-value", &said.mark, message, "write scope: intent, or scope: conversation");
+            SlotScope::Intent
+        }
+        _ => SlotScope::Intent,
+    };
+    Some(SourceSlot {
+        name: name?,
+        description: description.map(|said| said.value).unwrap_or_default().into(),
+        scope,
+        asked_only: reader::boolean(fields.get("asked_only"), "asked_only", false, faults),
+        by_model: reader::boolean(fields.get("by_model"), "by_model", false, faults),
+        secret: reader::boolean(fields.get("secret"), "secret", false, faults),
+        kind,
+        patterns,
+        has_extract,
+    })
 }
 
 fn kind(fields: &Fields<'_>, faults: &mut Faults) -> Option<SlotKind> {
-    let fix = "add type: string, integer, decimal, boolean, date or enum";
+    let fix = "add type: string, integer, decimal, boolean, date, enum, list or object";
     let said = reader::text(fields.required("type", fix, faults)?, "the type", faults)?;
     let applies: &[&str] = match said.value.as_str() {
         "string" => &["normalise", "min_chars", "max_chars"],
         "integer" | "decimal" | "date" => &["min", "max"],
         "boolean" => &[],
         "enum" => &["values"],
+        "list" => &["items", "max_items"],
+        "object" => &["schema"],
         other => {
-            let known = ["string", "integer", "decimal", "boolean", "date", "enum"];
+            let known = ["string", "integer", "decimal", "boolean", "date", "enum", "list", "object"];
             let fix = reader::nearest(other, &known)
                 .map_or_else(|| fix.to_owned(), |meant| format!("did you mean {meant:?}?"));
             faults.error("bad-value", &said.mark, format!("there is no slot type {other:?}"), fix);
             return None;
         }
     };
-    for key in ["normalise", "min_chars", "max_chars", "min", "max", "values"] {
+    for key in ["normalise", "min_chars", "max_chars", "min", "max", "values", "items", "max_items", "schema"] {
         if let Some(node) = fields.get(key).filter(|_| !applies.contains(&key)) {
             faults.error(
                 "unknown-key",
@@ -83,8 +151,27 @@ fn kind(fields: &Fields<'_>, faults: &mut Faults) -> Option<SlotKind> {
             Some(SlotKind::Date { min, max })
         }
         "boolean" => Some(SlotKind::Boolean),
+        "list" => list(fields, faults),
+        "object" => {
+            let schema = fields.required("schema", "add the JSON Schema of the value", faults)?;
+            outside::schema(schema, faults).map(SlotKind::Object)
+        }
         _ => enumeration(fields, &said, faults),
     }
+}
+
+const ITEM_KEYS: [&str; 7] = ["type", "values", "normalise", "min", "max", "min_chars", "max_chars"];
+
+fn list(fields: &Fields<'_>, faults: &mut Faults) -> Option<SlotKind> {
+    let most = i64::try_from(LIST_ITEMS_MAX).unwrap_or(i64::MAX);
+    let items_max = reader::integer(fields.get("max_items"), "max_items", 1..=most, faults).unwrap_or(20);
+    let items = fields.required("items", "say what the items are: items: {type: string}", faults)?;
+    let item = kind(&Fields::of(items, "items", &ITEM_KEYS, faults)?, faults)?;
+    if matches!(item, SlotKind::List { .. } | SlotKind::Object(_)) {
+        faults.error("bad-value", &items.mark, "the items of a list are no lists or objects", "use an object slot");
+        return None;
+    }
+    Some(SlotKind::List { item: Box::new(item), items_max: usize::try_from(items_max).unwrap_or(20) })
 }
 
 fn text_kind(fields: &Fields<'_>, faults: &mut Faults) -> SlotKind {
@@ -158,7 +245,8 @@ fn enumeration(fields: &Fields<'_>, kind: &At<String>, faults: &mut Faults) -> O
 /// Where values of a type are looked for when no pattern is given; texts have no such pattern.
 fn default_patterns(kind: &SlotKind) -> Vec<Pattern> {
     let source = match kind {
-        SlotKind::Text { .. } => return Vec::new(),
+        SlotKind::Text { .. } | SlotKind::Object(_) => return Vec::new(),
+        SlotKind::List { item, .. } => return default_patterns(item),
         SlotKind::Integer { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,19})\b".to_owned(),
         SlotKind::Decimal { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,12}(?:\.\d{1,6})?)\b".to_owned(),
         SlotKind::Boolean => r"\b(?P<value>yes|no|true|false)\b".to_owned(),
@@ -183,8 +271,20 @@ pub(super) fn intents(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceInt
     entries.iter().filter_map(|(key, node)| intent(key, node, faults)).collect()
 }
 
-const INTENT_KEYS: [&str; 8] =
-    ["description", "priority", "classify", "initial", "digression", "collect", "keep", "states"];
+const INTENT_KEYS: [&str; 12] = [
+    "description",
+    "label",
+    "priority",
+    "classify",
+    "choice",
+    "sticky",
+    "reset",
+    "initial",
+    "digression",
+    "collect",
+    "keep",
+    "states",
+];
 
 fn intent(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceIntent> {
     let name = declared(key, "an intent", faults);
@@ -192,8 +292,18 @@ fn intent(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceIntent> {
     let priority = reader::integer(fields.get("priority"), "the priority", -1000..=1000, faults).unwrap_or(0);
     let initial = fields.required("initial", "name the state the intent begins in: initial: ask", faults);
     let states = fields.required("states", "declare at least one state", faults);
+    let label = fields.get("label").and_then(|node| reader::reply(node, "the label", faults));
+    let description = fields.get("description").and_then(|node| reader::text(node, "the description", faults));
+    let choice = fields.get("choice").into_iter().flat_map(reader::list);
+    let choice = choice.filter_map(|item| reader::pattern(item, "choice", faults)).collect();
+    let name = name?;
     Some(SourceIntent {
-        name: name?,
+        label: label.map_or_else(|| label_of(&name.value), |said| reader::shared(said.value)),
+        description: description.map(|said| said.value).unwrap_or_default().into(),
+        choice,
+        sticky: reader::percent(fields.get("sticky"), "sticky", faults),
+        reset: reader::boolean(fields.get("reset"), "reset", false, faults),
+        name,
         priority: i32::try_from(priority).unwrap_or_default(),
         signals: signals(fields.get("classify"), faults),
         initial: initial.and_then(|node| reader::reference(node, "initial", faults)),
@@ -209,7 +319,7 @@ fn states(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceState> {
     let mut states = Vec::with_capacity(entries.len());
     for (key, node) in entries {
         let name = declared(key, "a state", faults);
-        let known = ["description", "terminal", "boundary", "collect"];
+        let known = ["description", "terminal", "boundary", "collect", "until"];
         let Some(fields) = Fields::of(node, "a state", &known, faults) else { continue };
         let Some(name) = name else { continue };
         states.push(SourceState {
@@ -217,13 +327,27 @@ fn states(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceState> {
             terminal: reader::boolean(fields.get("terminal"), "terminal", false, faults),
             boundary: reader::boolean(fields.get("boundary"), "boundary", false, faults),
             collect: reader::references(fields.get("collect"), "a slot", faults),
+            until: fields.get("until").and_then(|node| until(node, faults)),
         });
     }
     states
 }
 
+/// A position it leads on to once everything is there, or with a condition of its own.
+fn until(node: &Node, faults: &mut Faults) -> Option<SourceUntil> {
+    let Value::Map(_) = node.value else {
+        return Some(SourceUntil { when: None, go: reader::place(node, "until", faults)? });
+    };
+    let fields = Fields::of(node, "until", &["when", "go"], faults)?;
+    let go = fields.required("go", "name the position it leads on to", faults);
+    let go = go.and_then(|node| reader::place(node, "go", faults));
+    let when = reader::condition(fields.get("when"), "when", faults);
+    Some(SourceUntil { when, go: go? })
+}
+
 fn signals(node: Option<&Node>, faults: &mut Faults) -> Vec<Signal> {
-    let Some(fields) = node.and_then(|node| Fields::of(node, "classify", &["patterns", "keywords"], faults)) else {
+    let known = ["patterns", "keywords", "examples"];
+    let Some(fields) = node.and_then(|node| Fields::of(node, "classify", &known, faults)) else {
         return Vec::new();
     };
     let mut signals = Vec::new();
@@ -248,6 +372,16 @@ fn signals(node: Option<&Node>, faults: &mut Faults) -> Vec<Signal> {
             signals.push(Signal::Keywords(words));
         }
     }
+    for item in fields.get("examples").into_iter().flat_map(reader::list) {
+        let Some(said) = reader::text(item, "an example", faults) else { continue };
+        let words: Vec<Name> = Words::of(&said.value).iter().map(Name::from).collect();
+        if words.len() < 2 {
+            let fix = "write a sentence of at least two words, or use keywords";
+            faults.error("bad-value", &said.mark, format!("{:?} is no example", said.value), fix);
+            continue;
+        }
+        signals.push(Signal::Example(words));
+    }
     signals
 }
 
@@ -257,7 +391,8 @@ pub(super) fn transitions(node: Option<&Node>, faults: &mut Faults) -> Vec<Sourc
         let Some(fields) = Fields::of(item, "a transition", &["from", "to", "by"], faults) else { continue };
         let from = fields.required("from", "name positions, or \"*\"", faults);
         let to = fields.required("to", "name the position it leads to", faults);
-        let by = fields.required("by", "say who may propose it: intent, rule, action, pending or digression", faults);
+        let by =
+            fields.required("by", "say who may propose it: intent, rule, action, pending, digression or model", faults);
         let from = from.and_then(|node| reader::scope(node, "from", faults));
         let to = to.and_then(|node| reader::place(node, "to", faults));
         let by = by.map(|node| proposers(node, faults));

@@ -175,7 +175,7 @@ impl Comparer {
         match rerun(Arc::clone(&self.flow), before, record, |effect| make_up(record, effect)) {
             Err(effect) => {
                 let undecided =
-                    Undecided { turn_seq: place.turn_seq, effect: named(effect.step, &effect.kind), turns: 1 };
+                    Undecided { turn_seq: place.turn_seq, effect: named(effect.step, effect.kind.name()), turns: 1 };
                 self.comparison.undecided = Some(undecided);
             }
             Ok(rerun) => {
@@ -192,11 +192,9 @@ impl Comparer {
 fn changed(place: Place, recorded: &TurnRecord, rerun: &Rerun) -> Option<ChangedTurn> {
     let replayed = &rerun.outcome.record;
     let supplied =
-        rerun.supplied.iter().map(|effect| format!("{} is not in the record", named(effect.step, &effect.kind)));
-    let unused = rerun
-        .unused
-        .iter()
-        .map(|result| format!("{} is no longer asked for", named(result.step, &result.value.kind())));
+        rerun.supplied.iter().map(|effect| format!("{} is not in the record", named(effect.step, effect.kind.name())));
+    let unused =
+        rerun.unused.iter().map(|result| format!("{} is no longer asked for", named(result.step, result.value.name())));
     let outcome = |record: &TurnRecord| view(&record.outcome).as_str().unwrap_or_default().to_lowercase();
     let turn = ChangedTurn {
         turn_seq: place.turn_seq,
@@ -210,8 +208,8 @@ fn changed(place: Place, recorded: &TurnRecord, rerun: &Rerun) -> Option<Changed
     is_changed.then_some(turn)
 }
 
-fn named(step: u16, kind: &EffectKind) -> String {
-    format!("effect {step} ({})", view(kind).to_string().trim_matches('"').to_lowercase())
+fn named(step: u16, kind: &str) -> String {
+    format!("effect {step} ({kind})")
 }
 
 /// A result for an effect that the record does not hold, the same each time; `None` where none can be made up.

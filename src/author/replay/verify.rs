@@ -210,7 +210,7 @@ impl Verifier {
             None => {}
         }
         let mut folded = std::mem::replace(&mut running.state, rerun.outcome.state);
-        folded.apply_all(&record.changes);
+        folded.apply_turn(record);
         if folded != running.state {
             let fields = state_rows(&folded, &running.state);
             let first = "the changes do not lead to the state the turn ended with";

@@ -91,7 +91,7 @@ fn one_error(id: &str, from: &str, to: &str, at: &str) {
 fn syntax_and_shape() {
     one_error("bad-format", "colloquy.flow/v1", "colloquy.flow/v9", "colloquy.flow/v9");
     one_error("unknown-key", "fallback: Sorry?", "fallback: Sorry?\nfalback: Sorry?", "falback");
-    one_error("unknown-key", "    initial: ask\n", "    initial: ask\n    sticky: true\n", "sticky");
+    one_error("unknown-key", "    initial: ask\n", "    initial: ask\n    stiky: 80\n", "stiky");
     one_error("wrong-type", "{terminal: true}\n  order", "{terminal: maybe}\n  order", "maybe");
     one_error("bad-name", "  number: {", "  num-ber: {type: integer}\n  number: {", "num-ber");
     one_error("bad-duration", "expires_after: 5m", "expires_after: soon", "soon");

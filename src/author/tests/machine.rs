@@ -4,16 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::Flow;
 use colloquy_turn::{
-    Change, ConversationState, Effect, EffectKind, EffectResult, EffectValue, Machine, Outcome, PendingEnding, Reason,
-    ReplayDifference, ReplyKind, Stage, StageEvent, StageResult, Step, TurnInput, TurnOutcome, open_conversation,
-    replay, reset, start,
+    Change, ConversationState, Effect, EffectKind, EffectResult, EffectValue, InputKind, Machine, Outcome,
+    PendingEnding, Reason, ReplayDifference, ReplyKind, Stage, StageEvent, StageResult, Step, TurnInput, TurnOutcome,
+    open_conversation, replay, reset, start,
 };
 use colloquy_types::{RequestId, Timestamp, TurnId};
 
 use super::examples::example;
 use crate::{load_sources, scenario::ScriptedWorld};
 
-fn flow(source: &str) -> Arc<Flow> {
+pub(super) fn flow(source: &str) -> Arc<Flow> {
     let source = format!("format: colloquy.flow/v1\nname: test\nfallback: Fallback.\n{source}");
     let loaded = load_sources("test", vec![("test.yaml".to_owned(), source)]);
     loaded
@@ -22,29 +22,29 @@ fn flow(source: &str) -> Arc<Flow> {
 }
 
 /// A conversation played by hand.
-struct Talk {
-    flow: Arc<Flow>,
-    world: ScriptedWorld,
-    state: ConversationState,
+pub(super) struct Talk {
+    pub(super) flow: Arc<Flow>,
+    pub(super) world: ScriptedWorld,
+    pub(super) state: ConversationState,
 }
 
 impl Talk {
-    fn new(flow: Arc<Flow>) -> Self {
+    pub(super) fn new(flow: Arc<Flow>) -> Self {
         Self { world: ScriptedWorld::default(), state: open_conversation(&flow), flow }
     }
 
-    fn say(&mut self, text: &str) -> Outcome {
+    pub(super) fn say(&mut self, text: &str) -> Outcome {
         let outcome = self.world.turn(&self.flow, self.state.clone(), text);
         self.state = outcome.state.clone();
         outcome
     }
 
-    fn reply(&mut self, text: &str) -> String {
+    pub(super) fn reply(&mut self, text: &str) -> String {
         self.say(text).record.reply.text
     }
 }
 
-fn event(outcome: &Outcome, stage: Stage) -> StageEvent {
+pub(super) fn event(outcome: &Outcome, stage: Stage) -> StageEvent {
     let found = outcome.record.stages.iter().find(|event| event.stage == stage);
     found.unwrap_or_else(|| panic!("{stage} left no event")).clone()
 }
@@ -205,8 +205,10 @@ fn two_pending_actions_ask_which_and_a_label_answers() {
         ("Which: the payment, the parcel?", ReplyKind::Clarification)
     );
     assert_eq!(talk.state.pending().len(), 2, "asking changes nothing");
-    assert_eq!(talk.reply("yes, the payment"), "paid ended");
-    assert_eq!(talk.state.pending().len(), 1);
+    let repeated = talk.say("yes");
+    assert_eq!(repeated.record.reply.kind, ReplyKind::Clarification, "a bare yes answers nothing");
+    assert_eq!(talk.reply("the payment"), "paid ended", "the name alone is the answer");
+    assert!(talk.state.pending().is_empty(), "the one that was not chosen is closed");
 }
 
 #[test]
@@ -304,7 +306,7 @@ rules:
   - {id: r2, in: a.s2, then: [{go: a.s3}]}
   - {id: r1, in: a.s1, then: [{go: a.s2}]}
   - {id: r0, in: a.s0, when: flags.ready, then: [{go: a.s1}]}
-  - {id: prepare, phase: prepare, in: a.s0, then: [{flag: ready}]}
+  - {id: prepare, phase: after_intent, in: a.s0, then: [{flag: ready}]}
 flags: [ready]
 responses: [{in: any, template: "{{ state }}"}]
 "#;
@@ -349,6 +351,7 @@ responses: [{in: any, exact: ok}]
 
 fn input(text: &str) -> TurnInput {
     TurnInput {
+        input: InputKind::Text,
         turn_id: TurnId([7; 16]),
         request_id: RequestId::parse("r-1").expect("it is visible ASCII"),
         request_digest: [1; 16],
@@ -366,9 +369,11 @@ fn waiting(flow: &Arc<Flow>, state: ConversationState, text: &str) -> (Box<Machi
 
 #[test]
 fn effects_are_asked_for_together_and_again_until_they_are_answered() {
-    let flow = flow(&PENDING.replace("label: the payment, confirm: {expires_turns: 2, expires_after: 1m}, ", ""));
+    let results = "results: {reference: {reference: {}}, at: executed_at}, ";
+    let source = PENDING.replace("label: the payment, confirm: {expires_turns: 2, expires_after: 1m}, ", results);
+    let flow = flow(&source.replace("actions:", "slots: {reference: {type: string}, at: {type: string}}\nactions:"));
     let (machine, effects) = waiting(&flow, open_conversation(&flow), "pay and post");
-    let kinds: Vec<_> = effects.iter().map(|effect| (effect.step, effect.kind)).collect();
+    let kinds: Vec<_> = effects.iter().map(|effect| (effect.step, effect.kind.clone())).collect();
     assert_eq!(kinds, [(0, EffectKind::Time), (1, EffectKind::Identifier), (2, EffectKind::Identifier)]);
 
     let time = EffectResult { step: 0, value: EffectValue::Time(Timestamp::from_micros(9)) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use colloquy_flow::Flow;
 use colloquy_turn::{
     AcceptedRecord, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, EffectResult, EffectValue,
-    SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation, reset,
+    InputKind, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation, reset,
 };
 use colloquy_types::{RequestId, Timestamp, TurnId};
 
@@ -146,6 +146,7 @@ impl Recorded {
 
 fn accepted(turn_id: TurnId, request_id: &RequestId, text: &str, accepted_at: Timestamp) -> AcceptedRecord {
     AcceptedRecord {
+        input: InputKind::Text,
         turn_id,
         request_id: request_id.clone(),
         request_digest: [0; 16],
@@ -234,7 +235,7 @@ fn a_turn_recorded_with_other_changes_an_effect_less_or_another_text_is_differen
     assert_eq!(told(|record| drop(record.changes.pop())), "changes differs from what was recorded");
     assert_eq!(told(|record| record.effects.clear()), "effect 0 was asked for, but is not in the record");
     let more = EffectResult { step: 9, value: EffectValue::Identifier([0; 16]) };
-    let add: fn(&mut TurnRecord) = |record| record.effects.push(record.effects[0]);
+    let add: fn(&mut TurnRecord) = |record| record.effects.push(record.effects[0].clone());
     assert_eq!(told(add), "effects differs from what was recorded");
     let mut recorded = cancelling();
     recorded.tamper(2, |record| record.effects.push(more));

@@ -2,9 +2,9 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use colloquy_flow::{Date, Decimal, Flow, SlotValue};
+use colloquy_flow::{Date, Decimal, Flow, Json, SlotValue};
 use colloquy_turn::{
-    Change, ConversationState, Obstacle, PendingAction, PendingId, PositionName, at_boundary, upgrade,
+    Change, ConversationState, Obstacle, PendingAction, PendingId, PositionName, Question, at_boundary, upgrade,
 };
 use colloquy_types::{Revision, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
@@ -142,6 +142,32 @@ fn a_pending_action_follows_its_intent() {
 }
 
 #[test]
+fn what_is_remembered_under_names_that_are_gone_is_forgotten_and_no_obstacle() {
+    let question = |name: &str| Change::Asked(Question::Actions(vec!["buy".into(), name.into()]));
+    let noted = |name: &str| Change::FailureNoted { name: name.into() };
+    let remembered = [
+        question("sell"),
+        noted("sell"),
+        noted("buy"),
+        Change::DataSet { name: "customer".into(), value: Json::Integer(7) },
+    ];
+    let mut held = state("order.done", &remembered);
+    held.apply_all(&upgrade(&held, OLD, &load(SOUND).expect("it is sound")).expect("it maps"));
+    assert_eq!(held, state("order.done", &[noted("buy")]));
+    let kept = state("order.done", &[question("buy")]);
+    assert_eq!(upgrade(&kept, OLD, &load(SOUND).expect("it is sound")), Ok(Vec::new()));
+}
+
+#[test]
+fn a_pending_action_that_failed_is_still_one_that_failed() {
+    let flow = sound("  - {from: \"*\", states: {shop.pay: order.sure}}\n");
+    let failed = Change::PendingFailed { id: PendingId([1; 16]) };
+    let mut held = state("shop.pay", &[filled("number", "1234"), pending("buy", "shop"), failed]);
+    held.apply_all(&upgrade(&held, OLD, &flow).expect("it maps"));
+    assert!(held.has_failed(PendingId([1; 16])));
+}
+
+#[test]
 fn only_terminal_and_boundary_states_are_boundaries() {
     let flow = load(&SOUND.replace("      sure: {}", "      sure: {boundary: true}")).expect("it is sound");
     let places = ["home.idle", "order.ask", "order.sure", "order.done", "shop.gone"];
@@ -151,7 +177,8 @@ fn only_terminal_and_boundary_states_are_boundaries() {
 
 const PLACES: [&str; 6] = ["a.one", "a.two", "a.end", "b.one", "b.two", "b.end"];
 const SLOTS: [&str; 4] = ["p", "q", "r", "s"];
-const TYPES: [&str; 6] = [
+const TYPES: [&str; 7] = [
+    "{type: list, items: {type: string}, max_items: 2, extract: 'x'}",
     "{type: string, extract: 'x', max_chars: 3}",
     "{type: integer, max: 50}",
     "{type: decimal, min: 1}",
@@ -254,6 +281,7 @@ fn any_value() -> impl Strategy<Value = SlotValue> {
         (-9_i64..99).prop_map(SlotValue::Integer),
         (-9_000_000_i64..9_000_000).prop_map(|micros| SlotValue::Decimal(Decimal::from_micros(micros))),
         any::<bool>().prop_map(SlotValue::Boolean),
+        Just(SlotValue::List(vec![Json::Text("a, b".into()), Json::Text("c".into())])),
         Just(SlotValue::Date(Date::parse("2026-11-21").expect("a day"))),
     ]
 }
@@ -281,7 +309,11 @@ fn invalid(state: &ConversationState, flow: &Flow) -> Option<String> {
     }
     for (slot, value) in state.slots() {
         let kind = flow.find_slot(slot).map(|slot| &flow.slot(slot).kind);
-        if kind.and_then(|kind| kind.parse(&value.to_string())).as_ref() != Some(value) {
+        let read = kind.and_then(|kind| match value {
+            SlotValue::List(_) | SlotValue::Object(_) => kind.accept(&Json::from(value)),
+            single => kind.parse(&single.to_string()),
+        });
+        if read.as_ref() != Some(value) {
             return Some(format!("slot {slot}"));
         }
     }

@@ -12,20 +12,48 @@ use cel::{
     context::VariableResolver,
 };
 
-use crate::value::SlotValue;
+use super::outside::{Members, list_of, value_of};
+use crate::{json::Json, value::SlotValue};
 
-/// The variables conditions may use. Slots and flags have members that are checked when a flow is loaded.
-pub const VARIABLES: [&str; 11] =
-    ["slots", "flags", "act", "intent", "state", "text", "recognised", "filled", "moved", "pending", "ended"];
+/// The variables conditions may use. Members of slots, flags and of what came from outside are checked when
+/// a flow is loaded.
+pub const VARIABLES: [&str; 23] = [
+    "act",
+    "asked",
+    "by",
+    "confidence",
+    "data",
+    "ended",
+    "enrich",
+    "failed",
+    "filled",
+    "flags",
+    "input",
+    "intent",
+    "interrupted",
+    "missing",
+    "moved",
+    "next_slot",
+    "pending",
+    "recognised",
+    "released",
+    "result",
+    "slots",
+    "state",
+    "text",
+];
+
+/// Variables whose members come from outside, at any depth.
+pub const OUTSIDE: [&str; 3] = ["data", "enrich", "result"];
 
 /// What conditions see of a turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
     /// Filled slots, ordered by name.
     pub slots: &'a [(Arc<str>, SlotValue)],
     /// Raised flags, ordered by name.
     pub flags: &'a [Arc<str>],
-    /// The dialogue act: `affirm`, `negate`, `reset` or empty.
+    /// The dialogue act's name, or empty.
     pub act: &'a str,
     /// The intent the turn is heading for.
     pub intent: &'a str,
@@ -41,8 +69,30 @@ pub struct Facts<'a> {
     pub moved: bool,
     /// Names of the actions that wait for a confirmation.
     pub pending: &'a [Arc<str>],
-    /// How a pending action ended in this turn: `executed`, `rejected`, `expired` or empty.
+    /// How an action ended in this turn: `executed`, `rejected`, `expired`, `failed`, `unknown` or empty.
     pub ended: &'a str,
+    /// How the intent was recognised: `pattern`, `keywords`, `example`, `model`, `choice`, `input` or empty.
+    pub by: &'a str,
+    /// How sure the recognition is, in percent.
+    pub confidence: u8,
+    /// Whether a phrase let go of the current intent.
+    pub released: bool,
+    /// Whether the last turn asked which of several was meant.
+    pub asked: bool,
+    /// How many positions are interrupted.
+    pub interrupted: usize,
+    /// What kind of input it is: `text`, `json` or `event`.
+    pub input: &'a str,
+    /// Slots the state asks for that are empty, in the order it asks.
+    pub missing: &'a [Arc<str>],
+    /// Enrichments and actions that failed in this turn, or whose failure is not yet made good.
+    pub failed: &'a [Arc<str>],
+    /// What was fetched in this turn, ordered by name.
+    pub enrich: &'a [(Arc<str>, Json)],
+    /// What actions returned in this turn, ordered by name.
+    pub result: &'a [(Arc<str>, Json)],
+    /// What the conversation keeps of what was fetched, ordered by name.
+    pub data: &'a [(Arc<str>, Json)],
 }
 
 impl VariableResolver for Facts<'_> {
@@ -59,6 +109,18 @@ impl VariableResolver for Facts<'_> {
             "moved" => CowVal::owned(CelBool::from(self.moved)),
             "pending" => CowVal::owned(Names(self.pending)),
             "ended" => text(self.ended),
+            "by" => text(self.by),
+            "confidence" => CowVal::owned(CelInt::from(i64::from(self.confidence))),
+            "released" => CowVal::owned(CelBool::from(self.released)),
+            "asked" => CowVal::owned(CelBool::from(self.asked)),
+            "interrupted" => CowVal::owned(CelInt::from(i64::try_from(self.interrupted).unwrap_or(i64::MAX))),
+            "input" => text(self.input),
+            "missing" => CowVal::owned(Names(self.missing)),
+            "next_slot" => text(self.missing.first().map_or("", |slot| slot)),
+            "failed" => CowVal::owned(Names(self.failed)),
+            "enrich" => CowVal::owned(Members(self.enrich)),
+            "result" => CowVal::owned(Members(self.result)),
+            "data" => CowVal::owned(Members(self.data)),
             _ => return None,
         })
     }
@@ -68,7 +130,7 @@ fn text<'b>(text: &'b str) -> CowVal<'b, 'b> {
     CowVal::owned(CelString::from(text))
 }
 
-fn key_of(key: &dyn Val) -> Result<&str, ExecutionError> {
+pub(super) fn key_of(key: &dyn Val) -> Result<&str, ExecutionError> {
     key.downcast_ref::<CelString>().map(CelString::inner).ok_or_else(|| ExecutionError::UnexpectedType {
         got: key.get_type().name().to_owned(),
         want: "string".to_owned(),
@@ -107,8 +169,8 @@ impl Val for Slots<'_> {
     }
 }
 
-impl Slots<'_> {
-    fn find(&self, name: &str) -> Option<&SlotValue> {
+impl<'a> Slots<'a> {
+    fn find(&self, name: &str) -> Option<&'a SlotValue> {
         let place = self.0.binary_search_by(|(slot, _)| slot.as_ref().cmp(name)).ok()?;
         self.0.get(place).map(|(_, value)| value)
     }
@@ -133,6 +195,8 @@ impl Indexer for Slots<'_> {
             SlotValue::Decimal(number) => CowVal::owned(CelInt::from(number.as_micros())),
             SlotValue::Boolean(truth) => CowVal::owned(CelBool::from(*truth)),
             SlotValue::Date(date) => CowVal::owned(CelString::from(date.to_string())),
+            SlotValue::List(items) => list_of(items),
+            SlotValue::Object(object) => value_of(object),
         })
     }
 

@@ -1,57 +1,91 @@
 //! Stage 8: runs confirmed actions, and those that need no confirmation; opens the others for one.
 //!
-//! An action whose outcome would lead to an undeclared place does not run: the turn is refused first.
+//! An action whose outcome would lead to an undeclared place does not run: the turn is refused first. What
+//! an action did to the world is kept even if the turn is refused later.
+
+mod results;
 
 use std::sync::Arc;
 
-use colloquy_flow::{Action, ActionIx, By, Date, ResultSource, SlotKind, SlotValue};
-use colloquy_types::Timestamp;
+use colloquy_flow::{Action, ActionIx, By, Flow, Json, Name, ResultSource};
 
+use self::results::Given;
 use crate::{
-    effect::{EffectKind, EffectValue},
-    event::{Detail, DialogueAct, Reason, Stage, StageResult},
-    stages::Progress,
+    effect::{CallOutcome, CallRequest, EffectKind, EffectValue},
+    event::{Detail, Reason, Stage, StageResult},
+    stages::{
+        Progress,
+        enrich::{arguments, insert},
+    },
     state::{Change, PendingAction, PendingEnding, PendingId},
     work::{Course, Move, Work},
 };
 
-/// What an action needs from the world, once it is known.
-struct Given {
-    time: Timestamp,
-    identifier: [u8; 16],
+/// An action to run, with the confirmation it had.
+struct Run {
+    action: ActionIx,
+    confirmation: Option<PendingAction>,
+}
+
+/// What came of a run.
+enum Ran {
+    Done(Given),
+    Partly(Given),
+    Failed(Reason),
+    Unknown,
 }
 
 pub(super) fn run(work: &mut Work) -> Progress {
-    if work.course == Course::Blocked || work.act == DialogueAct::Reset {
+    if work.course == Course::Blocked || work.reset.is_some() {
         return Progress::Next;
     }
     if work.confirmed.is_none() && work.staged.is_empty() {
-        work.event(Stage::Act, StageResult::Skipped, Reason::NotDeclared, Detail::None);
+        // A second round that has nothing to do says nothing.
+        if work.calls == 0 {
+            work.event(Stage::Act, StageResult::Skipped, Reason::NotDeclared, Detail::None);
+        }
         return Progress::Next;
     }
     let flow = Arc::clone(&work.flow);
-    let confirmed = work.confirmed.clone().and_then(|pending| Some((flow.find_action(&pending.action)?, pending)));
-    let staged = work.staged.clone();
-    let at_once = staged.iter().copied().filter(|action| flow.action(*action).confirm.is_none());
-    let runs: Vec<ActionIx> = confirmed.iter().map(|(action, _)| *action).chain(at_once).collect();
-    if let Some(refused) = runs.iter().find_map(|action| undeclared_outcome(work, *action)) {
-        let detail = work.shown(&refused);
-        work.event(Stage::Act, StageResult::Blocked, Reason::TransitionBlocked, detail);
-        work.refuse();
+    let refused = out_of_scope(work, &flow);
+    let staged: Vec<ActionIx> = work.staged.iter().copied().filter(|action| !refused.contains(action)).collect();
+    let (opens, at_once): (Vec<ActionIx>, Vec<ActionIx>) =
+        staged.into_iter().partition(|action| flow.action(*action).confirm.is_some());
+    let runs = runs(work, &flow, at_once);
+    if let Some(undeclared) = runs.iter().find_map(|run| undeclared_outcome(work, run.action)) {
+        work.staged.clear();
+        work.blocked(&undeclared);
         return Progress::Next;
     }
 
     // Everything is asked for before anything changes.
-    let given: Vec<Option<Given>> = runs.iter().map(|_| ask_both(work)).collect();
-    let opens: Vec<ActionIx> = staged.into_iter().filter(|action| flow.action(*action).confirm.is_some()).collect();
+    let room = usize::from(flow.limits().action_calls.saturating_sub(work.calls));
+    let answers: Vec<Option<Result<Ran, Reason>>> =
+        runs.iter().take(room).map(|run| ask(work, &flow, flow.action(run.action))).collect();
     let identifiers: Vec<Option<[u8; 16]>> = opens.iter().map(|_| ask_identifier(work)).collect();
     if work.waits() {
         return Progress::Need;
     }
 
-    let mut confirmation = confirmed.map(|(_, pending)| pending);
-    for (action, given) in runs.into_iter().zip(given.into_iter().flatten()) {
-        execute(work, flow.action(action), &given, confirmation.take());
+    work.staged.clear();
+    work.confirmed = None;
+    for action in refused {
+        work.degrade(Stage::Act, Reason::OutOfScope, &flow.action(action).name);
+    }
+    for run in runs.iter().skip(room) {
+        work.degrade(Stage::Act, Reason::CallCap, &flow.action(run.action).name);
+    }
+    for (run, answer) in runs.into_iter().zip(answers.into_iter().flatten()) {
+        work.calls = work.calls.saturating_add(1);
+        let action = flow.action(run.action);
+        match answer {
+            Ok(ran) => settle(work, &flow, action, ran, run.confirmation.as_ref()),
+            Err(reason) => work.degrade(
+                Stage::Act,
+                reason,
+                &missing_slot(work, action).unwrap_or_else(|| Arc::clone(&action.name)),
+            ),
+        }
     }
     for (action, identifier) in opens.into_iter().zip(identifiers.into_iter().flatten()) {
         open(work, flow.action(action), PendingId(identifier));
@@ -59,20 +93,85 @@ pub(super) fn run(work: &mut Work) -> Progress {
     Progress::Next
 }
 
-fn undeclared_outcome(work: &Work, action: ActionIx) -> Option<Move> {
-    let action = work.flow.action(action);
-    let to = action.on_executed?;
-    let from = work.candidate;
-    let name = Arc::clone(&action.name);
-    (!work.flow.allows(from, to, By::Action)).then_some(Move { by: By::Action, name, from, to })
+/// Staged actions that may not run where the turn is heading.
+fn out_of_scope(work: &Work, flow: &Flow) -> Vec<ActionIx> {
+    work.staged.iter().copied().filter(|action| !flow.action(*action).in_scope(work.candidate)).collect()
 }
 
-fn ask_both(work: &mut Work) -> Option<Given> {
-    let time = work.ask(EffectKind::Time);
-    let identifier = ask_identifier(work);
-    match (time, identifier) {
-        (Some(EffectValue::Time(time)), Some(identifier)) => Some(Given { time, identifier }),
+fn runs(work: &Work, flow: &Flow, at_once: Vec<ActionIx>) -> Vec<Run> {
+    let confirmed = work.confirmed.clone().and_then(|pending| {
+        let action = flow.find_action(&pending.action)?;
+        Some(Run { action, confirmation: Some(pending) })
+    });
+    confirmed.into_iter().chain(at_once.into_iter().map(|action| Run { action, confirmation: None })).collect()
+}
+
+fn undeclared_outcome(work: &Work, action: ActionIx) -> Option<Move> {
+    let action = work.flow.action(action);
+    let from = work.candidate;
+    let undeclared = |to: &colloquy_flow::StateIx| !work.flow.allows(from, *to, By::Action);
+    let to = action.on_executed.into_iter().chain(action.on_failed).find(undeclared)?;
+    Some(Move { by: By::Action, name: Arc::clone(&action.name), from, to })
+}
+
+/// Asks for what the action needs. An action that lacks a slot is not run.
+fn ask(work: &mut Work, flow: &Flow, action: &Action) -> Option<Result<Ran, Reason>> {
+    if missing_slot(work, action).is_some() {
+        return Some(Err(Reason::SlotMissing));
+    }
+    let call = match &action.tool {
+        None => None,
+        Some(tool) => {
+            let Some(arguments) = arguments(work, flow, &tool.arguments) else {
+                return Some(Err(Reason::SlotMissing));
+            };
+            Some(EffectKind::Act(Arc::new(CallRequest {
+                name: Arc::clone(&action.name),
+                target: Arc::clone(&tool.tool),
+                arguments,
+                read_only: tool.read_only,
+                idempotent: tool.idempotent,
+                patience: tool.patience,
+            })))
+        }
+    };
+    let wants = |source: fn(&ResultSource) -> bool| action.results.iter().any(|(_, result)| source(result));
+    let timed = wants(|source| matches!(source, ResultSource::ExecutedAt));
+    let numbered = wants(|source| matches!(source, ResultSource::Reference { .. }));
+    let time = timed.then(|| work.ask(EffectKind::Time));
+    let identifier = numbered.then(|| ask_identifier(work));
+    let result = call.map(|call| work.ask(call));
+    // `None` inside means that the answer is awaited.
+    let time = match time {
+        Some(None) => return None,
+        Some(Some(EffectValue::Time(time))) => Some(time),
         _ => None,
+    };
+    let identifier = match identifier {
+        Some(None) => return None,
+        Some(identifier) => identifier,
+        None => None,
+    };
+    let given = Given { time, identifier, result: None };
+    Some(Ok(match result {
+        None => Ran::Done(given),
+        Some(None) => return None,
+        Some(Some(EffectValue::Act(outcome))) => ran(outcome, given, action),
+        Some(Some(_)) => Ran::Unknown,
+    }))
+}
+
+fn ran(outcome: CallOutcome, given: Given, action: &Action) -> Ran {
+    let fits = |value: &Json| {
+        action.tool.as_ref().and_then(|tool| tool.schema.as_ref()).is_none_or(|schema| schema.check(value).is_ok())
+    };
+    match outcome {
+        CallOutcome::Done(value) if fits(&value) => Ran::Done(Given { result: Some(value), ..given }),
+        // It happened, whatever it says.
+        CallOutcome::Done(_) => Ran::Partly(given),
+        CallOutcome::Partial(value) => Ran::Partly(Given { result: Some(value), ..given }),
+        CallOutcome::Failed(failure) => Ran::Failed(failure.into()),
+        CallOutcome::Unknown => Ran::Unknown,
     }
 }
 
@@ -84,29 +183,67 @@ fn ask_identifier(work: &mut Work) -> Option<[u8; 16]> {
 }
 
 /// The first slot the action needs that is empty.
-fn missing_slot(work: &Work, action: &Action) -> Option<Arc<str>> {
+fn missing_slot(work: &Work, action: &Action) -> Option<Name> {
     let names = action.slots.iter().map(|slot| &work.flow.slot(*slot).name);
     names.into_iter().find(|name| work.state().slot(name).is_none()).cloned()
 }
 
-fn execute(work: &mut Work, action: &Action, given: &Given, confirmation: Option<PendingAction>) {
-    if let Some(slot) = missing_slot(work, action) {
-        work.degrade(Stage::Act, Reason::SlotMissing, &slot);
-        return;
+fn settle(work: &mut Work, flow: &Flow, action: &Action, ran: Ran, confirmation: Option<&PendingAction>) {
+    let name = &action.name;
+    match ran {
+        Ran::Done(given) => executed(work, flow, action, &given, confirmation),
+        Ran::Partly(given) => {
+            let reason = if given.result.is_some() { Reason::Partial } else { Reason::Malformed };
+            executed(work, flow, action, &given, confirmation);
+            work.degrade(Stage::Act, reason, name);
+        }
+        Ran::Failed(reason) => {
+            if let Some(pending) = confirmation {
+                work.change(Change::PendingFailed { id: pending.id });
+                work.change(Change::PendingRenewed { id: pending.id, at: work.now });
+            }
+            work.change(Change::FailureNoted { name: Arc::clone(name) });
+            work.note_failed(name);
+            work.ended = "failed";
+            work.degrade(Stage::Act, reason, name);
+            if let Some(target) = action.on_failed {
+                work.propose(By::Action, name, target);
+            }
+        }
+        Ran::Unknown => {
+            if let Some(pending) = confirmation {
+                work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Unknown });
+            }
+            work.ended = "unknown";
+            work.degrade(Stage::Act, Reason::Unknown, name);
+            work.keep();
+        }
     }
+}
+
+fn executed(work: &mut Work, flow: &Flow, action: &Action, given: &Given, confirmation: Option<&PendingAction>) {
     if let Some(pending) = confirmation {
         work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Executed });
     }
+    if work.state().failed().contains(&action.name) {
+        work.change(Change::FailureCleared { name: Arc::clone(&action.name) });
+        work.failed.retain(|failed| *failed != action.name);
+    }
     work.ended = "executed";
-    let flow = Arc::clone(&work.flow);
     for (slot, source) in &action.results {
         let slot = flow.slot(*slot);
-        match result_value(source, &slot.kind, given) {
+        match results::value(source, &slot.kind, given) {
             Some(value) => work.change(Change::SlotSet { slot: Arc::clone(&slot.name), value }),
             None => work.degrade(Stage::Act, Reason::SlotType, &slot.name),
         }
     }
+    if let Some(result) = &given.result {
+        insert(&mut work.result, &action.name, result.clone());
+    }
     work.event(Stage::Act, StageResult::Done, Reason::None, Detail::Name(Arc::clone(&action.name)));
+    if action.tool.as_ref().is_some_and(|tool| !tool.read_only) {
+        work.keep();
+    }
     if let Some(target) = action.on_executed {
         work.propose(By::Action, &action.name, target);
     }
@@ -136,59 +273,4 @@ fn open(work: &mut Work, action: &Action, id: PendingId) {
     };
     work.change(Change::PendingOpened(pending));
     work.event(Stage::Act, StageResult::Asked, Reason::None, Detail::Name(Arc::clone(&action.name)));
-}
-
-fn result_value(source: &ResultSource, kind: &SlotKind, given: &Given) -> Option<SlotValue> {
-    match source {
-        ResultSource::Value(value) => Some(value.clone()),
-        ResultSource::Reference { prefix, length } => kind.parse(&reference(prefix, *length, given.identifier)),
-        ResultSource::ExecutedAt if matches!(kind, SlotKind::Date { .. }) => {
-            Date::from_unix_days(given.time.as_micros() / MICROS_PER_DAY).map(SlotValue::Date)
-        }
-        ResultSource::ExecutedAt => kind.parse(&rfc3339(given.time)?),
-    }
-}
-
-const MICROS_PER_DAY: u64 = 86_400_000_000;
-/// Digits and capitals without those that are mistaken for others (I, L, O, U).
-const ALPHABET: [u8; 32] = *b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-/// `prefix` and `length` letters of an identifier, five bits each.
-fn reference(prefix: &str, length: u8, identifier: [u8; 16]) -> String {
-    let mut bits = u128::from_le_bytes(identifier);
-    let mut text = String::with_capacity(prefix.len() + usize::from(length));
-    text.push_str(prefix);
-    for _ in 0..length {
-        let letter = ALPHABET.get(usize::try_from(bits & 31).unwrap_or_default());
-        text.extend(letter.map(|letter| char::from(*letter)));
-        bits >>= 5;
-    }
-    text
-}
-
-/// `YYYY-MM-DDTHH:MM:SSZ`, without a fraction.
-fn rfc3339(time: Timestamp) -> Option<String> {
-    let date = Date::from_unix_days(time.as_micros() / MICROS_PER_DAY)?;
-    let seconds = time.as_micros() % MICROS_PER_DAY / 1_000_000;
-    Some(format!("{date}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_in_utc() {
-        assert_eq!(rfc3339(Timestamp::from_micros(0)).as_deref(), Some("1970-01-01T00:00:00Z"));
-        let leap_day = Timestamp::from_micros(1_709_251_199_999_999);
-        assert_eq!(rfc3339(leap_day).as_deref(), Some("2024-02-29T23:59:59Z"));
-        assert_eq!(rfc3339(Timestamp::from_micros(1_709_251_200_000_000)).as_deref(), Some("2024-03-01T00:00:00Z"));
-    }
-
-    #[test]
-    fn a_reference_uses_the_whole_identifier_up_to_its_length() {
-        assert_eq!(reference("C-", 8, [0; 16]), "C-00000000");
-        assert_eq!(reference("", 4, [0xff; 16]), "ZZZZ");
-        assert_ne!(reference("", 8, 1_u128.to_le_bytes()), reference("", 8, 2_u128.to_le_bytes()));
-    }
 }

@@ -1,65 +1,181 @@
-//! Stage 3: what waits for a confirmation is confirmed, dropped, corrected or expires.
+//! Stage 3: what waits for a confirmation is confirmed, dropped, corrected, tried again or expires.
 //!
 //! Only actions staged in the current intent are eligible: a "yes" inside a digression does not confirm
 //! what was left behind.
 
 use std::sync::Arc;
 
-use colloquy_flow::{ActionIx, By, Flow};
+use colloquy_flow::{Act, ActionIx, By, Flow, Name};
 
 use crate::{
-    event::{Detail, DialogueAct, Reason, Stage, StageResult},
+    event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
-    state::{Change, PendingAction, PendingEnding},
+    state::{Change, PendingAction, PendingEnding, Question},
     work::{Course, Work},
 };
 
+/// An action that waits and may be confirmed here.
+type Eligible = (PendingAction, ActionIx);
+
 pub(super) fn run(work: &mut Work) -> Progress {
-    if matches!(work.course, Course::Blocked) || work.act == DialogueAct::Reset {
+    if work.course == Course::Blocked || work.reset.is_some() {
+        return Progress::Next;
+    }
+    let flow = Arc::clone(&work.flow);
+    if retry(work, &flow) {
         return Progress::Next;
     }
     if work.state().pending().is_empty() {
         work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
         return Progress::Next;
     }
-    let flow = Arc::clone(&work.flow);
     expire(work, &flow);
-    let mut eligible = eligible(work, &flow);
-    if eligible.len() > 1 && work.act != DialogueAct::None {
-        narrow_by_label(&mut eligible, &flow, &work.input.text);
-    }
-    let Some((pending, action)) = eligible.first().cloned() else {
+    let eligible = eligible(work, &flow);
+    if eligible.is_empty() {
         work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
         return Progress::Next;
-    };
-    let name = Detail::Name(Arc::clone(&pending.action));
-    if work.act == DialogueAct::None {
-        work.event(Stage::Pending, StageResult::Passed, Reason::None, name);
-    } else if eligible.len() > 1 {
-        work.options = eligible.iter().map(|(_, action)| *action).collect();
-        work.course = Course::Clarify;
-        work.event(Stage::Pending, StageResult::Asked, Reason::Ambiguous, Detail::None);
-    } else if corrects(work, &flow, action) {
-        work.course = Course::Corrected;
-        work.event(Stage::Pending, StageResult::Edited, Reason::Correction, name);
-    } else if work.act == DialogueAct::Affirm {
-        work.course = Course::Decided;
-        work.confirmed = Some(pending);
-        work.event(Stage::Pending, StageResult::Matched, Reason::Affirmed, name);
-    } else {
-        work.course = Course::Decided;
-        work.ended = "rejected";
-        work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Rejected });
-        work.event(Stage::Pending, StageResult::Dropped, Reason::Negated, name);
-        if let Some(target) = flow.action(action).on_rejected {
-            work.propose(By::Pending, &pending.action, target);
+    }
+    let answer = answer(work, &flow, &eligible);
+    match answer {
+        Answer::Silent => {
+            let name = eligible.first().map_or(Detail::None, |(pending, _)| Detail::Name(Arc::clone(&pending.action)));
+            work.event(Stage::Pending, StageResult::Passed, Reason::None, name);
+        }
+        Answer::Unclear(among) => {
+            work.options = among;
+            work.course = Course::Clarify;
+            work.event(Stage::Pending, StageResult::Asked, Reason::Ambiguous, Detail::None);
+        }
+        Answer::To { pending, action, affirmed, passed_over } => {
+            if corrects(work, &flow, action) {
+                work.course = Course::Corrected;
+                let name = Detail::Name(Arc::clone(&pending.action));
+                work.event(Stage::Pending, StageResult::Edited, Reason::Correction, name);
+                return Progress::Next;
+            }
+            for other in passed_over {
+                work.change(Change::PendingClosed { id: other.id, ending: PendingEnding::NotChosen });
+                work.event(Stage::Pending, StageResult::Dropped, Reason::Choice, Detail::Name(other.action));
+            }
+            if affirmed { confirm(work, pending) } else { reject(work, &flow, &pending, action) }
         }
     }
     Progress::Next
 }
 
+/// What the turn says about the waiting actions.
+enum Answer {
+    /// Nothing.
+    Silent,
+    /// Yes or no, but to which of these?
+    Unclear(Vec<ActionIx>),
+    /// Yes or no to this one.
+    To {
+        pending: PendingAction,
+        action: ActionIx,
+        affirmed: bool,
+        /// Those that were asked about together with it.
+        passed_over: Vec<PendingAction>,
+    },
+}
+
+fn answer(work: &Work, flow: &Flow, eligible: &[Eligible]) -> Answer {
+    if let Some(name) = work.structured.as_ref().and_then(|input| input.action.as_ref()) {
+        let affirmed = work.structured.as_ref().and_then(|input| input.confirm).unwrap_or(true);
+        return match eligible.iter().find(|(pending, _)| pending.action == *name) {
+            Some((pending, action)) => {
+                Answer::To { pending: pending.clone(), action: *action, affirmed, passed_over: Vec::new() }
+            }
+            None => Answer::Silent,
+        };
+    }
+    let asked = match work.state().question() {
+        Some(Question::Actions(names)) => names.as_slice(),
+        _ => &[],
+    };
+    let affirmed = match work.act {
+        Some(Act::Affirm) => true,
+        Some(Act::Negate) => false,
+        // After the question which one is meant, its name alone is the answer.
+        None | Some(Act::Answer) if !asked.is_empty() => true,
+        _ => return Answer::Silent,
+    };
+    let top = eligible.iter().map(|(_, action)| flow.action(*action).priority).max();
+    let among: Vec<&Eligible> =
+        eligible.iter().filter(|(_, action)| Some(flow.action(*action).priority) == top).collect();
+    let named: Vec<&Eligible> =
+        among.iter().copied().filter(|(_, action)| flow.action(*action).chosen_by(work.said())).collect();
+    let silent = work.act.is_none_or(|act| act == Act::Answer);
+    let chosen = match (among.as_slice(), named.as_slice()) {
+        (_, [one]) => one,
+        ([one], _) if !silent => one,
+        _ if silent => return Answer::Silent,
+        _ => return Answer::Unclear(among.iter().map(|(_, action)| *action).collect()),
+    };
+    let passed_over =
+        among.iter().filter(|(pending, _)| affirmed && was_asked(asked, pending) && pending.id != chosen.0.id);
+    Answer::To {
+        pending: chosen.0.clone(),
+        action: chosen.1,
+        affirmed,
+        passed_over: passed_over.map(|(pending, _)| pending.clone()).collect(),
+    }
+}
+
+fn was_asked(asked: &[Name], pending: &PendingAction) -> bool {
+    asked.contains(&pending.action)
+}
+
+fn confirm(work: &mut Work, pending: PendingAction) {
+    let reason = if work.state().has_failed(pending.id) { Reason::Retried } else { Reason::Affirmed };
+    let name = Detail::Name(Arc::clone(&pending.action));
+    work.course = Course::Decided;
+    work.confirmed = Some(pending);
+    work.event(Stage::Pending, StageResult::Matched, reason, name);
+}
+
+fn reject(work: &mut Work, flow: &Flow, pending: &PendingAction, action: ActionIx) {
+    work.course = Course::Decided;
+    work.ended = "rejected";
+    work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Rejected });
+    let name = Detail::Name(Arc::clone(&pending.action));
+    work.event(Stage::Pending, StageResult::Dropped, Reason::Negated, name);
+    if let Some(target) = flow.action(action).on_rejected {
+        work.propose(By::Pending, &pending.action, target);
+    }
+}
+
+/// Tries again what failed, and only that. Whether the turn is decided by it.
+fn retry(work: &mut Work, flow: &Flow) -> bool {
+    if work.act != Some(Act::Retry) {
+        return false;
+    }
+    let failed: Vec<Name> = work.state().failed().to_vec();
+    let actions = failed.iter().filter_map(|name| Some((name, flow.find_action(name)?)));
+    let again: Vec<(Name, ActionIx)> = actions.map(|(name, action)| (Arc::clone(name), action)).collect();
+    if again.is_empty() {
+        return false;
+    }
+    for (name, action) in &again {
+        let waiting = eligible(work, flow).into_iter().find(|(pending, _)| pending.action == *name);
+        match waiting {
+            Some((pending, _)) if work.confirmed.is_none() => work.confirmed = Some(pending),
+            Some(_) => {}
+            // What changed the world without a confirmation is never run again on a hint.
+            None if flow.action(*action).tool.as_ref().is_none_or(|tool| tool.read_only || tool.idempotent) => {
+                work.stage_action(*action);
+            }
+            None => {}
+        }
+    }
+    work.course = Course::Decided;
+    let names = again.into_iter().map(|(name, _)| name).collect();
+    work.event(Stage::Pending, StageResult::Matched, Reason::Retried, Detail::names(names));
+    true
+}
+
 /// The waiting actions that may be confirmed here, oldest first.
-pub(super) fn eligible(work: &Work, flow: &Flow) -> Vec<(PendingAction, ActionIx)> {
+pub(super) fn eligible(work: &Work, flow: &Flow) -> Vec<Eligible> {
     let here = &flow.state(work.origin).intent_name;
     let waiting = work.state().pending().iter().filter(|pending| pending.intent == *here);
     waiting.filter_map(|pending| Some((pending.clone(), flow.find_action(&pending.action)?))).collect()
@@ -91,30 +207,18 @@ fn expire(work: &mut Work, flow: &Flow) {
         if let Some(target) = action.filter(|_| here).and_then(|action| flow.action(action).on_expired) {
             work.propose(By::Pending, &pending.action, target);
             // A late "yes" or "no" was meant for what expired; anything else is looked at as usual.
-            if work.act != DialogueAct::None {
+            if matches!(work.act, Some(Act::Affirm | Act::Negate)) {
                 work.course = Course::Decided;
             }
         }
     }
 }
 
-fn narrow_by_label(eligible: &mut Vec<(PendingAction, ActionIx)>, flow: &Flow, text: &str) {
-    let said = text.to_lowercase();
-    let named: Vec<_> = eligible
-        .iter()
-        .filter(|(_, action)| said.contains(&flow.action(*action).label.to_lowercase()))
-        .cloned()
-        .collect();
-    if named.len() == 1 {
-        *eligible = named;
-    }
-}
-
-/// Whether the text gives one of the action's slots another value.
+/// Whether the turn gives one of the action's slots another value.
 fn corrects(work: &Work, flow: &Flow, action: ActionIx) -> bool {
     flow.action(action).slots.iter().any(|slot| {
         let slot = flow.slot(*slot);
-        let said = slot.read(&work.input.text);
+        let said = slot.read(work.said());
         said.is_some() && said.as_ref() != work.state().slot(&slot.name)
     })
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use colloquy_flow::SlotScope;
+
 use crate::{
-    event::{Detail, DialogueAct, Reason, Stage, StageResult},
+    event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
     state::{Change, PendingEnding},
     work::{Course, Work},
 };
 
 pub(super) fn run(work: &mut Work) -> Progress {
-    if work.course != Course::Blocked && work.act != DialogueAct::Reset {
+    if work.course != Course::Blocked && work.reset.is_none() {
         evict(work);
     }
     Progress::Next
@@ -21,8 +23,11 @@ pub(super) fn evict(work: &mut Work) {
     let flow = Arc::clone(&work.flow);
     let state = work.state();
     let live = || std::iter::once(state.position()).chain(state.interrupted());
-    let keeps =
-        |slot: &str| live().any(|at| flow.find_intent(&at.intent).is_some_and(|at| flow.intent(at).keeps(slot)));
+    let lasting =
+        |slot: &str| flow.find_slot(slot).is_some_and(|slot| flow.slot(slot).scope == SlotScope::Conversation);
+    let keeps = |slot: &str| {
+        lasting(slot) || live().any(|at| flow.find_intent(&at.intent).is_some_and(|at| flow.intent(at).keeps(slot)))
+    };
     let dropped: Vec<Arc<str>> =
         state.slots().iter().filter(|(slot, _)| !keeps(slot)).map(|(slot, _)| Arc::clone(slot)).collect();
     let left = state.pending().iter().filter(|pending| !live().any(|at| at.intent == pending.intent));

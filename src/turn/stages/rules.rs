@@ -1,32 +1,75 @@
-//! Stage 7: evaluates the rules of the position the turn is heading for, phase by phase.
+//! Stage 7 and what belongs to it: rules of the position the turn is heading for, in the phase that has come.
 //!
-//! A rule fires at most once per turn. When one proposes another position, the rules there have their say
-//! from the first phase on; the number of passes is capped.
+//! A rule fires at most once per turn. When one proposes another position, the rules of the phase there have
+//! their say; the number of passes is capped. A state that collects until it is complete leads on here.
 
 use std::sync::Arc;
 
-use colloquy_flow::{By, Rule, RuleEffect, RuleIx};
+use colloquy_flow::{By, Rule, RuleEffect, RulePhase};
 
 use crate::{
-    event::{Detail, DialogueAct, Reason, Stage, StageResult},
+    event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
     state::Change,
     work::{Course, Work},
 };
 
-pub(super) fn run(work: &mut Work) -> Progress {
+pub(super) fn after_dialogue_act(work: &mut Work) -> Progress {
+    run(work, RulePhase::AfterDialogueAct)
+}
+
+pub(super) fn after_intent(work: &mut Work) -> Progress {
+    run(work, RulePhase::AfterIntent)
+}
+
+pub(super) fn after_enrichment(work: &mut Work) -> Progress {
+    run(work, RulePhase::AfterEnrichment)
+}
+
+pub(super) fn after_extraction(work: &mut Work) -> Progress {
+    run(work, RulePhase::AfterExtraction)
+}
+
+pub(super) fn before_action(work: &mut Work) -> Progress {
+    run(work, RulePhase::BeforeAction)
+}
+
+pub(super) fn after_action(work: &mut Work) -> Progress {
+    run(work, RulePhase::AfterAction);
+    let more = !work.staged.is_empty() && work.course != Course::Blocked && work.reset.is_none();
+    if more { Progress::Back } else { Progress::Next }
+}
+
+pub(super) fn before_response(work: &mut Work) -> Progress {
+    run(work, RulePhase::BeforeResponse)
+}
+
+fn run(work: &mut Work, phase: RulePhase) -> Progress {
     if work.course == Course::Blocked {
         return Progress::Next;
     }
-    if work.course == Course::Clarify || work.act == DialogueAct::Reset {
-        work.event(Stage::Rules, StageResult::Skipped, Reason::Decided, Detail::None);
+    // The phase where most rules belong always leaves an event; the others only when they have rules here.
+    let always = phase == RulePhase::AfterExtraction;
+    if work.course == Course::Clarify || (work.reset.is_some() && phase != RulePhase::BeforeResponse) {
+        if always {
+            work.event(Stage::Rules, StageResult::Skipped, Reason::Decided, Detail::None);
+        }
         return Progress::Next;
     }
-    let mut settled: Vec<RuleIx> = Vec::new();
+    let leads_on = matches!(phase, RulePhase::AfterExtraction | RulePhase::AfterAction);
+    let declared = work.flow.rules_in(work.candidate, phase).next().is_some();
+    let until = leads_on && work.flow.state(work.candidate).until.is_some();
+    if !declared && !until {
+        if always {
+            work.event(Stage::Rules, StageResult::Skipped, Reason::NotDeclared, Detail::None);
+        }
+        return Progress::Next;
+    }
     let mut fired = Vec::new();
     let mut at_rest = false;
     for _ in 0..work.flow.limits().rule_passes {
-        if !pass(work, &mut settled, &mut fired) {
+        let moved = pass(work, phase, &mut fired);
+        if !moved && !(leads_on && lead_on(work)) {
             at_rest = true;
             break;
         }
@@ -35,48 +78,68 @@ pub(super) fn run(work: &mut Work) -> Progress {
         let name = Arc::clone(&work.flow.state(work.candidate).full_name);
         work.degrade(Stage::Rules, Reason::RulePasses, &name);
     }
-    let none_here = settled.is_empty() && work.flow.rules_in(work.candidate).next().is_none();
-    match (fired.is_empty(), none_here) {
-        (false, _) => work.event(Stage::Rules, StageResult::Done, Reason::None, Detail::names(fired)),
-        (true, true) => work.event(Stage::Rules, StageResult::Skipped, Reason::NotDeclared, Detail::None),
-        (true, false) => work.event(Stage::Rules, StageResult::NoMatch, Reason::None, Detail::None),
+    if fired.is_empty() {
+        work.event(Stage::Rules, StageResult::NoMatch, phase.into(), Detail::None);
+    } else {
+        work.event(Stage::Rules, StageResult::Done, phase.into(), Detail::names(fired));
     }
     Progress::Next
 }
 
 /// Runs over the rules once; whether any fired.
-fn pass(work: &mut Work, settled: &mut Vec<RuleIx>, fired: &mut Vec<Arc<str>>) -> bool {
+fn pass(work: &mut Work, phase: RulePhase, fired: &mut Vec<Arc<str>>) -> bool {
     let flow = Arc::clone(&work.flow);
     let here = work.candidate;
     let mut any = false;
-    for (index, rule) in flow.rules_in(here) {
-        if settled.contains(&index) {
+    for (index, rule) in flow.rules_in(here, phase) {
+        if work.settled.contains(&index) {
             continue;
         }
         match rule.when.as_ref().map_or(Ok(true), |condition| condition.holds(&work.facts(here))) {
             Ok(false) => continue,
             Ok(true) => {
-                settled.push(index);
+                work.settled.push(index);
                 fired.push(Arc::clone(&rule.id));
-                fire(work, rule);
+                fire(work, rule, phase);
                 any = true;
             }
             Err(_) => {
-                settled.push(index);
+                work.settled.push(index);
                 work.degrade(Stage::Rules, Reason::Condition, &rule.id);
             }
         }
-        if work.candidate != here {
+        if work.candidate != here || work.reset.is_some() {
             break;
         }
     }
-    any
+    any && work.reset.is_none()
 }
 
-fn fire(work: &mut Work, rule: &Rule) {
+/// Leads on from a state that is complete; whether it does.
+fn lead_on(work: &mut Work) -> bool {
     let flow = Arc::clone(&work.flow);
+    let here = flow.state(work.candidate);
+    let Some(until) = &here.until else { return false };
+    let complete = match &until.when {
+        None => work.missing.is_empty(),
+        Some(when) => when.holds(&work.facts(work.candidate)).unwrap_or(false),
+    };
+    if complete {
+        work.event(Stage::Rules, StageResult::Done, Reason::Complete, Detail::Name(Arc::clone(&here.full_name)));
+        work.propose(By::Rule, &here.full_name, until.go);
+    }
+    complete
+}
+
+fn fire(work: &mut Work, rule: &Rule, phase: RulePhase) {
+    let flow = Arc::clone(&work.flow);
+    // The conversation has moved and acted: what is left to change are slots and flags.
+    let late = phase == RulePhase::BeforeResponse;
     for effect in &rule.then {
         match effect {
+            RuleEffect::Go(_) | RuleEffect::Stage(_) | RuleEffect::Reset if late => {
+                work.degrade(Stage::Rules, Reason::OutOfScope, &rule.id);
+            }
             RuleEffect::Go(target) => work.propose(By::Rule, &rule.id, *target),
             RuleEffect::Set(slot, value) => {
                 work.change(Change::SlotSet { slot: Arc::clone(&flow.slot(*slot).name), value: value.clone() });
@@ -87,17 +150,24 @@ fn fire(work: &mut Work, rule: &Rule) {
                     work.change(Change::SlotCleared { slot: Arc::clone(slot) });
                 }
             }
-            RuleEffect::Flag(flag) => {
-                if !work.state().flags().contains(flag) {
-                    work.change(Change::FlagSet { flag: Arc::clone(flag) });
-                }
-            }
+            RuleEffect::Flag(flag) => raise(work, flag, late),
             RuleEffect::Unflag(flag) => {
                 if work.state().flags().contains(flag) {
                     work.change(Change::FlagCleared { flag: Arc::clone(flag) });
                 }
             }
             RuleEffect::Stage(action) => work.stage_action(*action),
+            RuleEffect::Reset => work.reset = Some(Reason::Reset),
         }
+    }
+}
+
+/// Raises a flag; one that is declared to starts the conversation over.
+fn raise(work: &mut Work, flag: &Arc<str>, late: bool) {
+    if !work.state().flags().contains(flag) {
+        work.change(Change::FlagSet { flag: Arc::clone(flag) });
+    }
+    if !late && work.flow.flag(flag).is_some_and(|flag| flag.reset) {
+        work.reset = Some(Reason::Reset);
     }
 }

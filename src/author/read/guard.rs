@@ -1,0 +1,186 @@
+//! Policies, and the score for attempts to steer the model.
+
+use colloquy_flow::{Pattern, SteeringSign, Trigger};
+
+use crate::{
+    fault::{At, Faults},
+    node::Node,
+    reader::{self, Fields},
+    source::{SourceConsequence, SourceGuard, SourcePolicy, SourceSteering},
+};
+
+pub(super) fn guard(node: Option<&Node>, faults: &mut Faults) -> SourceGuard {
+    let Some(fields) = node.and_then(|node| Fields::of(node, "guard", &["policies", "steering"], faults)) else {
+        return SourceGuard::default();
+    };
+    let policies = fields.get("policies").into_iter().flat_map(reader::list);
+    SourceGuard {
+        policies: policies.filter_map(|item| policy(item, faults)).collect(),
+        steering: fields.get("steering").and_then(|node| steering(node, faults)),
+    }
+}
+
+const POLICY_KEYS: [&str; 9] =
+    ["id", "description", "enabled", "patterns", "contains", "prefix", "longer_than", "block", "flag"];
+
+fn policy(node: &Node, faults: &mut Faults) -> Option<SourcePolicy> {
+    let fields = Fields::of(node, "a policy", &POLICY_KEYS, faults)?;
+    let id = fields.required("id", "give the policy an id: traces name it", faults).and_then(|node| id(node, faults));
+    let mut triggers = Vec::new();
+    for item in fields.get("patterns").into_iter().flat_map(reader::list) {
+        triggers.extend(reader::pattern(item, "a pattern", faults).map(Trigger::Pattern));
+    }
+    for (key, trigger) in [("contains", Trigger::Contains as fn(_) -> _), ("prefix", Trigger::Prefix)] {
+        for item in fields.get(key).into_iter().flat_map(reader::list) {
+            let said = reader::reply(item, key, faults);
+            triggers.extend(said.map(|said| trigger(said.value.to_lowercase().into())));
+        }
+    }
+    let longest = reader::integer(fields.get("longer_than"), "longer_than", 1..=16_384, faults);
+    triggers.extend(longest.and_then(|chars| u32::try_from(chars).ok()).map(Trigger::LongerThan));
+    if triggers.is_empty() {
+        let fix = "add patterns, contains, prefix or longer_than";
+        faults.error("missing-key", fields.mark, "the policy looks for nothing", fix);
+    }
+    let consequence = consequence(&fields, faults);
+    let policy = SourcePolicy { id: id?, triggers, consequence: consequence? };
+    // A policy that is switched off is still checked.
+    reader::boolean(fields.get("enabled"), "enabled", true, faults).then_some(policy)
+}
+
+fn consequence(fields: &Fields<'_>, faults: &mut Faults) -> Option<SourceConsequence> {
+    match (fields.get("block"), fields.get("flag")) {
+        (Some(node), None) => {
+            reader::reply(node, "block", faults).map(|said| SourceConsequence::Block(said.value.into()))
+        }
+        (None, Some(node)) => reader::reference(node, "a flag", faults).map(SourceConsequence::Flag),
+        _ => {
+            let fix = "write block: \"what is said\", or flag: name";
+            faults.error("bad-value", fields.mark, "a policy has one of block and flag", fix);
+            None
+        }
+    }
+}
+
+fn id(node: &Node, faults: &mut Faults) -> Option<At<colloquy_flow::Name>> {
+    let said = reader::text(node, "the id", faults)?;
+    Some(At { value: reader::name(&said.value, &said.mark, "an id", true, faults)?, mark: said.mark })
+}
+
+const STEERING_KEYS: [&str; 7] = ["enabled", "builtin", "signs", "flag_at", "flag", "block_at", "block"];
+
+fn steering(node: &Node, faults: &mut Faults) -> Option<SourceSteering> {
+    let fields = Fields::of(node, "steering", &STEERING_KEYS, faults)?;
+    let mut signs = Vec::new();
+    if reader::boolean(fields.get("builtin"), "builtin", true, faults) {
+        signs.extend(built_in_signs());
+    }
+    for item in fields.get("signs").into_iter().flat_map(reader::list) {
+        signs.extend(sign(item, faults));
+    }
+    let flag = fields.get("flag").and_then(|node| reader::reference(node, "a flag", faults));
+    let block = fields.get("block").and_then(|node| reader::reply(node, "block", faults));
+    let flag_at = reader::percent(fields.get("flag_at"), "flag_at", faults);
+    let block_at = reader::percent(fields.get("block_at"), "block_at", faults);
+    if flag.is_none() && block.is_none() {
+        let fix = "add block_at and block, or flag_at and flag";
+        faults.error("missing-key", fields.mark, "nothing follows from the score", fix);
+    }
+    let steering = SourceSteering {
+        signs,
+        flag_at: flag.map(|flag| (flag_at.unwrap_or(40), flag)),
+        block_at: block.map(|block| (block_at.unwrap_or(70), block.value.into())),
+    };
+    reader::boolean(fields.get("enabled"), "enabled", true, faults).then_some(steering)
+}
+
+fn sign(node: &Node, faults: &mut Faults) -> Option<SteeringSign> {
+    let fields = Fields::of(node, "a sign", &["id", "pattern", "weight"], faults)?;
+    let id = fields.required("id", "give the sign an id: traces name it", faults).and_then(|node| id(node, faults));
+    let pattern = fields.required("pattern", "write pattern: '…'", faults);
+    let pattern = pattern.and_then(|node| reader::pattern(node, "the pattern", faults));
+    let weight = reader::percent(fields.get("weight"), "the weight", faults).unwrap_or(50);
+    Some(SteeringSign { id: id?.value, pattern: pattern?, weight })
+}
+
+/// Signs of attempts to steer a model, in English: what they look like and what each weighs, in percent.
+/// Their precision and recall on the labelled corpus is what `colloquy flow guard` reports.
+const SIGNS: [(&str, u8, &str); 14] = [
+    (
+        "ignore-instructions",
+        80,
+        r"\b(?:ignore|disregard|forget|override|bypass|drop)\b[^.?!]{0,40}\b(?:previous|prior|above|earlier|all|your|any|these|those|the|system)\b[^.?!]{0,30}\b(?:instructions?|rules?|prompts?|guidelines?|directions?|constraints?|training|policies)\b",
+    ),
+    (
+        "reveal-prompt",
+        80,
+        r"\b(?:reveal|show|print|repeat|output|display|tell me|give me|what (?:is|are|were)|leak|dump)\b[^.?!]{0,40}\b(?:system prompt|hidden prompt|initial prompt|your (?:system |initial |original |hidden |secret )?(?:prompt|instructions)|prompt verbatim|developer message)\b",
+    ),
+    (
+        "new-role",
+        70,
+        r"\b(?:you are now|from now on,? you(?: are|'re| will)|pretend (?:to be|that you are|you are)|act as (?:if you|an? (?:unrestricted|uncensored|evil|different|jailbroken))|roleplay as|simulate being)\b",
+    ),
+    (
+        "known-jailbreak",
+        90,
+        r"\b(?:DAN mode|do anything now|jailbreak(?:ed|ing)?|developer mode|god mode|AIM mode|STAN|DUDE mode)\b",
+    ),
+    (
+        "no-limits",
+        70,
+        r"\b(?:without|no|remove|disable|turn off|lift|free from)\b[^.?!]{0,25}\b(?:restrictions?|limitations?|filters?|safety|censorship|guardrails?|moderation|ethical|content policy)\b",
+    ),
+    (
+        "fake-frame",
+        80,
+        r"(?:<\|?/?(?:system|im_start|im_end|endoftext|assistant|inst)\|?>|\[/?(?:INST|SYSTEM|SYS)\]|^\s*#{2,}\s*(?:system|instructions?)\b|^\s*(?:system|assistant|developer)\s*:)",
+    ),
+    (
+        "end-of-input",
+        60,
+        r"\b(?:end of (?:user )?(?:input|message|prompt|conversation)|begin new (?:prompt|instructions))\b",
+    ),
+    (
+        "new-instructions",
+        60,
+        r"\b(?:new|updated|real|actual|following|secret) (?:instructions?|orders?|directives?|rules)\b[^.?!]{0,20}(?::|\b(?:are|is|follow)\b)",
+    ),
+    (
+        "authority",
+        50,
+        r"\b(?:i am|i'm|this is) (?:your|the|an?) (?:developer|creator|admin(?:istrator)?|owner|engineer|openai|anthropic)\b",
+    ),
+    (
+        "must-comply",
+        50,
+        r"\b(?:you (?:must|have to|will|shall) (?:obey|comply|answer everything|not refuse)|do not refuse|never refuse|cannot refuse|you can'?t say no)\b",
+    ),
+    (
+        "hypothetical",
+        40,
+        r"\b(?:hypothetically|in a fictional (?:world|story|setting)|for (?:a|my) (?:novel|story|screenplay)|opposite day|grandma used to)\b",
+    ),
+    (
+        "encoded",
+        50,
+        r"\b(?:base64|rot13|hex|morse)\b[^.?!]{0,30}\b(?:decode|encoded|instructions?|execute|follow|answer)\b|\bdecode (?:this|the following)\b",
+    ),
+    (
+        "exfiltrate",
+        80,
+        r"\b(?:send|post|upload|exfiltrate|forward|email)\b[^.?!]{0,40}\b(?:conversation|chat history|api keys?|passwords?|credentials?|other (?:users?|customers?)|database|all (?:orders|customers|data))\b",
+    ),
+    (
+        "tool-abuse",
+        70,
+        r"\b(?:call|invoke|run|execute|use)\b[^.?!]{0,20}\b(?:tool|function|action|command|shell|sql)\b[^.?!]{0,40}\b(?:without (?:asking|confirm)|directly|immediately|delete|drop|rm|all)\b",
+    ),
+];
+
+/// The signs that come with the program.
+pub(crate) fn built_in_signs() -> impl Iterator<Item = SteeringSign> {
+    SIGNS.into_iter().filter_map(|(id, weight, source)| {
+        Some(SteeringSign { id: id.into(), pattern: Pattern::compile(source).ok()?, weight })
+    })
+}
