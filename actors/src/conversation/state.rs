@@ -67,7 +67,7 @@ pub(super) enum Phase {
     /// The `accepted` record is on its way; then the turn runs.
     Accepting,
     /// The turn's record is on its way.
-    Committing(Committing),
+    Committing(Box<Committing>),
 }
 
 pub(super) struct Committing {
@@ -80,7 +80,7 @@ pub(super) struct Committing {
 }
 
 pub(super) enum Pending {
-    Turn { record: Box<TurnRecord>, state: ConversationState },
+    Turn { record: Box<TurnRecord>, state: Box<ConversationState> },
     Closed(TurnClosedRecord),
 }
 

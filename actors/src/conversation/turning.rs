@@ -148,7 +148,7 @@ impl Conversation {
                 };
                 snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, pin, &outcome.state, last))?;
             }
-            let pending = Pending::Turn { record: Box::new(outcome.record), state: outcome.state };
+            let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
             Ok((Committing { pending, at, bytes, snapshot_bytes, upgrading: None }, batch))
         });
         let (mut committing, batch) = match decided {
@@ -159,7 +159,7 @@ impl Conversation {
             turn.waiters.stages(&record.stages);
         }
         committing.upgrading = upgrading;
-        turn.phase = Phase::Committing(committing);
+        turn.phase = Phase::Committing(Box::new(committing));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -186,7 +186,8 @@ impl Conversation {
         };
         let bytes = batch.bytes();
         let pending = Pending::Closed(record);
-        turn.phase = Phase::Committing(Committing { pending, at, bytes, snapshot_bytes: None, upgrading: None });
+        turn.phase =
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes: None, upgrading: None }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -213,7 +214,7 @@ impl Conversation {
                     self.run(myself, state, turn);
                 }
             }
-            Phase::Committing(committing) => self.turn_committed(loaded, *turn, committing, head),
+            Phase::Committing(committing) => self.turn_committed(loaded, *turn, *committing, head),
         }
     }
 
@@ -226,7 +227,7 @@ impl Conversation {
         loaded.since_snapshot.add(bytes, snapshot_bytes);
         let (kind, ending) = match pending {
             Pending::Turn { record, state } => {
-                loaded.state = state;
+                loaded.state = *state;
                 self.count(&record);
                 let turn = CommittedTurn { record: *record, head, committed_at: at };
                 (EndingKind::Turn, Ending::Committed(Arc::new(turn)))

@@ -211,8 +211,9 @@ impl FlowCatalogue {
     pub(crate) fn resolve(&self, tenant: &str, name: &str, digits: &str) -> Result<Arc<FlowRevision>, Error> {
         let begins =
             |known: &&Arc<FlowRevision>| known.name.as_str() == name && known.revision.to_string().starts_with(digits);
-        let matching = self.read(tenant, |flows| flows.revisions.iter().filter(begins).take(2).cloned().collect());
-        match matching.unwrap_or_else(Vec::new).as_slice() {
+        let matching: Option<Vec<_>> =
+            self.read(tenant, |flows| flows.revisions.iter().filter(begins).take(2).cloned().collect());
+        match matching.unwrap_or_default().as_slice() {
             [] => Err(Error::RevisionAbsent { flow: name.to_owned(), revision: digits.to_owned() }),
             [one] => Ok(Arc::clone(one)),
             _ => Err(Error::RevisionAmbiguous { digits: digits.to_owned() }),
