@@ -10,3 +10,4 @@ mod properties;
 mod replay;
 mod schema;
 mod timing;
+mod upgrades;

@@ -9,6 +9,7 @@ use colloquy_client::{Client, Key};
 use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
+    flow_calls::{self, FlowCall},
     flow_diff, flow_graph, flow_schema, lint,
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
@@ -250,6 +251,8 @@ enum FlowCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Call(FlowCall),
 }
 
 impl Cli {
@@ -280,6 +283,7 @@ impl Cli {
 async fn call(client: Client, tenant: &str, command: Command, output: Output) -> Exit {
     let key = |conversation: String| Key::new(tenant, conversation);
     let ended = match command {
+        Command::Flow(FlowCommand::Call(call)) => return flow_calls::run(&client, tenant, call, output).await,
         Command::Chat(args) => {
             let conversation = args.conversation.unwrap_or_else(|| calls::fresh_id("chat"));
             return chat::run(&client, key(conversation), &args.flow, output).await;

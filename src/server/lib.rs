@@ -2,11 +2,13 @@
 //!
 //! A library too, so that other programs of the workspace can be the server: see [`run`].
 
+mod authoring;
 mod calls;
 mod chat;
 mod cli;
 mod demo;
 mod export;
+mod flow_calls;
 mod flow_diff;
 mod flow_graph;
 mod flow_schema;
@@ -15,7 +17,7 @@ mod history;
 mod lint;
 mod output;
 mod replay;
-mod revisions;
+mod replaying;
 mod serve;
 mod settings;
 
