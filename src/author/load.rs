@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc, thread};
 
 use colloquy_flow::Flow;
-use colloquy_types::Revision;
+use colloquy_types::{FlowName, Revision};
 
 use crate::{
     check,
@@ -17,7 +17,7 @@ use crate::{
 /// The file of a flow's folder that holds scenarios and no part of the flow.
 pub const SCENARIOS_FILE: &str = "scenarios.yaml";
 /// Most files a flow may consist of.
-const FILES_MAX: usize = 64;
+pub const FILES_MAX: usize = 64;
 /// Parsers recurse: hostile sources get a stack of their own.
 pub(crate) const STACK_BYTES: usize = 16 << 20;
 
@@ -32,25 +32,29 @@ pub struct LoadedFlow {
     pub warnings: Vec<Fault>,
 }
 
-impl LoadedFlow {
-    /// The flow with these limits in place of its own: names, and values as JSON.
-    ///
-    /// # Errors
+/// What can be told of sources, whether or not they make a flow.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The flow's name, when it can be read.
+    pub name: Option<FlowName>,
+    /// The source, normalised, and its revision, when every file can be parsed. Loading it again finds the same.
+    pub source: Option<(Revision, String)>,
+    /// The compiled flow, unless there is an error.
+    pub flow: Option<Arc<Flow>>,
     /// Every fault, ordered by place.
-    pub(crate) fn with_limits(&self, limits: &[(String, String)]) -> Result<Arc<Flow>, Vec<Fault>> {
-        let file: Arc<str> = self.flow.name().as_str().into();
-        let mut faults = Faults::default();
-        let Some(mut whole) = node::parse(&file, &self.source, &mut faults) else { return Err(faults.into_sorted()) };
-        let mut own = whole.get("limits").cloned().unwrap_or_else(|| Node::empty_map(Mark::file(&file)));
-        for (name, json) in limits {
-            if let Some(value) = node::parse(&file, json, &mut faults) {
-                own.set(name, value);
-            }
+    pub faults: Vec<Fault>,
+}
+
+impl Inspected {
+    fn nothing(faults: Vec<Fault>) -> Self {
+        Self { name: None, source: None, flow: None, faults }
+    }
+
+    fn into_loaded(self) -> Result<LoadedFlow, Vec<Fault>> {
+        match (self.flow, self.source) {
+            (Some(flow), Some((_, source))) => Ok(LoadedFlow { flow, source, warnings: self.faults }),
+            _ => Err(self.faults),
         }
-        whole.set("limits", own);
-        let mut source = String::new();
-        whole.write_json(&mut source);
-        load_sources(&file, vec![(file.to_string(), source)]).map(|loaded| loaded.flow)
     }
 }
 
@@ -61,10 +65,7 @@ impl LoadedFlow {
 /// Every fault, ordered by place.
 pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
     let shown = path.display().to_string();
-    match read_files(path) {
-        Ok(files) => load_sources(&shown, files),
-        Err((file, error)) => Err(vec![unreadable(&file, &error)]),
-    }
+    load_sources(&shown, read_folder(path)?)
 }
 
 /// Loads a flow from sources in memory: the name each is reported by, and its text. They are joined in the
@@ -72,16 +73,21 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
 ///
 /// # Errors
 /// Every fault, ordered by place.
-pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+pub fn load_sources(name: &str, sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+    inspect_sources(name, sources).into_loaded()
+}
+
+/// As [`load_sources`], for who keeps faulty flows too.
+pub fn inspect_sources(name: &str, mut sources: Vec<(String, String)>) -> Inspected {
     sources.sort();
     let whole = Mark::file(&name.into());
     let spawned = thread::Builder::new()
         .name("flow-loader".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || load(&whole, &sources));
-    let loaded = spawned.ok().and_then(|loader| loader.join().ok());
-    loaded.unwrap_or_else(|| {
-        Err(vec![Fault {
+        .spawn(move || inspect(&whole, &sources));
+    let inspected = spawned.ok().and_then(|loader| loader.join().ok());
+    inspected.unwrap_or_else(|| {
+        Inspected::nothing(vec![Fault {
             id: "internal",
             severity: Severity::Error,
             file: name.to_owned(),
@@ -93,11 +99,11 @@ pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<Lo
     })
 }
 
-fn load(whole: &Mark, sources: &[(String, String)]) -> Result<LoadedFlow, Vec<Fault>> {
+fn inspect(whole: &Mark, sources: &[(String, String)]) -> Inspected {
     let mut faults = Faults::default();
     match parse(whole, sources, &mut faults) {
         Some(merged) => compiled(&merged, faults),
-        None => Err(faults.into_sorted()),
+        None => Inspected::nothing(faults.into_sorted()),
     }
 }
 
@@ -106,7 +112,7 @@ fn load(whole: &Mark, sources: &[(String, String)]) -> Result<LoadedFlow, Vec<Fa
 /// # Errors
 /// Every fault, ordered by place.
 pub(crate) fn parse_folder(path: &Path) -> Result<Node, Vec<Fault>> {
-    let mut sources = read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])?;
+    let mut sources = read_folder(path)?;
     sources.sort();
     let whole = Mark::file(&path.display().to_string().into());
     let mut faults = Faults::default();
@@ -118,20 +124,18 @@ pub(crate) fn parse_folder(path: &Path) -> Result<Node, Vec<Fault>> {
 /// # Errors
 /// Every fault, ordered by place.
 pub(crate) fn load_tree(merged: &Node) -> Result<LoadedFlow, Vec<Fault>> {
-    compiled(merged, Faults::default())
+    compiled(merged, Faults::default()).into_loaded()
 }
 
-fn compiled(merged: &Node, mut faults: Faults) -> Result<LoadedFlow, Vec<Fault>> {
-    let prepared = prepare(merged, &mut faults).filter(|_| !faults.has_errors());
-    let loaded = prepared.and_then(|prepared| {
-        let source = prepared.source;
-        let flow = compile::flow(prepared.written, prepared.texts, revision_of(&source), &mut faults)?;
-        Some((Arc::new(flow), source))
-    });
-    match loaded {
-        Some((flow, source)) => Ok(LoadedFlow { flow, source, warnings: faults.into_sorted() }),
-        None => Err(faults.into_sorted()),
-    }
+fn compiled(merged: &Node, mut faults: Faults) -> Inspected {
+    let Some(prepared) = prepare(merged, &mut faults) else { return Inspected::nothing(faults.into_sorted()) };
+    let (name, revision) = (prepared.written.name.clone(), revision_of(&prepared.source));
+    let flow = if faults.has_errors() {
+        None
+    } else {
+        compile::flow(prepared.written, prepared.texts, revision, &mut faults).map(Arc::new)
+    };
+    Inspected { name, source: Some((revision, prepared.source)), flow, faults: faults.into_sorted() }
 }
 
 /// A flow that is read and checked, whatever the checks found.
@@ -179,6 +183,15 @@ pub(crate) fn revision_of(source: &str) -> Revision {
 }
 
 pub(crate) type Unreadable = (String, io::Error);
+
+/// Reads the files of the flow in `path` without looking into them, as [`load_folder`] would: the name each is
+/// reported by, and its text.
+///
+/// # Errors
+/// The one [`Fault`] of what cannot be read.
+pub fn read_folder(path: &Path) -> Result<Vec<(String, String)>, Vec<Fault>> {
+    read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])
+}
 
 fn read_files(path: &Path) -> Result<Vec<(String, String)>, Unreadable> {
     let failed = |path: &Path| {

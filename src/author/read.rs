@@ -5,6 +5,7 @@ mod guard;
 pub(crate) mod outside;
 mod structure;
 mod understanding;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::{
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "format",
     "name",
     "description",
@@ -45,6 +46,7 @@ const KEYS: [&str; 23] = [
     "redact",
     "summary",
     "progress",
+    "upgrades",
 ];
 
 /// Joins files: what is a list or a table is concatenated in order, anything else may stand in one file only.
@@ -115,7 +117,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
             .and_then(|node| reader::reply(node, "the fallback", faults))
             .map(|said| reader::shared(said.value)),
         clarify: fields.get("clarify").and_then(|node| reader::reply(node, "clarify", faults)),
-        limits: limits(fields.get("limits"), faults),
+        limits: limits(Limits::default(), fields.get("limits"), faults),
         guard: guard::guard(fields.get("guard"), faults),
         acts,
         act_model,
@@ -134,6 +136,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         secret_patterns,
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
+        upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
         index: SourceIndex::default(),
     };
@@ -163,9 +166,8 @@ fn flow_name(node: &Node, faults: &mut Faults) -> Option<FlowName> {
     }
 }
 
-/// The bounds of a turn.
-pub(crate) fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
-    let mut limits = Limits::default();
+/// The bounds of a turn: those of `limits` that are not written.
+pub(crate) fn limits(mut limits: Limits, node: Option<&Node>, faults: &mut Faults) -> Limits {
     let known = ["rule_passes", "digression_depth", "pending_actions", "action_calls", "text_chars", "turn_deadline"];
     let Some(fields) = node.and_then(|node| Fields::of(node, "limits", &known, faults)) else { return limits };
     let mut small = |key: &str, bounds, into: &mut u8| {

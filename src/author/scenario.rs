@@ -30,18 +30,29 @@ pub use self::{
     suite::{Played, Suite, play_suites},
     world::ScriptedWorld,
 };
+use crate::node::Node;
 
 /// A conversation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Its name, unique within the file.
     pub name: String,
-    /// Limits it is played with in place of the flow's own: names, and values as JSON.
-    pub limits: Vec<(String, String)>,
+    /// Limits it is played with in place of the flow's own.
+    limits: Option<Node>,
     /// What models, sources and tools answer when a turn does not say otherwise.
     pub script: Script,
     /// Its turns in order.
     pub turns: Vec<ScenarioTurn>,
+}
+
+impl Scenario {
+    /// Whether it needs nothing but what a user says: no passing time, nothing scripted, no structured input, no
+    /// limits of its own.
+    pub fn is_plain(&self) -> bool {
+        let plain =
+            |turn: &ScenarioTurn| turn.after.is_zero() && turn.script.is_empty() && turn.input == InputKind::Text;
+        self.limits.is_none() && self.script.is_empty() && self.turns.iter().all(plain)
+    }
 }
 
 /// One turn, and what must come of it.

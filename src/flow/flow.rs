@@ -21,11 +21,12 @@ use crate::{
     slot::Slot,
     template::Templates,
     transition::{By, ByMask, Targets},
+    upgrade::Upgrade,
     value::SlotValue,
 };
 
 /// A compiled, immutable flow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flow {
     pub(crate) name: FlowName,
     pub(crate) revision: Revision,
@@ -53,6 +54,7 @@ pub struct Flow {
     pub(crate) summary: Option<SummaryPart>,
     pub(crate) progress: Vec<(Name, Vec<StateIx>, Name)>,
     pub(crate) history: (u16, u32),
+    pub(crate) upgrades: Vec<Upgrade>,
     pub(crate) fallback: Name,
     pub(crate) clarify: Text,
     pub(crate) templates: Templates,
@@ -62,7 +64,7 @@ pub struct Flow {
 }
 
 /// An intent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Intent {
     /// Its name.
     pub name: Name,
@@ -99,7 +101,7 @@ impl Intent {
 }
 
 /// A state, with everything that can apply in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Its intent.
     pub intent: IntentIx,
@@ -132,7 +134,7 @@ pub struct State {
 }
 
 /// A state that collects until it is complete, then leads on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Until {
     /// When it is complete; none asks for every slot it collects.
     pub when: Option<Condition>,
@@ -141,7 +143,7 @@ pub struct Until {
 }
 
 /// Something fetched from outside before slots are read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Enrichment {
     /// Its name.
     pub name: Name,
@@ -160,7 +162,7 @@ pub struct Enrichment {
 }
 
 /// A rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// Its id.
     pub id: Name,
@@ -192,7 +194,7 @@ pub enum RuleEffect {
 }
 
 /// An action.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Action {
     /// Its name.
     pub name: Name,
@@ -222,7 +224,7 @@ pub struct Action {
 }
 
 /// A tool an action calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tool {
     /// The tool, as the settings name it.
     pub tool: Name,
@@ -255,7 +257,7 @@ fn chosen(label: &str, patterns: &[Pattern], text: &str) -> bool {
 }
 
 /// A response.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Response {
     /// Its condition; none holds always.
     pub when: Option<Condition>,
@@ -314,6 +316,12 @@ impl Flow {
     pub fn start(&self) -> (&Name, &Name) {
         let state = self.state(self.start);
         (&state.intent_name, &state.name)
+    }
+
+    /// The same flow with these bounds. Everything else is copied.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
     }
 
     /// Bounds of one turn.
@@ -459,6 +467,21 @@ impl Flow {
     /// The action with this name.
     pub fn find_action(&self, name: &str) -> Option<ActionIx> {
         self.actions_by_name.get(name).copied()
+    }
+
+    /// Whether this revision declares the flag.
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.flags.contains_key(name)
+    }
+
+    /// Whether what an enrichment of this name fetched is kept from turn to turn.
+    pub fn keeps_data(&self, name: &str) -> bool {
+        self.enrichments.iter().any(|enrichment| enrichment.name.as_ref() == name && enrichment.keep)
+    }
+
+    /// The declared mapping for conversations of `revision`; the first that applies.
+    pub fn upgrade_from(&self, revision: Revision) -> Option<&Upgrade> {
+        self.upgrades.iter().find(|upgrade| upgrade.from.applies(revision))
     }
 
     /// Whether a move is declared for this proposer. A state is always allowed to stay as it is.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use colloquy_actors::FlowCatalogue;
+use colloquy_actors::GivenFlow;
 use colloquy_author::{Fault, LoadedFlow, Scenario, load_folder, load_scenarios, load_sources};
 use colloquy_types::TenantId;
 
@@ -10,28 +10,28 @@ use colloquy_types::TenantId;
 pub(crate) struct BuiltIn {
     /// Its name.
     pub(crate) name: &'static str,
-    files: [(&'static str, &'static str); 2],
+    files: &'static [(&'static str, &'static str)],
     scenarios: &'static str,
 }
 
+/// The files of an example flow, by their names.
+macro_rules! built_in {
+    ($name:literal: $($file:literal),+) => {
+        BuiltIn {
+            name: $name,
+            files: &[$((concat!($name, "/", $file), include_str!(concat!("flows/", $name, "/", $file)))),+],
+            scenarios: include_str!(concat!("flows/", $name, "/scenarios.yaml")),
+        }
+    };
+}
+
 /// The example flows.
-pub(crate) const BUILT_IN: [BuiltIn; 2] = [
-    BuiltIn {
-        name: "order-desk",
-        files: [
-            ("order-desk/flow.yaml", include_str!("flows/order-desk/flow.yaml")),
-            ("order-desk/responses.yaml", include_str!("flows/order-desk/responses.yaml")),
-        ],
-        scenarios: include_str!("flows/order-desk/scenarios.yaml"),
-    },
-    BuiltIn {
-        name: "faq-desk",
-        files: [
-            ("faq-desk/flow.yaml", include_str!("flows/faq-desk/flow.yaml")),
-            ("faq-desk/responses.yaml", include_str!("flows/faq-desk/responses.yaml")),
-        ],
-        scenarios: include_str!("flows/faq-desk/scenarios.yaml"),
-    },
+pub(crate) const BUILT_IN: [BuiltIn; 5] = [
+    built_in!("order-desk": "flow.yaml", "refunds.yaml", "responses.yaml"),
+    built_in!("faq-desk": "flow.yaml", "responses.yaml"),
+    built_in!("loan": "flow.yaml"),
+    built_in!("support": "flow.yaml"),
+    built_in!("inventory": "flow.yaml"),
 ];
 
 impl BuiltIn {
@@ -47,34 +47,19 @@ impl BuiltIn {
     }
 }
 
-/// A flow and the tenant whose it is.
-pub(crate) struct Owned {
-    pub(crate) tenant: TenantId,
-    pub(crate) loaded: LoadedFlow,
-}
-
 /// Loads the built-in flows and those of `folders`, which belong to `tenant`.
 ///
 /// # Errors
 /// Every fault of every flow.
-pub(crate) fn load(folders: &[PathBuf], tenant: &TenantId) -> Result<Vec<Owned>, Vec<Fault>> {
+pub(crate) fn load(folders: &[PathBuf], tenant: &TenantId) -> Result<Vec<GivenFlow>, Vec<Fault>> {
     let built_in = BUILT_IN.iter().map(|flow| (TenantId::shared(), flow.load()));
     let from_folders = folders.iter().map(|folder| (tenant.clone(), load_folder(folder)));
     let (mut flows, mut faults) = (Vec::new(), Vec::new());
     for (tenant, loaded) in built_in.chain(from_folders) {
         match loaded {
-            Ok(loaded) => flows.push(Owned { tenant, loaded }),
+            Ok(LoadedFlow { flow, source, .. }) => flows.push(GivenFlow { tenant, flow, source }),
             Err(found) => faults.extend(found),
         }
     }
     if faults.is_empty() { Ok(flows) } else { Err(faults) }
-}
-
-/// Puts the flows in a catalogue.
-pub(crate) fn catalogue(flows: &[Owned]) -> FlowCatalogue {
-    let catalogue = FlowCatalogue::new();
-    for Owned { tenant, loaded } in flows {
-        catalogue.insert(tenant.as_str(), loaded.flow.clone());
-    }
-    catalogue
 }

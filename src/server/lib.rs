@@ -2,6 +2,7 @@
 //!
 //! A library too, so that other programs of the workspace can be the server: see [`run`].
 
+mod authoring;
 mod calls;
 mod chat;
 mod cli;
@@ -9,12 +10,16 @@ mod demo;
 mod export;
 mod flow_deletions;
 mod flow_test;
+mod flow_calls;
+mod flow_diff;
+mod flow_graph;
+mod flow_schema;
 mod flows;
 mod history;
 mod lint;
 mod output;
 mod replay;
-mod revisions;
+mod replaying;
 mod serve;
 mod settings;
 
