@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+pub mod deletions;
 pub mod diff;
 mod fault;
 pub mod graph;
@@ -18,6 +19,7 @@ pub mod scenario;
 pub mod schema;
 mod source;
 
+pub use deletions::Deletions;
 pub use diff::Diff;
 pub use fault::{Fault, Severity};
 pub use graph::Graph;
@@ -26,7 +28,7 @@ pub use load::{
 };
 pub use node::FILE_BYTES_MAX;
 pub use read::FORMAT;
-pub use scenario::{Mismatch, Scenario, ScenarioTurn, check, load_scenarios};
+pub use scenario::{Mismatch, Scenario, ScenarioTurn, Suite, check, load_scenarios};
 
 #[cfg(test)]
 mod tests;

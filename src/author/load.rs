@@ -9,7 +9,7 @@ use crate::{
     check,
     compile::{self, Texts},
     fault::{Fault, Faults, Mark, Severity},
-    node::{self, FILE_BYTES_MAX},
+    node::{self, FILE_BYTES_MAX, Node},
     read,
     source::SourceFlow,
 };
@@ -19,7 +19,7 @@ pub const SCENARIOS_FILE: &str = "scenarios.yaml";
 /// Most files a flow may consist of.
 pub const FILES_MAX: usize = 64;
 /// Parsers recurse: hostile sources get a stack of their own.
-const STACK_BYTES: usize = 16 << 20;
+pub(crate) const STACK_BYTES: usize = 16 << 20;
 
 /// A flow that can be used.
 #[derive(Clone, Debug)]
@@ -49,6 +49,35 @@ impl Inspected {
     fn nothing(faults: Vec<Fault>) -> Self {
         Self { name: None, source: None, flow: None, faults }
     }
+
+    fn loaded(self) -> Result<LoadedFlow, Vec<Fault>> {
+        match (self.flow, self.source) {
+            (Some(flow), Some((_, source))) => Ok(LoadedFlow { flow, source, warnings: self.faults }),
+            _ => Err(self.faults),
+        }
+    }
+}
+
+impl LoadedFlow {
+    /// The flow with these limits in place of its own: names, and values as JSON.
+    ///
+    /// # Errors
+    /// Every fault, ordered by place.
+    pub(crate) fn with_limits(&self, limits: &[(String, String)]) -> Result<Arc<Flow>, Vec<Fault>> {
+        let file: Arc<str> = self.flow.name().as_str().into();
+        let mut faults = Faults::default();
+        let Some(mut whole) = node::parse(&file, &self.source, &mut faults) else { return Err(faults.into_sorted()) };
+        let mut own = whole.get("limits").cloned().unwrap_or_else(|| Node::empty_map(Mark::file(&file)));
+        for (name, json) in limits {
+            if let Some(value) = node::parse(&file, json, &mut faults) {
+                own.set(name, value);
+            }
+        }
+        whole.set("limits", own);
+        let mut source = String::new();
+        whole.write_json(&mut source);
+        load_sources(&file, vec![(file.to_string(), source)]).map(|loaded| loaded.flow)
+    }
 }
 
 /// Loads the flow in `path`: a folder whose `.yaml` and `.yml` files are one flow, in the order of their
@@ -67,11 +96,7 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
 /// # Errors
 /// Every fault, ordered by place.
 pub fn load_sources(name: &str, sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
-    let Inspected { source, flow, faults, .. } = inspect_sources(name, sources);
-    match (flow, source) {
-        (Some(flow), Some((_, source))) => Ok(LoadedFlow { flow, source, warnings: faults }),
-        _ => Err(faults),
-    }
+    inspect_sources(name, sources).loaded()
 }
 
 /// As [`load_sources`], for who keeps faulty flows too.
@@ -98,7 +123,34 @@ pub fn inspect_sources(name: &str, mut sources: Vec<(String, String)>) -> Inspec
 
 fn inspect(whole: &Mark, sources: &[(String, String)]) -> Inspected {
     let mut faults = Faults::default();
-    let Some(prepared) = prepare(whole, sources, &mut faults) else { return Inspected::nothing(faults.into_sorted()) };
+    match parse(whole, sources, &mut faults) {
+        Some(merged) => compiled(&merged, faults),
+        None => Inspected::nothing(faults.into_sorted()),
+    }
+}
+
+/// The files of `path` as one tree.
+///
+/// # Errors
+/// Every fault, ordered by place.
+pub(crate) fn parse_folder(path: &Path) -> Result<Node, Vec<Fault>> {
+    let mut sources = read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])?;
+    sources.sort();
+    let whole = Mark::file(&path.display().to_string().into());
+    let mut faults = Faults::default();
+    parse(&whole, &sources, &mut faults).filter(|_| !faults.has_errors()).ok_or_else(|| faults.into_sorted())
+}
+
+/// Loads a flow from the tree of its files. Compiling recurses: the caller's thread needs [`STACK_BYTES`].
+///
+/// # Errors
+/// Every fault, ordered by place.
+pub(crate) fn load_tree(merged: &Node) -> Result<LoadedFlow, Vec<Fault>> {
+    compiled(merged, Faults::default()).loaded()
+}
+
+fn compiled(merged: &Node, mut faults: Faults) -> Inspected {
+    let Some(prepared) = prepare(merged, &mut faults) else { return Inspected::nothing(faults.into_sorted()) };
     let (name, revision) = (prepared.written.name.clone(), revision_of(&prepared.source));
     let flow = if faults.has_errors() {
         None
@@ -115,7 +167,8 @@ struct Prepared {
     source: String,
 }
 
-fn prepare(whole: &Mark, sources: &[(String, String)], faults: &mut Faults) -> Option<Prepared> {
+/// The sources as one tree.
+fn parse(whole: &Mark, sources: &[(String, String)], faults: &mut Faults) -> Option<Node> {
     if sources.is_empty() {
         faults.error("no-source", whole, "there is no .yaml file", "add flow.yaml");
         return None;
@@ -132,10 +185,13 @@ fn prepare(whole: &Mark, sources: &[(String, String)], faults: &mut Faults) -> O
     }
     // What the flow as a whole lacks is reported where its first file begins.
     let mark = nodes.first().map_or_else(|| whole.clone(), |node| node.mark.clone());
-    let merged = read::merge(nodes, &mark, faults);
+    Some(read::merge(nodes, &mark, faults))
+}
+
+fn prepare(merged: &Node, faults: &mut Faults) -> Option<Prepared> {
     let mut source = String::new();
     merged.write_json(&mut source);
-    let written = read::flow(&merged, faults)?;
+    let written = read::flow(merged, faults)?;
     check::flow(&written, faults);
     let texts = compile::texts(&written, faults);
     Some(Prepared { written, texts, source })
@@ -148,7 +204,7 @@ pub(crate) fn revision_of(source: &str) -> Revision {
     Revision(*hasher.finalize().as_bytes())
 }
 
-type Unreadable = (String, io::Error);
+pub(crate) type Unreadable = (String, io::Error);
 
 /// Reads the files of the flow in `path` without looking into them, as [`load_folder`] would: the name each is
 /// reported by, and its text.
@@ -179,7 +235,8 @@ fn read_files(path: &Path) -> Result<Vec<(String, String)>, Unreadable> {
     paths.iter().take(FILES_MAX + 1).map(|path| read_file(path)).collect()
 }
 
-fn read_file(path: &Path) -> Result<(String, String), Unreadable> {
+/// Reads a file, little more than a flow's file may have.
+pub(crate) fn read_file(path: &Path) -> Result<(String, String), Unreadable> {
     use io::Read as _;
     let shown = path.display().to_string();
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
@@ -191,7 +248,7 @@ fn read_file(path: &Path) -> Result<(String, String), Unreadable> {
     }
 }
 
-fn unreadable(file: &str, error: &io::Error) -> Fault {
+pub(crate) fn unreadable(file: &str, error: &io::Error) -> Fault {
     Fault {
         id: "unreadable",
         severity: Severity::Error,
@@ -208,8 +265,8 @@ fn unreadable(file: &str, error: &io::Error) -> Fault {
 pub(crate) fn load_despite_faults(source: &str) -> Result<Arc<colloquy_flow::Flow>, Vec<Fault>> {
     let mut faults = Faults::default();
     let sources = [("test.yaml".to_owned(), source.to_owned())];
-    let prepared = prepare(&Mark::file(&"test".into()), &sources, &mut faults);
-    let flow = prepared.and_then(|prepared| {
+    let merged = parse(&Mark::file(&"test".into()), &sources, &mut faults);
+    let flow = merged.and_then(|merged| prepare(&merged, &mut faults)).and_then(|prepared| {
         compile::flow(prepared.written, prepared.texts, revision_of(source), &mut faults).map(Arc::new)
     });
     flow.ok_or_else(|| faults.into_sorted())

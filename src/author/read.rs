@@ -166,7 +166,8 @@ fn flow_name(node: &Node, faults: &mut Faults) -> Option<FlowName> {
     }
 }
 
-fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
+/// The bounds of a turn.
+pub(crate) fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
     let mut limits = Limits::default();
     let known = ["rule_passes", "digression_depth", "pending_actions", "action_calls", "text_chars", "turn_deadline"];
     let Some(fields) = node.and_then(|node| Fields::of(node, "limits", &known, faults)) else { return limits };

@@ -15,6 +15,7 @@ mod verify;
 
 use colloquy_types::{Revision, codec};
 
+pub(crate) use self::rows::stage_line;
 pub use self::{
     compare::{CHANGED_TURNS_SHOWN_MAX, Changed, ChangedTurn, Comparer, Comparison, Undecided},
     entry::{Entry, EntryKind, Place},

@@ -1,5 +1,6 @@
 //! Tests of the loader, and of the machine on the example flows and on flows made to break it.
 
+mod deletions;
 mod diff;
 mod examples;
 mod faults;
@@ -8,6 +9,8 @@ mod machine;
 mod outside;
 mod properties;
 mod replay;
+mod scenarios;
 mod schema;
+mod suites;
 mod timing;
 mod upgrades;

@@ -10,7 +10,7 @@ use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
-    flow_diff, flow_graph, flow_schema, lint,
+    flow_deletions, flow_diff, flow_graph, flow_schema, flow_test, lint,
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -253,6 +253,14 @@ enum FlowCommand {
     },
     #[command(flatten)]
     Call(FlowCall),
+    /// Plays the scenarios of flows, and prints what came out otherwise than promised.
+    ///
+    /// Example: colloquy flow test ./flows/order-desk --filter refund
+    Test(flow_test::TestArgs),
+    /// Deletes each row of a flow, one at a time, and tells which deletions neither lint nor a scenario notices.
+    ///
+    /// Example: colloquy flow deletions ./flows/order-desk --min 95
+    Deletions(flow_deletions::DeletionsArgs),
 }
 
 impl Cli {
@@ -264,6 +272,8 @@ impl Cli {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Flow(FlowCommand::Test(args)) => flow_test::run(&args, output),
+            Command::Flow(FlowCommand::Deletions(args)) => flow_deletions::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),

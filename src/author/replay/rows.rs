@@ -46,7 +46,11 @@ pub(super) fn stages(recorded: &[StageEvent], replayed: &[StageEvent]) -> Vec<St
     let longest = recorded.len().max(replayed.len());
     let row = |place: usize| {
         let (recorded, replayed) = (recorded.get(place), replayed.get(place));
-        StageRow { recorded: recorded.map(stage), replayed: replayed.map(stage), differs: recorded != replayed }
+        StageRow {
+            recorded: recorded.map(stage_line),
+            replayed: replayed.map(stage_line),
+            differs: recorded != replayed,
+        }
     };
     (0..longest).map(row).collect()
 }
@@ -74,7 +78,8 @@ pub(super) fn moved(record: &TurnRecord) -> String {
     format!("{}.{} -> {}.{}", record.intent_before, record.state_before, record.intent, record.state)
 }
 
-fn stage(event: &StageEvent) -> String {
+/// A stage's event in words.
+pub(crate) fn stage_line(event: &StageEvent) -> String {
     let detail = match &event.detail {
         Detail::None => String::new(),
         Detail::Name(name) => name.to_string(),

@@ -24,6 +24,7 @@ pub struct ScriptedWorld {
     identifiers: u64,
     script: HashMap<String, Vec<Answer>>,
     calls: BTreeMap<String, usize>,
+    prompts: Vec<(Arc<str>, String)>,
     unanswered: Vec<String>,
 }
 
@@ -31,7 +32,14 @@ impl Default for ScriptedWorld {
     fn default() -> Self {
         // 2026-01-05T09:00:00Z, a Monday.
         let now = Timestamp::from_micros(1_767_603_600_000_000);
-        Self { now, identifiers: 0, script: HashMap::new(), calls: BTreeMap::new(), unanswered: Vec::new() }
+        Self {
+            now,
+            identifiers: 0,
+            script: HashMap::new(),
+            calls: BTreeMap::new(),
+            prompts: Vec::new(),
+            unanswered: Vec::new(),
+        }
     }
 }
 
@@ -44,6 +52,11 @@ impl ScriptedWorld {
     /// How often prompts, enrichments and actions were asked in the last turn.
     pub fn calls(&self) -> &BTreeMap<String, usize> {
         &self.calls
+    }
+
+    /// The prompts that were asked in the last turn, in order, each with its messages a line each.
+    pub fn prompts(&self) -> &[(Arc<str>, String)] {
+        &self.prompts
     }
 
     /// What was asked in the last turn although nothing is scripted for it; it was answered as unavailable.
@@ -59,6 +72,7 @@ impl ScriptedWorld {
     /// Decides one turn, answering the machine's effects.
     pub fn decide(&mut self, flow: &Arc<Flow>, state: ConversationState, input: InputKind, text: &str) -> Outcome {
         self.calls.clear();
+        self.prompts.clear();
         self.unanswered.clear();
         let position = (state.intent().to_owned(), state.state().to_owned());
         let turn_id = TurnId(self.identifier());
@@ -93,7 +107,11 @@ impl ScriptedWorld {
         let name = match &effect.kind {
             EffectKind::Time => return EffectValue::Time(self.now),
             EffectKind::Identifier => return EffectValue::Identifier(self.identifier()),
-            EffectKind::Model(request) => Arc::clone(&request.prompt),
+            EffectKind::Model(request) => {
+                let messages: Vec<&str> = request.messages.iter().map(|message| message.text.as_str()).collect();
+                self.prompts.push((Arc::clone(&request.prompt), messages.join("\n")));
+                Arc::clone(&request.prompt)
+            }
             EffectKind::Fetch(request) | EffectKind::Act(request) => Arc::clone(&request.name),
         };
         let asked = self.calls.entry(name.to_string()).or_default();

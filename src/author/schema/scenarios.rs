@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Definitions, anything, closed, either, many, one_of, open, reference, text_of_author, whole, words};
+use super::{
+    Definitions, anything, closed, either, many, one_of, open, reference, text_of_author, top::limits, whole, words,
+};
 
 pub(super) fn shape() -> Value {
     let scenarios = many(reference("scenario"));
@@ -10,7 +12,15 @@ pub(super) fn shape() -> Value {
 }
 
 pub(super) fn definitions() -> Definitions {
-    vec![("scenario", scenario()), ("turn", turn()), ("effects", effects()), ("answer", answer())]
+    vec![
+        ("scenario", scenario()),
+        ("turn", turn()),
+        ("effects", effects()),
+        ("answer", answer()),
+        ("limits", limits()),
+        ("stages", stages()),
+        ("stage_event", stage_event()),
+    ]
 }
 
 fn scenario() -> Value {
@@ -25,6 +35,7 @@ fn scenario() -> Value {
                 "What models, sources and tools answer when a turn does not say otherwise.",
                 reference("effects"),
             ),
+            ("limits", "Limits in place of the flow's own.", reference("limits")),
             ("turns", "Its turns in order.", many(reference("turn"))),
         ],
     )
@@ -50,6 +61,18 @@ fn turn() -> Value {
                 open(either(vec![reference("text"), json!({ "type": "null" })])),
             ),
             ("after", "Time that passes before the turn.", reference("duration")),
+            (
+                "restart",
+                "Whether the conversation is stored and loaded again before the turn.",
+                json!({ "type": "boolean" }),
+            ),
+            ("flags", "Exactly the flags raised after the turn.", reference("texts")),
+            ("pending", "Exactly the actions that wait after the turn.", reference("texts")),
+            ("follow_ups", "Exactly what is offered to say next.", reference("texts")),
+            ("degradations", "Exactly what the turn had to do without, by name.", reference("texts")),
+            ("stages", "Events that stages leave.", reference("stages")),
+            ("prompt", "What must and must not stand in prompts.", open(prompt())),
+            ("not", "What must not happen.", never()),
         ],
     );
     if let Value::Object(shape) = &mut shape {
@@ -58,6 +81,47 @@ fn turn() -> Value {
         shape.insert("anyOf".to_owned(), json!([one("reply"), one("reply_pattern")]));
     }
     shape
+}
+
+fn stages() -> Value {
+    open(many(either(vec![reference("text"), reference("stage_event")])))
+}
+
+fn stage_event() -> Value {
+    closed(
+        "An event of a stage.",
+        &[],
+        vec![
+            ("result", "What came of it.", reference("text")),
+            ("reason", "Why.", reference("text")),
+            ("name", "What it is about.", reference("text")),
+        ],
+    )
+}
+
+fn prompt() -> Value {
+    closed(
+        "What stands in a prompt.",
+        &[],
+        vec![
+            ("contains", "Texts that stand in it.", reference("texts")),
+            ("lacks", "Texts that do not.", reference("texts")),
+        ],
+    )
+}
+
+fn never() -> Value {
+    closed(
+        "What must not happen.",
+        &[],
+        vec![
+            ("reply_pattern", "A pattern nowhere in the reply.", reference("pattern")),
+            ("intent", "An intent the turn must not lead to.", reference("text")),
+            ("state", "A state the turn must not lead to.", reference("text")),
+            ("slots", "Slots that stay empty.", reference("texts")),
+            ("stages", "Events that must not be left.", many(either(vec![reference("text"), reference("stages")]))),
+        ],
+    )
 }
 
 /// By name one answer, or several that are given one after the other.

@@ -1,0 +1,194 @@
+//! Every promise a scenario can make, kept and broken.
+
+use colloquy_turn::{Reason, Stage, StageResult};
+
+use crate::{Fault, Mismatch, Scenario, Suite, load_scenarios, load_sources, scenario::play};
+
+/// A shop with a confirmed action, a flag, a prompt and something to say next.
+pub(super) const SHOP: &str = r#"
+format: colloquy.flow/v1
+name: shop
+start: home.idle
+fallback: Sorry?
+flags: [warned]
+slots: {number: {type: string, extract: '\b(?P<value>\d{4})\b'}}
+intents:
+  home: {initial: idle, classify: {keywords: [[home]]}, states: {idle: {terminal: true}}}
+  buy:
+    initial: sure
+    classify: {keywords: [[buy]]}
+    collect: [number]
+    states: {sure: {}, done: {terminal: true}}
+transitions:
+  - {from: "*", to: home.idle, by: intent}
+  - {from: "*", to: buy.sure, by: intent}
+  - {from: buy.sure, to: buy.done, by: [action, pending]}
+rules:
+  - {id: warn, in: buy.sure, when: "has(slots.number) && !flags.warned", then: [{stage: order}, {flag: warned}]}
+actions:
+  order:
+    kind: local
+    slots: [number]
+    confirm: {expires_turns: 2}
+    on_executed: buy.done
+    on_rejected: buy.done
+    on_expired: buy.done
+prompts:
+  answer: {purpose: respond, system: Be brief., user: "They said {{ text }}", variables: [text], timeout: 1s}
+responses:
+  - {in: home.idle, when: "text.contains('ask')", model: {prompt: answer, max_chars: 200, failed: Later.}}
+  - {in: home.idle, exact: Hello., follow_ups: [buy one, ask away]}
+  - {in: buy.sure, exact: Sure?}
+  - {in: buy.done, exact: Done.}
+"#;
+
+pub(super) fn shop() -> crate::LoadedFlow {
+    load_sources("shop", vec![("shop.yaml".to_owned(), SHOP.to_owned())]).expect("the shop is sound")
+}
+
+fn scenario(turns: &str) -> Scenario {
+    let source = format!("scenarios: [{{name: it, turns: [{turns}]}}]");
+    load_scenarios("scenarios.yaml", &source).expect("it can be read").remove(0)
+}
+
+/// What differs when a conversation is played.
+fn differs(turns: &str) -> Option<Mismatch> {
+    play(&shop().flow, &scenario(turns)).err().map(|failure| failure.mismatch)
+}
+
+#[track_caller]
+fn kept(turn: &str, promise: &str) {
+    assert_eq!(differs(&format!("{{{turn}, {promise}}}")), None, "{promise}");
+}
+
+#[track_caller]
+fn broken(turn: &str, promise: &str, what: &str, expected: &str, got: &str) {
+    let mismatch = Mismatch { what: what.to_owned(), expected: expected.to_owned(), got: got.to_owned() };
+    assert_eq!(differs(&format!("{{{turn}, {promise}}}")), Some(mismatch), "{promise}");
+}
+
+const BUY: &str = "say: buy 1234, reply: Sure?";
+const HELLO: &str = "say: hm, reply: Hello.";
+const ASK: &str = "say: ask 77, reply: So be it., effects: {answer: So be it.}";
+const LATE: &str = "say: ask, reply: Later., effects: {answer: {fault: timeout}}";
+
+#[test]
+fn flags_and_pending_actions_are_exactly_these() {
+    kept(BUY, "flags: [warned], pending: [order]");
+    kept(HELLO, "flags: [], pending: []");
+    broken(BUY, "flags: []", "flags", "", "warned");
+    broken(HELLO, "flags: [warned]", "flags", "warned", "");
+    broken(BUY, "pending: []", "pending", "", "order");
+    broken(BUY, "pending: [order, order]", "pending", "order, order", "order");
+}
+
+#[test]
+fn follow_ups_are_these_in_order() {
+    kept(HELLO, "follow_ups: [buy one, ask away]");
+    kept(BUY, "follow_ups: []");
+    broken(HELLO, "follow_ups: [ask away, buy one]", "follow_ups", "ask away, buy one", "buy one, ask away");
+}
+
+#[test]
+fn degradations_are_exactly_these() {
+    kept(LATE, "degradations: [home.idle]");
+    kept(HELLO, "degradations: []");
+    broken(LATE, "degradations: []", "degradations", "", "home.idle");
+}
+
+#[test]
+fn stages_come_to_a_result_for_a_reason_about_something() {
+    kept(BUY, "stages: {intent: matched, rules: {result: done, name: warn}}");
+    kept(BUY, "stages: {intent: keywords}");
+    kept(BUY, "stages: {intent: [{result: matched, reason: keywords, name: buy}]}");
+    kept(LATE, "stages: {respond: timed_out}");
+    broken(BUY, "stages: {intent: no_match}", "stage intent", "intent no_match", "intent matched keywords buy");
+    broken(
+        BUY,
+        "stages: {intent: {reason: keywords, name: home}}",
+        "stage intent",
+        "intent keywords home",
+        "intent matched keywords buy",
+    );
+    broken(BUY, "stages: {transition_blocked: blocked}", "stage transition_blocked", "transition_blocked blocked", "");
+}
+
+#[test]
+fn prompts_hold_what_they_must_and_nothing_they_must_not() {
+    kept(ASK, "prompt: {answer: {contains: [Be brief, They said ask 77], lacks: [1234]}}");
+    let asked = "Be brief.\nThey said ask 77";
+    broken(ASK, "prompt: {answer: {contains: [hello]}}", "prompt answer", "to contain hello", asked);
+    broken(ASK, "prompt: {answer: {lacks: ['77']}}", "prompt answer", "to lack 77", asked);
+    broken(HELLO, "prompt: {answer: {lacks: [x]}}", "prompt answer", "to be asked", "not asked in this turn");
+}
+
+#[test]
+fn what_must_not_happen_is_told_when_it_does() {
+    kept(BUY, "not: {reply_pattern: Done, state: done, intent: home, slots: [], stages: [transition_blocked]}");
+    kept(BUY, "not: {stages: [enrich, {intent: no_match}]}");
+    broken(BUY, "not: {reply_pattern: ure}", "reply", "nothing like ure", "Sure?");
+    broken(BUY, "not: {state: sure}", "state", "anything but sure", "sure");
+    broken(BUY, "not: {intent: buy}", "intent", "anything but buy", "buy");
+    broken(BUY, "not: {slots: [number]}", "slot number", "nothing in it", "1234");
+    broken(BUY, "not: {stages: [extract]}", "stage extract", "no extract", "extract done pattern number");
+    broken(
+        BUY,
+        "not: {stages: [{intent: matched}]}",
+        "stage intent",
+        "no intent matched",
+        "intent matched keywords buy",
+    );
+}
+
+#[test]
+fn a_restart_keeps_what_a_conversation_holds() {
+    let turns = format!(
+        "{{{BUY}}}, {{say: hm, restart: true, reply: Sure?, slots: {{number: '1234'}}, flags: [warned], pending: [order]}},
+         {{say: yes, restart: true, reply: Done., state: done}}"
+    );
+    assert_eq!(differs(&turns), None);
+}
+
+#[test]
+fn limits_hold_for_the_scenario_that_names_them() {
+    let source = "scenarios:
+  - {name: short, limits: {text_chars: 5}, turns: [{say: buy 1234, reply: Sorry?, outcome: blocked, stages: {guard: too_long}}]}
+  - {name: as it is, turns: [{say: buy 1234, reply: Sure?}]}";
+    let scenarios = load_scenarios("scenarios.yaml", source).expect("they can be read");
+    let suite = Suite::new(shop(), scenarios.into()).expect("the limits are sound");
+    assert_eq!(suite.scenarios.iter().filter_map(|scenario| suite.play(scenario).err()).collect::<Vec<_>>(), []);
+    assert!(play(&suite.loaded.flow, &suite.scenarios[0]).is_err(), "the flow itself has other limits");
+}
+
+#[test]
+fn a_failure_carries_the_stages_of_its_turn() {
+    let failure = play(&shop().flow, &scenario("{say: buy 1234, reply: Nothing.}")).expect_err("it says otherwise");
+    assert_eq!(failure.turn, 1);
+    let intent = failure.stages.iter().find(|event| event.stage == Stage::Intent).expect("it is told");
+    assert_eq!((intent.result, intent.reason), (StageResult::Matched, Reason::Keywords));
+    assert!(failure.stage_lines().any(|line| line == "intent matched keywords buy"));
+}
+
+fn faults(turn: &str) -> Vec<(&'static str, u64, String)> {
+    let source = format!("scenarios:\n- name: it\n  turns:\n  - {{{turn}}}");
+    let faults: Vec<Fault> = load_scenarios("scenarios.yaml", &source).expect_err("it cannot be read");
+    faults.into_iter().map(|fault| (fault.id, fault.column, fault.fix)).collect()
+}
+
+#[test]
+fn words_that_scenarios_do_not_know_are_faults_with_a_fix() {
+    let meant = |word: &str| format!("did you mean {word:?}?");
+    assert_eq!(faults("say: x, reply: y, stages: {intnt: matched}"), [("bad-value", 33, meant("intent"))]);
+    assert_eq!(faults("say: x, reply: y, stages: {intent: macthed}"), [("bad-value", 41, meant("matched"))]);
+    assert_eq!(faults("say: x, reply: y, stages: {intent: {reason: patern}}"), [("bad-value", 50, meant("pattern"))]);
+    assert_eq!(faults("say: x, reply: y, stages: {Intent: matched}").len(), 1, "words are written in small letters");
+    for turn in ["not: {sate: done}", "prompt: {a: {contain: [x]}}", "stages: {intent: {resul: done}}"] {
+        let found = faults(&format!("say: x, reply: y, {turn}"));
+        assert_eq!(found.iter().map(|(id, ..)| *id).collect::<Vec<_>>(), ["unknown-key"], "{turn}");
+    }
+    let source = "scenarios: [{name: it, limits: {rule_passes: 99, colour: red}, turns: []}]";
+    let found = load_scenarios("scenarios.yaml", source).expect_err("the limits are none");
+    let mut ids: Vec<_> = found.iter().map(|fault| fault.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["out-of-range", "unknown-key"]);
+}
