@@ -50,7 +50,7 @@ impl Inspected {
         Self { name: None, source: None, flow: None, faults }
     }
 
-    fn into_loaded(self) -> Result<LoadedFlow, Vec<Fault>> {
+    fn loaded(self) -> Result<LoadedFlow, Vec<Fault>> {
         match (self.flow, self.source) {
             (Some(flow), Some((_, source))) => Ok(LoadedFlow { flow, source, warnings: self.faults }),
             _ => Err(self.faults),
@@ -74,7 +74,7 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
 /// # Errors
 /// Every fault, ordered by place.
 pub fn load_sources(name: &str, sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
-    inspect_sources(name, sources).into_loaded()
+    inspect_sources(name, sources).loaded()
 }
 
 /// As [`load_sources`], for who keeps faulty flows too.
@@ -124,7 +124,7 @@ pub(crate) fn parse_folder(path: &Path) -> Result<Node, Vec<Fault>> {
 /// # Errors
 /// Every fault, ordered by place.
 pub(crate) fn load_tree(merged: &Node) -> Result<LoadedFlow, Vec<Fault>> {
-    compiled(merged, Faults::default()).into_loaded()
+    compiled(merged, Faults::default()).loaded()
 }
 
 fn compiled(merged: &Node, mut faults: Faults) -> Inspected {

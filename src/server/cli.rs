@@ -227,14 +227,6 @@ enum FlowCommand {
         /// The folder.
         folder: PathBuf,
     },
-    /// Plays the scenarios of flows, and prints what came out otherwise than promised.
-    ///
-    /// Example: colloquy flow test ./flows/order-desk --filter refund
-    Test(flow_test::TestArgs),
-    /// Deletes each row of a flow, one at a time, and tells which deletions neither lint nor a scenario notices.
-    ///
-    /// Example: colloquy flow deletions ./flows/order-desk --min 95
-    Deletions(flow_deletions::DeletionsArgs),
     /// Draws what leads where in a flow, and tells which states lead nowhere.
     ///
     /// Example: colloquy flow graph ./flows/order-desk --out order-desk.svg
@@ -261,6 +253,14 @@ enum FlowCommand {
     },
     #[command(flatten)]
     Call(FlowCall),
+    /// Plays the scenarios of flows, and prints what came out otherwise than promised.
+    ///
+    /// Example: colloquy flow test ./flows/order-desk --filter refund
+    Test(flow_test::TestArgs),
+    /// Deletes each row of a flow, one at a time, and tells which deletions neither lint nor a scenario notices.
+    ///
+    /// Example: colloquy flow deletions ./flows/order-desk --min 95
+    Deletions(flow_deletions::DeletionsArgs),
 }
 
 impl Cli {

@@ -4,8 +4,8 @@ use colloquy_flow::{Purpose, RulePhase};
 use serde_json::{Value, json};
 
 use super::{
-    Definitions, anything, boolean, closed, either, many, one_of, reference, table, text_of_author, top::arguments,
-    whole, words,
+    Definitions, anything, boolean, closed, either, many, one_of, open, reference, table, text_of_author,
+    top::arguments, whole, words,
 };
 use crate::read::outside::WAITING;
 
@@ -17,6 +17,7 @@ pub(super) fn definitions() -> Definitions {
         ("enrichment", enrichment()),
         ("prompt", prompt()),
         ("progress", progress()),
+        ("upgrade", upgrade()),
     ]
 }
 
@@ -210,6 +211,24 @@ fn progress() -> Value {
             ("stage", "The stage.", words(WAITING)),
             ("in", "Where it is shown; everywhere when not given.", reference("scope")),
             ("text", "What is shown.", reference("text")),
+        ],
+    )
+}
+
+fn upgrade() -> Value {
+    let renamed = || open(either(vec![reference("name"), json!({ "type": "null" })]));
+    closed(
+        "How conversations of older revisions move to this one.",
+        &["from"],
+        vec![
+            (
+                "from",
+                "Older revisions: \"*\", or the first digits of each.",
+                many(json!({ "type": "string", "pattern": "^(\\*|[0-9A-Fa-f]{8,64})$" })),
+            ),
+            ("states", "What positions became.", open(reference("place"))),
+            ("slots", "What slots became; null lets go of their values.", renamed()),
+            ("flags", "What flags became; null lowers them.", renamed()),
         ],
     )
 }

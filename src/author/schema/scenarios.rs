@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Definitions, anything, boolean, closed, either, many, one_of, open, reference, text_of_author, top, whole, words,
+    Definitions, anything, closed, either, many, one_of, open, reference, text_of_author, top::limits, whole, words,
 };
 
 pub(super) fn shape() -> Value {
@@ -17,8 +17,9 @@ pub(super) fn definitions() -> Definitions {
         ("turn", turn()),
         ("effects", effects()),
         ("answer", answer()),
+        ("limits", limits()),
         ("stages", stages()),
-        ("names", many(reference("text"))),
+        ("stage_event", stage_event()),
     ]
 }
 
@@ -29,12 +30,12 @@ fn scenario() -> Value {
         vec![
             ("name", "Its name, unique within the file.", reference("text")),
             text_of_author(),
-            ("limits", "Limits it is played with in place of the flow's own.", top::limits()),
             (
                 "effects",
                 "What models, sources and tools answer when a turn does not say otherwise.",
                 reference("effects"),
             ),
+            ("limits", "Limits in place of the flow's own.", reference("limits")),
             ("turns", "Its turns in order.", many(reference("turn"))),
         ],
     )
@@ -60,13 +61,17 @@ fn turn() -> Value {
                 open(either(vec![reference("text"), json!({ "type": "null" })])),
             ),
             ("after", "Time that passes before the turn.", reference("duration")),
-            ("restart", "Whether the conversation is stored and read again before the turn.", boolean()),
-            ("flags", "Exactly the flags that are raised after the turn.", reference("names")),
-            ("pending", "Exactly the actions that wait for a confirmation after the turn.", reference("names")),
-            ("follow_ups", "Exactly what the reply offers to say next, in order.", reference("names")),
-            ("degradations", "Exactly what the turn had to do without.", reference("names")),
-            ("stages", "Stage events of which each must be there.", reference("stages")),
-            ("prompt", "Prompts that must be asked, and what must and must not stand in them.", open(prompt())),
+            (
+                "restart",
+                "Whether the conversation is stored and loaded again before the turn.",
+                json!({ "type": "boolean" }),
+            ),
+            ("flags", "Exactly the flags raised after the turn.", reference("texts")),
+            ("pending", "Exactly the actions that wait after the turn.", reference("texts")),
+            ("follow_ups", "Exactly what is offered to say next.", reference("texts")),
+            ("degradations", "Exactly what the turn had to do without, by name.", reference("texts")),
+            ("stages", "Events that stages leave.", reference("stages")),
+            ("prompt", "What must and must not stand in prompts.", open(prompt())),
             ("not", "What must not happen.", never()),
         ],
     );
@@ -78,45 +83,43 @@ fn turn() -> Value {
     shape
 }
 
-/// By stage a result, a reason, or what is known of an event; or several of them.
 fn stages() -> Value {
-    let event = closed(
+    open(many(either(vec![reference("text"), reference("stage_event")])))
+}
+
+fn stage_event() -> Value {
+    closed(
         "An event of a stage.",
         &[],
         vec![
-            ("result", "Its result.", reference("text")),
-            ("reason", "Its reason.", reference("text")),
-            ("name", "A name it is about.", reference("text")),
+            ("result", "What came of it.", reference("text")),
+            ("reason", "Why.", reference("text")),
+            ("name", "What it is about.", reference("text")),
         ],
-    );
-    open(many(either(vec![reference("text"), event])))
+    )
 }
 
 fn prompt() -> Value {
     closed(
-        "What must stand in a prompt.",
+        "What stands in a prompt.",
         &[],
         vec![
-            ("contains", "Texts that must stand in its messages.", reference("names")),
-            ("lacks", "Texts that must not.", reference("names")),
+            ("contains", "Texts that stand in it.", reference("texts")),
+            ("lacks", "Texts that do not.", reference("texts")),
         ],
     )
 }
 
 fn never() -> Value {
     closed(
-        "What must not come of the turn.",
+        "What must not happen.",
         &[],
         vec![
             ("reply_pattern", "A pattern nowhere in the reply.", reference("pattern")),
-            ("intent", "Not the intent after the turn.", reference("text")),
-            ("state", "Not the state after the turn.", reference("text")),
-            ("slots", "Slots that are empty after the turn.", reference("names")),
-            (
-                "stages",
-                "Stages, or events, that must not be there.",
-                many(either(vec![reference("text"), reference("stages")])),
-            ),
+            ("intent", "An intent the turn must not lead to.", reference("text")),
+            ("state", "A state the turn must not lead to.", reference("text")),
+            ("slots", "Slots that stay empty.", reference("texts")),
+            ("stages", "Events that must not be left.", many(either(vec![reference("text"), reference("stages")]))),
         ],
     )
 }
