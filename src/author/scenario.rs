@@ -19,6 +19,8 @@ use std::time::Duration;
 use colloquy_flow::Pattern;
 use colloquy_turn::{InputKind, TurnOutcome};
 
+#[cfg(test)]
+pub(crate) use self::read::{SCENARIO_KEYS, TURN_KEYS};
 pub(crate) use self::suite::{in_parallel, load_folders_scenarios};
 pub use self::{
     compare::{Mismatch, check, check_slots},

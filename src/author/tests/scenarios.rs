@@ -2,7 +2,10 @@
 
 use colloquy_turn::{Reason, Stage, StageResult};
 
-use crate::{Fault, Mismatch, Scenario, load_scenarios, load_sources, scenario::play};
+use crate::{
+    Fault, Mismatch, Scenario, load_scenarios, load_sources,
+    scenario::{SCENARIO_KEYS, TURN_KEYS, play},
+};
 
 /// A shop with a confirmed action, a flag, a prompt and something to say next.
 pub(super) const SHOP: &str = r#"
@@ -167,6 +170,15 @@ fn a_failure_carries_the_stages_of_its_turn() {
     let intent = failure.stages.iter().find(|event| event.stage == Stage::Intent).expect("it is told");
     assert_eq!((intent.result, intent.reason), (StageResult::Matched, Reason::Keywords));
     assert!(failure.stage_lines().any(|line| line == "intent matched keywords buy"));
+}
+
+#[test]
+fn every_key_is_described() {
+    let docs = [include_str!("../../../docs/flows.md"), include_str!("../../../docs/testing.md")].concat();
+    for key in SCENARIO_KEYS.into_iter().chain(TURN_KEYS).filter(|key| *key != "description") {
+        let described = [format!("`{key}`"), format!("{key}:"), format!("`{key}:")];
+        assert!(described.iter().any(|words| docs.contains(words)), "{key} is not described");
+    }
 }
 
 fn faults(turn: &str) -> Vec<(&'static str, u64, String)> {
