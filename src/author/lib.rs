@@ -6,16 +6,21 @@
 
 mod check;
 mod compile;
+pub mod diff;
 mod fault;
+pub mod graph;
 mod load;
 mod node;
 mod read;
 mod reader;
 pub mod replay;
 pub mod scenario;
+pub mod schema;
 mod source;
 
+pub use diff::Diff;
 pub use fault::{Fault, Severity};
+pub use graph::Graph;
 pub use load::{
     FILES_MAX, Inspected, LoadedFlow, SCENARIOS_FILE, inspect_sources, load_folder, load_sources, read_folder,
 };

@@ -32,6 +32,15 @@ pub struct Scenario {
     pub turns: Vec<ScenarioTurn>,
 }
 
+impl Scenario {
+    /// Whether it needs nothing but what a user says: no passing time, nothing scripted, no structured input.
+    pub fn is_plain(&self) -> bool {
+        let plain =
+            |turn: &ScenarioTurn| turn.after.is_zero() && turn.script.is_empty() && turn.input == InputKind::Text;
+        self.script.is_empty() && self.turns.iter().all(plain)
+    }
+}
+
 /// One turn, and what must come of it.
 #[derive(Clone, Debug)]
 pub struct ScenarioTurn {

@@ -10,7 +10,7 @@ use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
-    lint,
+    flow_diff, flow_graph, flow_schema, lint,
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -227,6 +227,30 @@ enum FlowCommand {
         /// The folder.
         folder: PathBuf,
     },
+    /// Draws what leads where in a flow, and tells which states lead nowhere.
+    ///
+    /// Example: colloquy flow graph ./flows/order-desk --out order-desk.svg
+    Graph(flow_graph::GraphArgs),
+    /// Tells what differs between two revisions, transitions and budgets first; exit code 1 when anything does.
+    ///
+    /// Example: colloquy flow diff ./released/order-desk ./flows/order-desk
+    Diff {
+        /// The folder or file of the earlier revision.
+        was: PathBuf,
+        /// The folder or file of the later revision.
+        is: PathBuf,
+    },
+    /// Prints the JSON Schema of flow files, for editors.
+    ///
+    /// Example: colloquy flow schema --out flow.schema.json
+    Schema {
+        /// The schema of scenarios.yaml instead.
+        #[arg(long)]
+        scenarios: bool,
+        /// The file to write to, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     #[command(flatten)]
     Call(FlowCall),
 }
@@ -241,6 +265,9 @@ impl Cli {
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
             Command::Replay(args) => replay::run(args, output).await,
+            Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
+            Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
+            Command::Flow(FlowCommand::Schema { scenarios, out }) => flow_schema::run(scenarios, out.as_deref()),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok

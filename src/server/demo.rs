@@ -24,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 struct Tally {
     latencies: Vec<Duration>,
     wrong: usize,
+    /// Scenarios that script time, models, sources, tools or structured input: `colloquy flow test` plays them.
+    skipped: usize,
 }
 
 /// Plays everything.
@@ -58,7 +60,9 @@ async fn play_all(output: Output) -> anyhow::Result<Tally> {
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("scenarios have faults\n{}", faults.join("\n"))
         })?;
-        for scenario in scenarios.iter().filter(|scenario| scenario.turns.iter().all(|turn| turn.after.is_zero())) {
+        let (plain, scripted): (Vec<_>, Vec<_>) = scenarios.iter().partition(|scenario| scenario.is_plain());
+        tally.skipped += scripted.len();
+        for scenario in plain {
             play(&client, flow.name, scenario, &mut tally, output).await?;
         }
     }
@@ -148,7 +152,7 @@ fn summary(tally: &Tally, output: Output) -> Exit {
     let ms = |latency: Option<&Duration>| latency.map_or(0.0, |latency| latency.as_secs_f64() * 1e3);
     let turns = latencies.len();
     if output.json {
-        let line = json!({ "turns": turns, "wrong": tally.wrong, "p50_ms": ms(at(50)), "p99_ms": ms(at(99)) });
+        let line = json!({ "turns": turns, "wrong": tally.wrong, "scenarios_skipped": tally.skipped, "p50_ms": ms(at(50)), "p99_ms": ms(at(99)) });
         output::line(&line.to_string());
     } else {
         let right = turns - tally.wrong;
@@ -157,6 +161,8 @@ fn summary(tally: &Tally, output: Output) -> Exit {
             ms(at(50)),
             ms(at(99))
         ));
+        let skipped = format!("{} scenarios that script their outside were left out", tally.skipped);
+        output::line(&output.faint(&skipped));
     }
     if tally.wrong == 0 && turns > 0 { Exit::Ok } else { Exit::NotAsItShouldBe }
 }

@@ -10,28 +10,28 @@ use colloquy_types::TenantId;
 pub(crate) struct BuiltIn {
     /// Its name.
     pub(crate) name: &'static str,
-    files: [(&'static str, &'static str); 2],
+    files: &'static [(&'static str, &'static str)],
     scenarios: &'static str,
 }
 
+/// The files of an example flow, by their names.
+macro_rules! built_in {
+    ($name:literal: $($file:literal),+) => {
+        BuiltIn {
+            name: $name,
+            files: &[$((concat!($name, "/", $file), include_str!(concat!("flows/", $name, "/", $file)))),+],
+            scenarios: include_str!(concat!("flows/", $name, "/scenarios.yaml")),
+        }
+    };
+}
+
 /// The example flows.
-pub(crate) const BUILT_IN: [BuiltIn; 2] = [
-    BuiltIn {
-        name: "order-desk",
-        files: [
-            ("order-desk/flow.yaml", include_str!("flows/order-desk/flow.yaml")),
-            ("order-desk/responses.yaml", include_str!("flows/order-desk/responses.yaml")),
-        ],
-        scenarios: include_str!("flows/order-desk/scenarios.yaml"),
-    },
-    BuiltIn {
-        name: "faq-desk",
-        files: [
-            ("faq-desk/flow.yaml", include_str!("flows/faq-desk/flow.yaml")),
-            ("faq-desk/responses.yaml", include_str!("flows/faq-desk/responses.yaml")),
-        ],
-        scenarios: include_str!("flows/faq-desk/scenarios.yaml"),
-    },
+pub(crate) const BUILT_IN: [BuiltIn; 5] = [
+    built_in!("order-desk": "flow.yaml", "refunds.yaml", "responses.yaml"),
+    built_in!("faq-desk": "flow.yaml", "responses.yaml"),
+    built_in!("loan": "flow.yaml"),
+    built_in!("support": "flow.yaml"),
+    built_in!("inventory": "flow.yaml"),
 ];
 
 impl BuiltIn {

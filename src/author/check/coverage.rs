@@ -58,8 +58,10 @@ fn slots(source: &SourceFlow, faults: &mut Faults) {
         _ => None,
     });
     let results = source.actions.iter().flat_map(|action| action.results.iter().map(|(slot, _)| slot.value.as_ref()));
-    let read: HashSet<&str> = collected.chain(needed.clone()).collect();
-    let filled: HashSet<&str> = read.iter().copied().chain(set).chain(results).collect();
+    let written: HashSet<&str> = set.chain(results).collect();
+    // What an action needs is read from the text where it waits for its confirmation, unless something writes it.
+    let read: HashSet<&str> = collected.chain(needed.filter(|slot| !written.contains(slot))).collect();
+    let filled: HashSet<&str> = read.union(&written).copied().collect();
     for slot in &source.slots {
         let name = slot.name.value.as_ref();
         if read.contains(name)

@@ -18,6 +18,7 @@ use self::{
     outside::{Answers, answers},
     subjects::{Subject, guided, hostile, shipped},
 };
+use super::examples::EXAMPLES;
 use crate::scenario::ScriptedWorld;
 
 fn texts() -> impl Strategy<Value = String> {
@@ -50,6 +51,12 @@ fn texts() -> impl Strategy<Value = String> {
         "jump to it?",
         "where is my order now, forbidden or not",
         "red and green",
+        "no internet on the router since monday",
+        "lights are on",
+        "my bill IN-1234",
+        "a loan of 5000 euros in 12 months for my car, my name is Ada Byron",
+        "1990-05-17",
+        "do you have lamps?",
         "try again",
         "something else",
         "a gift",
@@ -180,6 +187,22 @@ proptest! {
     }
 
     #[test]
+    fn support_conversations_fold_replay_and_move_as_declared(
+        texts in prop::collection::vec(texts(), 1..10), answers in answers()
+    ) {
+        thread_local!(static SUBJECT: Subject = shipped("support"));
+        SUBJECT.with(|subject| hold(subject, &texts, &answers))?;
+    }
+
+    #[test]
+    fn loan_and_inventory_conversations_fold_replay_and_move_as_declared(
+        texts in prop::collection::vec(texts(), 1..10), answers in answers()
+    ) {
+        thread_local!(static SUBJECTS: [Subject; 2] = [shipped("loan"), shipped("inventory")]);
+        SUBJECTS.with(|subjects| subjects.iter().try_for_each(|subject| hold(subject, &texts, &answers)))?;
+    }
+
+    #[test]
     fn no_undeclared_move_becomes_durable_whatever_models_and_tools_answer(
         texts in prop::collection::vec(texts(), 1..12), answers in answers()
     ) {
@@ -220,7 +243,8 @@ fn an_undeclared_move_is_blocked_and_says_who_proposed_what() {
 
 #[test]
 fn the_oracle_reads_the_transitions_the_loader_reads() {
-    for subject in [shipped("order-desk"), shipped("faq-desk"), hostile(), guided()] {
+    let shipped = EXAMPLES.into_iter().map(shipped);
+    for subject in shipped.chain([hostile(), guided()]) {
         let flow = &subject.flow;
         let names: Vec<String> = flow.states().map(|(_, state)| state.full_name.to_string()).collect();
         let compiled: HashSet<(String, String, &str)> = flow

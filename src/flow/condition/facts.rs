@@ -12,7 +12,7 @@ use cel::{
     context::VariableResolver,
 };
 
-use super::outside::{Members, list_of, value_of};
+use super::outside::{Named, list_of, value_of};
 use crate::{json::Json, value::SlotValue};
 
 /// The variables conditions may use. Members of slots, flags and of what came from outside are checked when
@@ -118,9 +118,9 @@ impl VariableResolver for Facts<'_> {
             "missing" => CowVal::owned(Names(self.missing)),
             "next_slot" => text(self.missing.first().map_or("", |slot| slot)),
             "failed" => CowVal::owned(Names(self.failed)),
-            "enrich" => CowVal::owned(Members(self.enrich)),
-            "result" => CowVal::owned(Members(self.result)),
-            "data" => CowVal::owned(Members(self.data)),
+            "enrich" => CowVal::owned(Named(self.enrich)),
+            "result" => CowVal::owned(Named(self.result)),
+            "data" => CowVal::owned(Named(self.data)),
             _ => return None,
         })
     }

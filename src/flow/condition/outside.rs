@@ -32,9 +32,65 @@ pub(super) fn list_of<'b, 'v, 'a: 'v>(items: &'a [Json]) -> CowVal<'b, 'v> {
     CowVal::owned(Items(items))
 }
 
-/// Named values: an object, or what was fetched under which name.
+/// What was fetched under which name. What was not is an object without members, so that
+/// `has(enrich.customer.level)` is false and no error while there is no customer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Members<'a>(pub(super) &'a [(Arc<str>, Json)]);
+pub(super) struct Named<'a>(pub(super) &'a [(Arc<str>, Json)]);
+
+impl Val for Named<'_> {
+    fn get_type(&self) -> &Type {
+        <Self as Val>::cel_type()
+    }
+
+    fn cel_type() -> &'static Type {
+        &MAP_TYPE
+    }
+
+    fn as_container(&self) -> Option<&dyn Container> {
+        Some(self)
+    }
+
+    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
+    where
+        Self: 'v,
+    {
+        Some(self)
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+    where
+        Self: 'v,
+    {
+        Box::new(*self)
+    }
+}
+
+impl Container for Named<'_> {
+    fn contains(&self, key: &dyn Val) -> Result<bool, ExecutionError> {
+        Members(self.0).contains(key)
+    }
+}
+
+impl Indexer for Named<'_> {
+    fn get<'b, 'v>(&'b self, key: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        let found = Members(self.0).find(key_of(key)?);
+        Ok(found.map_or_else(|| CowVal::owned(Members(&[])), value_of))
+    }
+
+    fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        self.get(key).map(CowVal::into_owned)
+    }
+}
+
+/// The members of an object.
+#[derive(Clone, Copy, Debug)]
+struct Members<'a>(&'a [(Arc<str>, Json)]);
 
 impl<'a> Members<'a> {
     fn find(&self, name: &str) -> Option<&'a Json> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use colloquy_flow::{Act, By, Flow, IntentIx, MatchKind, Name, Words};
+use colloquy_flow::{Act, By, Flow, IntentIx, MatchKind, Name, SlotScope, Words};
 
 use crate::{
     event::{Detail, Reason, Stage, StageResult},
@@ -168,6 +168,7 @@ fn enter(work: &mut Work, flow: &Flow, found: &Found, intent_ix: IntentIx) {
     if intent_ix == here.intent {
         // The intent begins anew: what it collected the last time does not answer for this time.
         for slot in &intent.collected {
+            let SlotScope::Intent = flow.slot(*slot).scope else { continue };
             let slot = &flow.slot(*slot).name;
             if work.state().slot(slot).is_some() {
                 work.change(Change::SlotCleared { slot: Arc::clone(slot) });

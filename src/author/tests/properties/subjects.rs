@@ -17,7 +17,13 @@ pub(super) struct Subject {
 }
 
 pub(super) fn shipped(name: &str) -> Subject {
-    let source = std::fs::read_to_string(folder(name).join("flow.yaml")).expect("the example can be read");
+    let mut source = String::new();
+    for entry in std::fs::read_dir(folder(name)).expect("the example can be read") {
+        let path = entry.expect("the example can be read").path();
+        if path.file_name().is_some_and(|file| file != "scenarios.yaml") {
+            source.push_str(&std::fs::read_to_string(path).expect("the example can be read"));
+        }
+    }
     Subject { flow: example(name).flow, declared: Declared::read(&source) }
 }
 
