@@ -168,8 +168,8 @@ async fn promote(client: &Client, tenant: &str, args: PromoteArgs, output: Outpu
     let promotion = promoted.promotion.unwrap_or_default();
     if output.json {
         let mut line = promotion_json(&promotion);
-        line["changed"] = promoted.changed.into();
-        output::line(&line.to_string());
+        line.extend([("changed".to_owned(), promoted.changed.into())]);
+        output::line(&serde_json::Value::Object(line).to_string());
     } else if promoted.changed {
         let from = short(&promotion.from);
         output::line(&format!("{} {} is promoted, in place of {from}", output.strong(&promotion.flow), promotion.to));
@@ -179,11 +179,17 @@ async fn promote(client: &Client, tenant: &str, args: PromoteArgs, output: Outpu
     Ok(Exit::Ok)
 }
 
-fn promotion_json(promotion: &v1::FlowPromotion) -> serde_json::Value {
-    json!({
-        "flow": promotion.flow, "from": promotion.from, "to": promotion.to, "number": promotion.number,
-        "promoted_at_us": promotion.promoted_at_us, "actor": promotion.actor, "note": promotion.note,
-    })
+fn promotion_json(promotion: &v1::FlowPromotion) -> serde_json::Map<String, serde_json::Value> {
+    let fields = [
+        ("flow", json!(promotion.flow)),
+        ("from", json!(promotion.from)),
+        ("to", json!(promotion.to)),
+        ("number", json!(promotion.number)),
+        ("promoted_at_us", json!(promotion.promoted_at_us)),
+        ("actor", json!(promotion.actor)),
+        ("note", json!(promotion.note)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 async fn revisions(client: &Client, tenant: &str, args: ListArgs, output: Output) -> Result<Exit, ClientError> {
@@ -225,7 +231,7 @@ async fn promotions(client: &Client, tenant: &str, args: ListArgs, output: Outpu
         let page = client.promotions(message).await?;
         for row in &page.promotions {
             if output.json {
-                output::line(&promotion_json(row).to_string());
+                output::line(&serde_json::Value::Object(promotion_json(row)).to_string());
                 continue;
             }
             let by = output.faint(&format!("{} {}", row.actor, row.note));

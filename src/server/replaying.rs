@@ -12,16 +12,16 @@ use crate::history;
 /// A replay on the conversation's own revisions, or on another.
 pub(crate) enum Replaying {
     /// Every record against what its revision decides now.
-    Own { verifier: Verifier, find: FindFlow, given: HashSet<Revision> },
+    Own { verifier: Box<Verifier>, find: FindFlow, given: HashSet<Revision> },
     /// The inputs on another flow.
-    Other(Comparer),
+    Other(Box<Comparer>),
 }
 
 impl Replaying {
     pub(crate) fn new(find: FindFlow, against: Option<Arc<Flow>>) -> Self {
         match against {
-            Some(flow) => Self::Other(Comparer::new(flow)),
-            None => Self::Own { verifier: Verifier::new(), find, given: HashSet::new() },
+            Some(flow) => Self::Other(Box::new(Comparer::new(flow))),
+            None => Self::Own { verifier: Box::default(), find, given: HashSet::new() },
         }
     }
 }

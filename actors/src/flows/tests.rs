@@ -121,6 +121,10 @@ impl House {
     }
 
     async fn on(store: MemoryStore) -> Self {
+        Self::with(store, RuntimeSettings::default()).await
+    }
+
+    async fn with(store: MemoryStore, settings: RuntimeSettings) -> Self {
         let store = Arc::new(store);
         let author: Arc<dyn FlowAuthor> = Arc::new(Tools);
         let flows = FlowCatalogue::open(store.as_ref(), &SystemClock, &SystemEntropy, &author, &[]).await.unwrap();
@@ -132,7 +136,7 @@ impl House {
             author,
             metrics: Arc::new(Metrics::default()),
         };
-        Self { store, runtime: Runtime::start(RuntimeSettings::default(), dependencies).await.unwrap() }
+        Self { store, runtime: Runtime::start(settings, dependencies).await.unwrap() }
     }
 
     /// The same store under a new process.

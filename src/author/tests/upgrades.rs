@@ -142,6 +142,18 @@ fn a_pending_action_follows_its_intent() {
 }
 
 #[test]
+fn two_values_for_one_slot_and_an_intent_that_was_split_are_obstacles() {
+    let twice = sound("  - {from: \"*\", slots: {nr: number}}\n");
+    let held = state("order.done", &[filled("nr", "1111"), filled("number", "2222")]);
+    assert_eq!(upgrade(&held, OLD, &twice), Err(vec![Obstacle::SlotTwice { into: "number".into() }]));
+    let split = sound("  - {from: \"*\", states: {shop.pay: order.sure, shop.look: home.idle}}\n");
+    let interrupted = Change::DigressionPushed(position("shop.look"));
+    let held = state("shop.pay", &[filled("number", "1234"), interrupted, pending("buy", "shop")]);
+    let obstacle = Obstacle::PendingIntent { action: "buy".into(), intent: "shop".into() };
+    assert_eq!(upgrade(&held, OLD, &split), Err(vec![obstacle]));
+}
+
+#[test]
 fn what_is_remembered_under_names_that_are_gone_is_forgotten_and_no_obstacle() {
     let question = |name: &str| Change::Asked(Question::Actions(vec!["buy".into(), name.into()]));
     let noted = |name: &str| Change::FailureNoted { name: name.into() };

@@ -4,7 +4,7 @@ use colloquy_store::{RecordKind, StoredRecord};
 use colloquy_turn::{Change, ControlRecord};
 
 use super::*;
-use crate::{PinnedReason, RecordFeedback};
+use crate::{PinnedReason, RecordFeedback, SnapshotPolicy};
 
 async fn records(house: &House, conversation: &str) -> Vec<StoredRecord> {
     let page = house.store.history(&key(conversation), colloquy_types::Head::default(), 1000).await.unwrap();
@@ -158,6 +158,21 @@ async fn a_rollback_takes_conversations_back() {
     assert_eq!(house.say("c", "r-2", "hi").await.unwrap().record.reply.text, "One.");
     let revisions: Vec<_> = upgrades(&house, "c").await.into_iter().map(|(_, to, _)| to).collect();
     assert_eq!(revisions, [first]);
+}
+
+#[tokio::test]
+async fn a_snapshot_beside_the_move_itself_holds_the_new_revision() {
+    let every_turn = SnapshotPolicy { turns: 1, bytes: 0, ratio: 0 };
+    let settings = RuntimeSettings { snapshot: every_turn, ..RuntimeSettings::default() };
+    let house = House::with(MemoryStore::new(Arc::new(SystemEntropy)), settings).await;
+    house.release("acme", desk("One.")).await;
+    house.say("c", "r-1", "hi").await.unwrap();
+    let second = house.release("acme", desk("Two.")).await;
+    house.say("c", "r-2", "hi").await.unwrap();
+    let kinds: Vec<_> = records(&house, "c").await.iter().map(|one| one.header.kind).collect();
+    assert_eq!(kinds[kinds.len() - 3..], [RecordKind::Control, RecordKind::Turn, RecordKind::Snapshot]);
+    let house = house.restart().await;
+    assert_eq!(house.describe("c").await.flow.revision.to_string(), second);
 }
 
 #[tokio::test]
