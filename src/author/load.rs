@@ -66,6 +66,7 @@ pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<Lo
             line: 0,
             column: 0,
             message: "the loader ended unexpectedly".to_owned(),
+            path: Vec::new(),
             fix: "load the files one by one to find the one it cannot cope with".to_owned(),
         }])
     })
@@ -113,8 +114,12 @@ fn prepare(whole: &Mark, sources: &[(String, String)], faults: &mut Faults) -> O
     let mut source = String::new();
     merged.write_json(&mut source);
     let written = read::flow(&merged, faults)?;
-    check::flow(&written, faults);
+    let view = check::flow(&written, faults)?;
     let texts = compile::texts(&written, faults);
+    if !faults.has_errors() {
+        check::doubts(&view, &texts.named, faults);
+    }
+    drop(view);
     Some(Prepared { written, texts, source })
 }
 
@@ -167,6 +172,7 @@ fn unreadable(file: &str, error: &io::Error) -> Fault {
         line: 0,
         column: 0,
         message: format!("cannot be read: {error}"),
+        path: Vec::new(),
         fix: "give the path of a flow's folder or file, readable and in UTF-8".to_owned(),
     }
 }

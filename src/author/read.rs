@@ -6,7 +6,7 @@ pub(crate) mod outside;
 mod structure;
 mod understanding;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use colloquy_flow::Limits;
 use colloquy_types::FlowName;
@@ -15,7 +15,7 @@ use crate::{
     fault::{Faults, Mark},
     node::{Key, Node, Value},
     reader::{self, Fields},
-    source::SourceFlow,
+    source::{SourceFlow, SourceNames},
 };
 
 /// The format this build reads.
@@ -80,8 +80,9 @@ fn join(key: &Key, held: &mut Node, more: Node, faults: &mut Faults) {
     match (&mut held.value, more.value) {
         (Value::List(items), Value::List(more)) if joins => items.extend(more),
         (Value::Map(entries), Value::Map(more)) if joins => {
+            let mut held: HashSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
             for (key, value) in more {
-                if entries.iter().any(|(held, _)| held.text == key.text) {
+                if !held.insert(key.text.clone()) {
                     let message = format!("{:?} is declared twice", key.text);
                     faults.error("duplicate-name", &key.mark, message, "give each entry a name of its own");
                 }
@@ -108,7 +109,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
     let fallback = fields.required("fallback", "add what is said when nothing else fits: fallback: \"Sorry?\"", faults);
     let (acts, act_model) = understanding::acts(fields.get("acts"), faults);
     let (secret_keys, secret_patterns) = outside::redaction(fields.get("redact"), faults);
-    Some(SourceFlow {
+    let flow = SourceFlow {
         name,
         start: start.and_then(|node| reader::place(node, "the start", faults)),
         fallback: fallback
@@ -135,7 +136,9 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
         mark: node.mark.clone(),
-    })
+        names: SourceNames::default(),
+    };
+    Some(flow.index())
 }
 
 fn format(fields: &Fields<'_>, faults: &mut Faults) {

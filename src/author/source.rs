@@ -1,6 +1,6 @@
 //! A flow as it was written: everything by name and with its place, patterns and conditions compiled.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
     ActPattern, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place, Purpose,
@@ -43,6 +43,27 @@ pub(crate) struct SourceFlow {
     pub(crate) progress: Vec<SourceProgress>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
+    /// Where each name stands in its table; made by [`SourceFlow::index`].
+    pub(crate) names: SourceNames,
+}
+
+/// Places by name. Of what is declared twice, the first.
+#[derive(Debug, Default)]
+pub(crate) struct SourceNames {
+    slots: HashMap<Name, usize>,
+    intents: HashMap<Name, usize>,
+    enrichments: HashMap<Name, usize>,
+    actions: HashMap<Name, usize>,
+    prompts: HashMap<Name, usize>,
+    flags: HashMap<Name, usize>,
+}
+
+fn places<'s>(names: impl Iterator<Item = &'s At<Name>>) -> HashMap<Name, usize> {
+    let mut places = HashMap::new();
+    for (place, name) in names.enumerate() {
+        places.entry(Arc::clone(&name.value)).or_insert(place);
+    }
+    places
 }
 
 #[derive(Debug, Default)]
@@ -239,6 +260,7 @@ pub(crate) enum SourceResult {
 
 #[derive(Debug)]
 pub(crate) struct SourceResponse {
+    pub(crate) mark: Mark,
     pub(crate) scope: Written,
     pub(crate) when: Option<At<Condition>>,
     pub(crate) text: SourceText,
@@ -275,24 +297,41 @@ impl SourceFlow {
             .collect()
     }
 
+    /// Enters every name in the tables that the lookups below use.
+    pub(crate) fn index(mut self) -> Self {
+        self.names = SourceNames {
+            slots: places(self.slots.iter().map(|slot| &slot.name)),
+            intents: places(self.intents.iter().map(|intent| &intent.name)),
+            enrichments: places(self.enrichments.iter().map(|enrichment| &enrichment.name)),
+            actions: places(self.actions.iter().map(|action| &action.name)),
+            prompts: places(self.prompts.iter().map(|prompt| &prompt.name)),
+            flags: places(self.flags.iter().map(|flag| &flag.name)),
+        };
+        self
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<&SourceSlot> {
-        self.slots.iter().find(|slot| slot.name.value.as_ref() == name)
+        self.names.slots.get(name).and_then(|place| self.slots.get(*place))
     }
 
     pub(crate) fn intent(&self, name: &str) -> Option<&SourceIntent> {
-        self.intents.iter().find(|intent| intent.name.value.as_ref() == name)
+        self.names.intents.get(name).and_then(|place| self.intents.get(*place))
     }
 
     pub(crate) fn enrichment(&self, name: &str) -> Option<&SourceEnrichment> {
-        self.enrichments.iter().find(|enrichment| enrichment.name.value.as_ref() == name)
+        self.names.enrichments.get(name).and_then(|place| self.enrichments.get(*place))
     }
 
     pub(crate) fn prompt(&self, name: &str) -> Option<&SourcePrompt> {
-        self.prompts.iter().find(|prompt| prompt.name.value.as_ref() == name)
+        self.names.prompts.get(name).and_then(|place| self.prompts.get(*place))
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<&SourceAction> {
-        self.actions.iter().find(|action| action.name.value.as_ref() == name)
+        self.names.actions.get(name).and_then(|place| self.actions.get(*place))
+    }
+
+    pub(crate) fn has_flag(&self, name: &str) -> bool {
+        self.names.flags.contains_key(name)
     }
 
     /// The value a slot would hold, read from what was written.

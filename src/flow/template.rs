@@ -27,6 +27,11 @@ const FUEL: u64 = 20_000;
 /// How deep expressions and blocks may nest.
 const NESTING_MAX: usize = 64;
 
+/// Whether a text has anything in it that a template replaces. One that has not cannot fail.
+pub fn has_markup(source: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| source.contains(mark))
+}
+
 /// Why a template was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {

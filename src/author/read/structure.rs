@@ -1,5 +1,7 @@
 //! Slots, intents, states and transitions.
 
+use std::collections::HashSet;
+
 use colloquy_flow::{
     Case, Date, Decimal, Name, Pattern, Signal, SlotKind, SlotScope, Words,
     slot::{LIST_ITEMS_MAX, TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX},
@@ -230,14 +232,13 @@ fn enumeration(fields: &Fields<'_>, kind: &At<String>, faults: &mut Faults) -> O
         faults.error("enum-without-values", &kind.mark, "an enum needs values", "add values: [one, another]");
         return None;
     }
-    let mut folded: Vec<String> = Vec::with_capacity(values.len());
+    let mut folded = HashSet::with_capacity(values.len());
     for value in &values {
         let lower = value.value.trim().to_lowercase();
-        if lower.is_empty() || folded.contains(&lower) {
+        if lower.is_empty() || !folded.insert(lower) {
             let message = format!("the value {:?} is empty or stands twice", value.value);
             faults.error("duplicate-name", &value.mark, message, "remove it; case does not tell values apart");
         }
-        folded.push(lower);
     }
     Some(SlotKind::Enumeration(values.into_iter().map(|value| value.value.trim().into()).collect()))
 }
