@@ -2,6 +2,7 @@
 
 mod examples;
 mod faults;
+mod lints;
 mod machine;
 mod outside;
 mod properties;
