@@ -2,7 +2,7 @@
 //!
 //! How many are kept, and how long their texts are, is bounded: a hostile flow can be wrong everywhere.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
@@ -73,6 +73,22 @@ pub struct Fault {
     pub path: Vec<String>,
     /// What to do about it.
     pub fix: String,
+}
+
+impl Fault {
+    /// A file or folder that cannot be read.
+    pub fn unreadable(file: &str, error: &io::Error) -> Self {
+        Self {
+            id: "unreadable",
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: format!("cannot be read: {error}"),
+            path: Vec::new(),
+            fix: "give the path of a flow's folder or file, readable and in UTF-8".to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -41,7 +41,7 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
     let shown = path.display().to_string();
     match read_files(path) {
         Ok(files) => load_sources(&shown, files),
-        Err((file, error)) => Err(vec![unreadable(&file, &error)]),
+        Err((file, error)) => Err(vec![Fault::unreadable(&file, &error)]),
     }
 }
 
@@ -161,19 +161,6 @@ fn read_file(path: &Path) -> Result<(String, String), Unreadable> {
     match read {
         Ok(_) => Ok((shown, text)),
         Err(error) => Err((shown, error)),
-    }
-}
-
-fn unreadable(file: &str, error: &io::Error) -> Fault {
-    Fault {
-        id: "unreadable",
-        severity: Severity::Error,
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        message: format!("cannot be read: {error}"),
-        path: Vec::new(),
-        fix: "give the path of a flow's folder or file, readable and in UTF-8".to_owned(),
     }
 }
 

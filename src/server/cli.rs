@@ -9,7 +9,7 @@ use colloquy_client::{Client, Key};
 use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
-    lint,
+    lint::{self, LintArgs},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -219,13 +219,13 @@ struct StatusArgs {
 
 #[derive(Debug, Subcommand)]
 enum FlowCommand {
-    /// Checks the flow in a folder and prints every fault with file, line, column and fix.
+    /// Checks the flows in folders and prints every fault with file, line, column and fix.
     ///
-    /// Example: colloquy flow lint ./flows/order-desk
-    Lint {
-        /// The folder.
-        folder: PathBuf,
-    },
+    /// Ends with 0 when there is none, 1 when there are, 2 when it was called wrongly. Warnings count only with
+    /// `--deny warnings`.
+    ///
+    /// Example: colloquy flow lint ./flows/order-desk --deny warnings
+    Lint(LintArgs),
 }
 
 impl Cli {
@@ -236,7 +236,7 @@ impl Cli {
         match command {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
-            Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
+            Command::Flow(FlowCommand::Lint(args)) => lint::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
