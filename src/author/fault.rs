@@ -120,11 +120,17 @@ impl Serialize for Fault {
     }
 }
 
+/// Most that the patterns of a flow may compile to together, in bytes, each counted by
+/// [`colloquy_flow::Pattern::bytes_max`].
+const PATTERN_BYTES_MAX: usize = 64 << 20;
+
 /// Faults found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     found: Vec<Fault>,
     errors: bool,
+    /// What the patterns that were read so far compile to.
+    pattern_bytes: usize,
     /// Where the first fault stands that is not told.
     more: Option<Mark>,
 }
@@ -172,6 +178,22 @@ impl Faults {
         if !self.found.contains(&fault) {
             self.found.push(fault);
         }
+    }
+
+    /// Whether one more pattern of this size may be kept; the first that may not is reported.
+    pub(crate) fn admits_pattern(&mut self, bytes: usize, mark: &Mark) -> bool {
+        let before = self.pattern_bytes;
+        self.pattern_bytes = before.saturating_add(bytes);
+        if before <= PATTERN_BYTES_MAX && self.pattern_bytes > PATTERN_BYTES_MAX {
+            let message = format!("together the patterns compile to more than {} MiB", PATTERN_BYTES_MAX >> 20);
+            self.error("too-large", mark, message, "use fewer patterns, smaller ones, or keywords");
+        }
+        self.pattern_bytes <= PATTERN_BYTES_MAX
+    }
+
+    /// Whether another pattern would be one too many: it need not be compiled then.
+    pub(crate) fn has_patterns_enough(&self) -> bool {
+        self.pattern_bytes > PATTERN_BYTES_MAX
     }
 
     /// Whether no more are told: what is dear to find need not be looked for.

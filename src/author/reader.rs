@@ -249,10 +249,13 @@ pub(crate) fn scope(node: &Node, what: &str, faults: &mut Faults) -> Option<Writ
 /// A pattern.
 pub(crate) fn pattern(node: &Node, what: &str, faults: &mut Faults) -> Option<Pattern> {
     let said = text(node, what, faults)?;
+    if faults.has_patterns_enough() {
+        return None;
+    }
     match Pattern::compile(&said.value) {
         Ok(pattern) => {
             costly(&pattern, what, &said.mark, faults);
-            Some(pattern)
+            faults.admits_pattern(pattern.bytes_max(), &said.mark).then_some(pattern)
         }
         Err(error) => {
             let fix =

@@ -11,6 +11,8 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// What is larger when compiled than this many bytes is slow to search for.
 pub const COMPILED_BYTES_LIGHT: usize = 256 << 10;
+/// Sizes that are tried one after the other: the engine tells whether a pattern fits, not how large it is.
+const SIZES: [usize; 4] = [16 << 10, 64 << 10, COMPILED_BYTES_LIGHT, COMPILED_BYTES_MAX];
 /// Bound of the patterns that are compiled together for one position, in bytes.
 const SET_BYTES_MAX: usize = 32 << 20;
 /// How deep groups may nest.
@@ -40,7 +42,7 @@ pub enum PatternError {
 #[derive(Clone)]
 pub struct Pattern {
     regex: Regex,
-    heavy: bool,
+    bytes_max: usize,
 }
 
 impl fmt::Debug for Pattern {
@@ -67,13 +69,16 @@ impl Pattern {
         if source.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong { len: source.len() });
         }
-        let (regex, heavy) = match build(source, COMPILED_BYTES_LIGHT) {
-            Err(regex::Error::CompiledTooBig(_)) => (build(source, COMPILED_BYTES_MAX), true),
-            built => (built, false),
-        };
-        match regex {
+        let mut built = Err(regex::Error::CompiledTooBig(0));
+        let mut bytes_max = 0;
+        for size in SIZES {
+            if matches!(built, Err(regex::Error::CompiledTooBig(_))) {
+                (built, bytes_max) = (build(source, size), size);
+            }
+        }
+        match built {
             Ok(regex) if regex.is_match("") => Err(PatternError::MatchesEmpty),
-            Ok(regex) => Ok(Self { regex, heavy }),
+            Ok(regex) => Ok(Self { regex, bytes_max }),
             Err(regex::Error::CompiledTooBig(_)) => Err(PatternError::TooLarge),
             // The engine draws the pattern and an arrow over several lines; its last line says what is wrong.
             Err(error) => {
@@ -102,7 +107,12 @@ impl Pattern {
     /// Whether it is larger than [`COMPILED_BYTES_LIGHT`] when compiled: slow to search for, though never
     /// more than linear in the text.
     pub const fn is_heavy(&self) -> bool {
-        self.heavy
+        self.bytes_max > COMPILED_BYTES_LIGHT
+    }
+
+    /// The size that it does not exceed when compiled, in bytes: one of a few.
+    pub const fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Whether it repeats without end what already repeats without end, with nothing in between that must
