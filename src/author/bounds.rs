@@ -150,6 +150,10 @@ fn of_rows() -> Vec<(&'static str, Sources)> {
     let intents = rows(2_000, |row| {
         format!("  i{row}: {{initial: s, classify: {{keywords: [[a], [b], [c]]}}, states: {{s: {{}}}}}}")
     });
+    let faq =
+        rows(1_350, |row| format!("  i{row}: {{initial: s, classify: {{keywords: [[w{row}]]}}, states: {{s: {{}}}}}}"));
+    let everywhere = rows(1_350, |row| format!("  - {{from: any, to: i{row}.s, by: intent}}"));
+    let asking = rows(100, |row| format!("  - {{id: r{row}, in: any, when: asked, then: [{{flag: f}}]}}"));
     let begins = rows(2_000, |row| format!("  - {{from: a.s, to: i{row}.s, by: intent}}"));
     let any = rows(4_000, |row| format!("  - {{id: r{row}, in: any, then: [{{flag: f}}, {{unflag: f}}]}}"));
     let split = |key: &str, text: &str| (format!("{key}.yaml"), format!("{key}:\n{text}"));
@@ -171,6 +175,10 @@ fn of_rows() -> Vec<(&'static str, Sources)> {
         (
             "a circle of three thousand rules",
             files(vec![split("rules", &circle), split("transitions", &ring)], flow(&[("intents", fewer)])),
+        ),
+        (
+            "fourteen hundred intents from everywhere",
+            files(vec![split("transitions", &everywhere), split("rules", &asking)], flow(&[("intents", faq)])),
         ),
         ("two thousand intents alike", files(vec![split("transitions", &begins)], flow(&[("intents", intents)]))),
     ]

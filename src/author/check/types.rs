@@ -189,10 +189,8 @@ impl Types<'_, '_, '_> {
                     self.fits(subject, kind, text);
                 }
             }
-            Shape::Variable(name) => {
-                if !self.names.can_be(name, text) {
-                    self.never(subject, "is", text, &self.names.candidates(name));
-                }
+            Shape::Variable(name) if !self.names.can_be(name, text) => {
+                self.never(subject, "is", text, &self.names.candidates(name));
             }
             _ => {}
         }

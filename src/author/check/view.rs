@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Most positions that all rows together may apply in.
-const APPLICATIONS_MAX: usize = 500_000;
+const APPLICATIONS_MAX: usize = 2_000_000;
 
 /// A position's number, in declared order.
 pub(super) type At = u32;
@@ -50,7 +50,7 @@ impl<'s> View<'s> {
             ("prompts", source.prompts.len()),
         ];
         let fix = "make the flow smaller, or split it in several";
-        for (what, _) in tables.into_iter().filter(|(_, rows)| *rows > TABLE_ENTRIES_MAX) {
+        if let Some((what, _)) = tables.into_iter().find(|(_, rows)| *rows > TABLE_ENTRIES_MAX) {
             faults.error("too-large", &source.mark, format!("there are more than {TABLE_ENTRIES_MAX} {what}"), fix);
             return None;
         }

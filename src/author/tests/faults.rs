@@ -162,6 +162,7 @@ fn patterns_conditions_and_templates() {
     one_error("bad-condition", "has(slots.number) && !flags.vip", "nobody == 1", "nobody == 1");
     one_error("bad-template", "{{ slots.number }}", "{{ slots.number", "\"Number {{");
     one_error("bad-template", "{{ slots.number }}", "{% include 'x' %}", "\"Number {%");
+    one_error("bad-template", "{{ slots.number }}", "{{ slots.number|upper }}", "\"Number {{");
 }
 
 #[test]
