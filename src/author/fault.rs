@@ -122,7 +122,7 @@ impl Serialize for Fault {
 
 /// Most that the patterns of a flow may compile to together, in bytes, each counted by
 /// [`colloquy_flow::Pattern::bytes_max`].
-const PATTERN_BYTES_MAX: usize = 64 << 20;
+const PATTERN_BYTES_MAX: usize = 32 << 20;
 
 /// Faults found so far.
 #[derive(Debug, Default)]

@@ -11,8 +11,9 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// What is larger when compiled than this many bytes is slow to search for.
 pub const COMPILED_BYTES_LIGHT: usize = 256 << 10;
-/// Sizes that are tried one after the other: the engine tells whether a pattern fits, not how large it is.
-const SIZES: [usize; 4] = [16 << 10, 64 << 10, COMPILED_BYTES_LIGHT, COMPILED_BYTES_MAX];
+/// The first size that is tried; then twice that, and so on: the engine tells whether a pattern fits, not how
+/// large it is.
+const COMPILED_BYTES_MIN: usize = 8 << 10;
 /// Bound of the patterns that are compiled together for one position, in bytes.
 const SET_BYTES_MAX: usize = 32 << 20;
 /// How deep groups may nest.
@@ -69,12 +70,11 @@ impl Pattern {
         if source.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong { len: source.len() });
         }
-        let mut built = Err(regex::Error::CompiledTooBig(0));
-        let mut bytes_max = 0;
-        for size in SIZES {
-            if matches!(built, Err(regex::Error::CompiledTooBig(_))) {
-                (built, bytes_max) = (build(source, size), size);
-            }
+        let mut bytes_max = COMPILED_BYTES_MIN;
+        let mut built = build(source, bytes_max);
+        while bytes_max < COMPILED_BYTES_MAX && matches!(built, Err(regex::Error::CompiledTooBig(_))) {
+            bytes_max *= 2;
+            built = build(source, bytes_max);
         }
         match built {
             Ok(regex) if regex.is_match("") => Err(PatternError::MatchesEmpty),
@@ -110,7 +110,7 @@ impl Pattern {
         self.bytes_max > COMPILED_BYTES_LIGHT
     }
 
-    /// The size that it does not exceed when compiled, in bytes: one of a few.
+    /// The size that it does not exceed when compiled, in bytes: a power of two.
     pub const fn bytes_max(&self) -> usize {
         self.bytes_max
     }

@@ -4,7 +4,7 @@
 //! decided by the order in which they are written alone: the first one wins silently.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -51,20 +51,42 @@ pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
     }
 }
 
-/// Compares each rule with the first that does something to the same in the same position.
+/// Compares the rules of a group that do different things to the same.
 fn group(view: &View<'_>, rules: &[usize], faults: &mut Faults) {
-    let mut first: HashMap<(At, Subject), (usize, Deed)> = HashMap::new();
+    let mut subjects: BTreeMap<Subject, Vec<(usize, Deed)>> = BTreeMap::new();
     for place in rules {
+        for (subject, deed) in view.source.rules.get(*place).map(|rule| deeds(view, rule)).unwrap_or_default() {
+            subjects.entry(subject).or_default().push((*place, deed));
+        }
+    }
+    let mut told: HashSet<usize> = HashSet::new();
+    for (subject, doers) in subjects {
+        let differ = doers.iter().any(|(_, deed)| doers.first().is_some_and(|(_, first)| first != deed));
+        if differ && !faults.is_full() {
+            compare(view, &subject, &doers, &mut told, faults);
+        }
+    }
+}
+
+/// Compares each rule with the first that does something to the subject in the same position.
+fn compare(
+    view: &View<'_>,
+    subject: &Subject,
+    doers: &[(usize, Deed)],
+    told: &mut HashSet<usize>,
+    faults: &mut Faults,
+) {
+    let mut first: HashMap<At, usize> = HashMap::new();
+    for (doer, (place, deed)) in doers.iter().enumerate() {
         let (Some(rule), Some(at)) = (view.source.rules.get(*place), view.rules.get(*place)) else { continue };
-        let mut told = false;
-        for (subject, deed) in deeds(view, rule) {
-            for at in at.iter().filter(|at| deed != Deed::Leads(**at)) {
-                let held = first.entry((*at, subject.clone())).or_insert_with(|| (*place, deed.clone()));
-                if held.0 != *place && held.1 != deed && !told {
-                    told = true;
-                    let earlier = view.source.rules.get(held.0);
-                    report(view, *at, rule, &deed, earlier.map(|earlier| (earlier, &held.1)), &subject, faults);
-                }
+        // A rule that leads to where it applies leads nowhere there.
+        for at in at.iter().filter(|at| *deed != Deed::Leads(**at)) {
+            let earlier = doers.get(*first.entry(*at).or_insert(doer));
+            let Some((earlier, other)) = earlier.filter(|(_, other)| other != deed) else { continue };
+            if told.insert(*place)
+                && let Some(earlier) = view.source.rules.get(*earlier)
+            {
+                report(view, *at, [(earlier, other), (rule, deed)], subject, faults);
             }
         }
     }
@@ -85,16 +107,8 @@ fn deeds(view: &View<'_>, rule: &SourceRule) -> Deeds {
     led.into_iter().chain(written).collect()
 }
 
-fn report(
-    view: &View<'_>,
-    at: At,
-    rule: &SourceRule,
-    deed: &Deed,
-    earlier: Option<(&SourceRule, &Deed)>,
-    subject: &Subject,
-    faults: &mut Faults,
-) {
-    let Some((earlier, other)) = earlier else { return };
+fn report(view: &View<'_>, at: At, pair: [(&SourceRule, &Deed); 2], subject: &Subject, faults: &mut Faults) {
+    let [(earlier, other), (rule, deed)] = pair;
     let message = format!(
         "in {}, rules {:?} and {:?} fire under the same condition, but one {} and the other {}",
         view.name(at),

@@ -24,7 +24,7 @@ pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
             continue;
         }
         let fix = "declare a transition that leads on, or mark it terminal: true";
-        if view.ways(at).is_empty() {
+        if view.ways(at).next().is_none() {
             let message = format!("{named} is not terminal, but nothing leads out of it");
             faults.on_path("dead-end", mark, message, reached.path(view, at), fix);
         } else if let Some(ending) = &ending
@@ -63,6 +63,11 @@ fn ending(view: &View<'_>) -> Option<Vec<bool>> {
         }
     }
     while let Some(at) = queue.pop_front() {
+        // What ends and may be gone to from everywhere is an end for every position.
+        if view.everywhere.contains_key(&at) {
+            ending.fill(true);
+            return Some(ending);
+        }
         for from in before.get(index(at)).into_iter().flatten() {
             if let Some(known) = ending.get_mut(index(*from)).filter(|known| !**known) {
                 *known = true;
@@ -84,10 +89,10 @@ impl Reached {
         let mut before = vec![None; view.places.len()];
         let mut queue = VecDeque::from([start]);
         while let Some(at) = queue.pop_front() {
-            for (to, _) in view.ways(at) {
-                if let Some(held) = before.get_mut(index(*to)).filter(|held| held.is_none() && *to != start) {
+            for to in view.ways(at) {
+                if let Some(held) = before.get_mut(index(to)).filter(|held| held.is_none() && to != start) {
                     *held = Some(at);
-                    queue.push_back(*to);
+                    queue.push_back(to);
                 }
             }
         }

@@ -23,9 +23,19 @@ const STEPS_MAX: usize = 5_000_000;
 /// A way into a position that a rule, an until or an action may take.
 struct Entry {
     to: At,
-    from: Vec<At>,
+    from: From,
     /// Slots that are filled once it is taken.
     ensures: BTreeSet<String>,
+}
+
+/// Where a way begins.
+enum From {
+    /// Where this rule applies.
+    Rule(usize),
+    /// In this position.
+    One(At),
+    /// Wherever an action ends.
+    Action,
 }
 
 pub(super) struct Filled<'v, 's> {
@@ -52,14 +62,14 @@ impl<'v, 's> Filled<'v, 's> {
     }
 
     fn of_rules(&mut self) {
-        for (rule, at) in self.view.source.rules.iter().zip(&self.view.rules) {
+        for (place, rule) in self.view.source.rules.iter().enumerate() {
             let Some(to) = self.view.target(&rule.then) else { continue };
             let mut ensures = rule.when.as_ref().map(|when| ensured(&when.value.shape())).unwrap_or_default();
             ensures.extend(rule.then.iter().filter_map(|effect| match effect {
                 SourceEffect::Set(slot, _) => Some(slot.value.to_string()),
                 _ => None,
             }));
-            self.entries.push(Entry { to, from: at.clone(), ensures });
+            self.entries.push(Entry { to, from: From::Rule(place), ensures });
         }
     }
 
@@ -73,7 +83,7 @@ impl<'v, 's> Filled<'v, 's> {
                     Some(when) => ensured(&when.value.shape()),
                     None => asked(&intent.collect, state),
                 };
-                self.entries.push(Entry { to, from: vec![from], ensures });
+                self.entries.push(Entry { to, from: From::One(from), ensures });
             }
         }
     }
@@ -98,7 +108,7 @@ impl<'v, 's> Filled<'v, 's> {
 
     fn outcome(&mut self, target: &Option<Placed<Place>>, ensures: BTreeSet<String>) {
         if let Some(to) = target.as_ref().and_then(|target| self.view.find(&target.value)) {
-            self.entries.push(Entry { to, from: Vec::new(), ensures });
+            self.entries.push(Entry { to, from: From::Action, ensures });
         }
     }
 
@@ -114,9 +124,14 @@ impl<'v, 's> Filled<'v, 's> {
         loop {
             let mut changed = false;
             for entry in &self.entries {
-                self.steps += 1 + entry.from.len();
+                let from = match &entry.from {
+                    From::Rule(place) => self.view.rules.get(*place).map(Vec::as_slice).unwrap_or_default(),
+                    From::One(at) => std::slice::from_ref(at),
+                    From::Action => &[],
+                };
+                self.steps += 1 + from.len();
                 let holds = |at: &At| *at == entry.to || filled.get(index(*at)).copied().unwrap_or(true);
-                let safe = entry.ensures.contains(slot) || (!entry.from.is_empty() && entry.from.iter().all(holds));
+                let safe = entry.ensures.contains(slot) || (!from.is_empty() && from.iter().all(holds));
                 changed |= !safe && set_empty(&mut filled, entry.to);
             }
             if self.steps > STEPS_MAX {

@@ -85,7 +85,10 @@ fn choosable(view: &View<'_>, intent: &SourceIntent, entries: &HashMap<At, Vec<u
             continue;
         };
         if row.by.allows(By::Intent) || (intent.digression && row.by.allows(By::Digression)) {
-            at.extend(from);
+            match from {
+                Some(from) => at.extend(from),
+                None => return view.every(),
+            }
         }
     }
     at.sort_unstable();

@@ -5,7 +5,10 @@
 //! condition reads. Each rule fires once in a turn and passes are bounded, so such a circle ends, but not
 //! where anybody meant it to.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use colloquy_flow::{Condition, RulePhase};
 
@@ -22,61 +25,79 @@ const STEPS_MAX: usize = 32;
 const ALWAYS: &str = "";
 
 /// A step from one position to another.
+#[derive(Clone, Copy)]
 struct Step<'s> {
     to: At,
-    priority: i32,
-    order: usize,
-    who: String,
+    /// The rule; `None` for a state that leads on.
+    rule: Option<&'s SourceRule>,
     mark: &'s Mark,
-    then: &'s [SourceEffect],
+    /// What is decided first: by priority, then in declared order.
+    rank: (Reverse<i32>, usize),
 }
 
-/// Steps by position, of one phase and one condition.
+/// The first step of each position, of one phase and one condition.
 type Steps<'s> = HashMap<At, Step<'s>>;
+
+/// What leads somewhere under one condition: rules by place, and the steps of states.
+#[derive(Default)]
+struct Leading<'s> {
+    rules: Vec<usize>,
+    untils: Vec<(At, Step<'s>)>,
+}
 
 pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
     for phase in RulePhase::ALL {
-        let steps = steps(view, phase);
-        let none = Steps::new();
-        let always = steps.get(ALWAYS).unwrap_or(&none);
-        let mut conditions: Vec<&&str> = steps.keys().collect();
-        conditions.sort_unstable();
-        for condition in conditions {
-            if let Some(own) = steps.get(*condition) {
-                circles(view, condition, own, always, faults);
+        let leading = leading(view, phase);
+        let always = leading.get(ALWAYS).map(|leading| steps(view, leading)).unwrap_or_default();
+        for (condition, leading) in &leading {
+            if *condition == ALWAYS {
+                circles(view, condition, &always, &always, faults);
+            } else {
+                // Steps are made for one condition at a time: all of them together would be large.
+                circles(view, condition, &steps(view, leading), &always, faults);
             }
         }
     }
 }
 
-/// The first step of each position, by condition. A condition that reads where the turn is heading is left out.
-fn steps<'s>(view: &View<'s>, phase: RulePhase) -> HashMap<&'s str, Steps<'s>> {
-    let mut steps: HashMap<&str, Steps<'_>> = HashMap::new();
-    let rules = view.source.rules.iter().zip(&view.rules).enumerate();
-    for (order, (rule, at)) in rules.filter(|(_, (rule, _))| rule.phase == phase) {
-        let (Some(to), Some(condition)) = (view.target(&rule.then), condition_of(rule.when.as_ref())) else { continue };
-        for from in at.iter().filter(|from| **from != to) {
-            enter(steps.entry(condition).or_default(), *from, step_of(rule, to, order));
+/// What leads somewhere, by condition. A condition that reads where the turn is heading is left out.
+fn leading<'s>(view: &View<'s>, phase: RulePhase) -> BTreeMap<&'s str, Leading<'s>> {
+    let mut leading: BTreeMap<&str, Leading<'_>> = BTreeMap::new();
+    for (place, rule) in view.source.rules.iter().enumerate().filter(|(_, rule)| rule.phase == phase) {
+        if view.target(&rule.then).is_some()
+            && let Some(condition) = condition_of(rule.when.as_ref())
+        {
+            leading.entry(condition).or_default().rules.push(place);
         }
     }
     if matches!(phase, RulePhase::AfterExtraction | RulePhase::AfterAction) {
         for (from, condition, step) in untils(view) {
-            enter(steps.entry(condition).or_default(), from, step);
+            leading.entry(condition).or_default().untils.push((from, step));
         }
+    }
+    leading
+}
+
+fn steps<'s>(view: &View<'s>, leading: &Leading<'s>) -> Steps<'s> {
+    let mut steps = Steps::new();
+    for place in &leading.rules {
+        let (Some(rule), Some(at)) = (view.source.rules.get(*place), view.rules.get(*place)) else { continue };
+        let Some(to) = view.target(&rule.then) else { continue };
+        let step = Step { to, rule: Some(rule), mark: &rule.id.mark, rank: (Reverse(rule.priority), *place) };
+        for from in at.iter().filter(|from| **from != to) {
+            enter(&mut steps, *from, step);
+        }
+    }
+    for (from, step) in &leading.untils {
+        enter(&mut steps, *from, *step);
     }
     steps
 }
 
-fn step_of<'s>(rule: &'s SourceRule, to: At, order: usize) -> Step<'s> {
-    let who = format!("rule {}", rule.id.value);
-    Step { to, priority: rule.priority, order, who, mark: &rule.id.mark, then: &rule.then }
-}
-
 fn enter<'s>(steps: &mut Steps<'s>, from: At, step: Step<'s>) {
-    let rank = |step: &Step<'_>| (std::cmp::Reverse(step.priority), step.order);
-    match steps.get(&from) {
-        Some(held) if rank(held) <= rank(&step) => {}
-        _ => drop(steps.insert(from, step)),
+    let held = steps.entry(from).or_insert(step);
+    if step.rank < held.rank {
+        *held = step;
     }
 }
 
@@ -93,12 +114,8 @@ fn untils<'s>(view: &View<'s>) -> Vec<(At, &'s str, Step<'s>)> {
             None => return None,
             when => condition_of(when.as_ref())?,
         };
-        let who = "until".to_owned();
-        Some((
-            from,
-            condition,
-            Step { to, priority: i32::MIN, order: usize::MAX, who, mark: &until.go.mark, then: &[] },
-        ))
+        let rank = (Reverse(i32::MIN), usize::MAX);
+        Some((from, condition, Step { to, rule: None, mark: &until.go.mark, rank }))
     });
     led.collect()
 }
@@ -114,10 +131,7 @@ fn condition_of(when: Option<&Placed<Condition>>) -> Option<&str> {
 /// Follows the steps of `condition`, and those that need none, from every position with such a step.
 fn circles<'s>(view: &View<'s>, condition: &str, own: &Steps<'s>, always: &Steps<'s>, faults: &mut Faults) {
     let next = |at: At| match (own.get(&at), always.get(&at)) {
-        (Some(own), Some(always)) => {
-            let rank = |step: &Step<'_>| (std::cmp::Reverse(step.priority), step.order);
-            Some(if rank(own) <= rank(always) { own } else { always })
-        }
+        (Some(own), Some(always)) => Some(if own.rank <= always.rank { own } else { always }),
         (own, always) => own.or(always),
     };
     let mut done: HashSet<At> = HashSet::new();
@@ -141,7 +155,7 @@ fn circles<'s>(view: &View<'s>, condition: &str, own: &Steps<'s>, always: &Steps
             done.extend(circle.iter().map(|(at, _)| *at));
             // A circle that needs no condition is found once, and not again with every condition.
             let its_own = condition == ALWAYS || circle.iter().any(|(at, step)| is(own.get(at), step));
-            if its_own && !circle.iter().any(|(_, step)| disturbs(step.then, condition)) {
+            if its_own && !circle.iter().any(|(_, step)| disturbs(step, condition)) {
                 report(view, condition, &circle, faults);
             }
         }
@@ -153,9 +167,10 @@ fn is(held: Option<&Step<'_>>, step: &Step<'_>) -> bool {
 }
 
 /// Whether an effect changes what the condition reads.
-fn disturbs(then: &[SourceEffect], condition: &str) -> bool {
+fn disturbs(step: &Step<'_>, condition: &str) -> bool {
     let reads = |kind: &str, name: &str| condition.contains(&format!("{kind}.{name}"));
-    then.iter().any(|effect| match effect {
+    let mut then = step.rule.into_iter().flat_map(|rule| &rule.then);
+    then.any(|effect| match effect {
         SourceEffect::Set(slot, _) | SourceEffect::Clear(slot) => reads("slots", &slot.value),
         SourceEffect::Flag(flag) | SourceEffect::Unflag(flag) => reads("flags", &flag.value),
         SourceEffect::Stage(_) => condition.contains("pending"),
@@ -164,10 +179,14 @@ fn disturbs(then: &[SourceEffect], condition: &str) -> bool {
     })
 }
 
+fn who(step: &Step<'_>) -> String {
+    step.rule.map_or_else(|| "until".to_owned(), |rule| format!("rule {}", rule.id.value))
+}
+
 fn report(view: &View<'_>, condition: &str, circle: &[(At, &Step<'_>)], faults: &mut Faults) {
     let Some((start, first)) = circle.first() else { return };
     let mut path = vec![view.name(*start)];
-    path.extend(circle.iter().map(|(_, step)| format!("{} ({})", view.name(step.to), step.who)));
+    path.extend(circle.iter().map(|(_, step)| format!("{} ({})", view.name(step.to), who(step))));
     let when = if condition == ALWAYS { "always".to_owned() } else { format!("when {condition}") };
     let message = format!("{when}, the rules lead from {} back to it", view.name(*start));
     let fix = "give one of them a condition that no longer holds once the circle has begun, or another target";

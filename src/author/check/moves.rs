@@ -24,7 +24,7 @@ struct Moves<'v, 's> {
 
 impl Moves<'_, '_> {
     fn allows(&self, from: Position, to: Position, by: By) -> bool {
-        from == to || self.view.ways(from).iter().any(|(target, mask)| *target == to && mask.allows(by))
+        from == to || self.view.allows(from, to, by)
     }
 
     /// Reports the first undeclared way from `from` to `to`; places that do not exist are told elsewhere.

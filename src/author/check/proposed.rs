@@ -3,37 +3,64 @@
 //! Only what is certain is reported: for rules, that none which leads there applies in a position the
 //! transition leads from; for the others, that nothing of their kind leads there from anywhere.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use colloquy_flow::{
-    RulePhase,
+    Place, RulePhase,
     transition::{By, ByMask},
 };
 
 use crate::{
     check::view::{At, View},
     fault::{At as Placed, Faults},
-    source::{SourceAction, SourceEffect},
+    source::{SourceAction, SourceEffect, SourceTransition},
 };
 
 pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
     recognised(view, faults);
     let proposers = Proposers::of(view);
-    for (row, from) in view.source.transitions.iter().zip(&view.transitions) {
-        let Some(to) = view.find(&row.to.value) else { continue };
-        if from.is_empty() {
-            continue;
-        }
-        for by in By::ALL.into_iter().filter(|by| row.by.allows(*by)) {
-            // What structured input names may begin as a digression where it may not begin otherwise.
-            let named = by == By::Digression && !row.by.allows(By::Intent) && proposers.begins.contains(&to);
-            if !named && !proposers.propose(by, to, from) {
-                let message = format!("{} never leads from here to {}: {}", by.name(), row.to.value, why(by));
-                let fix = format!("remove {} from by, or the whole transition", by.name());
-                faults.warn("transition-never-proposed", &row.to.mark, message, fix);
+    for (to, rows) in rows_by_target(view) {
+        let led = proposers.led(view, to);
+        for (row, from) in rows {
+            for by in By::ALL.into_iter().filter(|by| row.by.allows(*by)) {
+                let proposed = match by {
+                    By::Rule => meets(&led, from),
+                    // What structured input names may begin as a digression where it may not begin otherwise.
+                    By::Digression if !row.by.allows(By::Intent) => proposers.begins.contains(&to),
+                    by => proposers.propose(by, to),
+                };
+                if !proposed {
+                    let message = format!("{} never leads from here to {}: {}", by.name(), row.to.value, why(by));
+                    let fix = format!("remove {} from by, or the whole transition", by.name());
+                    faults.warn("transition-never-proposed", &row.to.mark, message, fix);
+                }
             }
         }
     }
+}
+
+/// A transition, and from where it leads; `None` for everywhere.
+type Row<'v> = (&'v SourceTransition, Option<&'v [At]>);
+
+/// Transitions that lead from somewhere to somewhere, by where they lead to.
+fn rows_by_target<'v>(view: &'v View<'_>) -> BTreeMap<At, Vec<Row<'v>>> {
+    let mut rows: BTreeMap<At, Vec<Row<'v>>> = BTreeMap::new();
+    for (row, from) in view.source.transitions.iter().zip(&view.transitions) {
+        if let Some(to) = view.find(&row.to.value)
+            && from.as_ref().is_none_or(|from| !from.is_empty())
+        {
+            rows.entry(to).or_default().push((row, from.as_deref()));
+        }
+    }
+    rows
+}
+
+/// Whether something that applies in `led` applies in any of these positions; `None` for everywhere.
+fn meets(led: &HashSet<At>, from: Option<&[At]>) -> bool {
+    from.map_or(!led.is_empty(), |from| from.iter().any(|from| led.contains(from)))
 }
 
 /// Warns of intents that are recognised by something, but may be chosen nowhere.
@@ -70,8 +97,10 @@ const fn why(by: By) -> &'static str {
 /// Who leads where.
 #[derive(Default)]
 struct Proposers {
-    /// By the position it leads to, where a rule or an until that leads there applies.
-    rules: HashMap<At, HashSet<At>>,
+    /// Rules by the position they lead to.
+    rules: HashMap<At, Vec<usize>>,
+    /// By the position it leads to, where a state leads on when it is complete.
+    untils: HashMap<At, Vec<At>>,
     actions: HashSet<At>,
     pending: HashSet<At>,
     begins: HashSet<At>,
@@ -83,22 +112,19 @@ impl Proposers {
     fn of(view: &View<'_>) -> Self {
         let source = view.source;
         let mut proposers = Self { model: source.understanding.model.is_some(), ..Self::default() };
-        for (rule, at) in source.rules.iter().zip(&view.rules) {
+        for (place, rule) in source.rules.iter().enumerate() {
             if rule.phase != RulePhase::BeforeResponse
                 && let Some(to) = view.target(&rule.then)
             {
-                proposers.rules.entry(to).or_default().extend(at);
+                proposers.rules.entry(to).or_default().push(place);
             }
         }
         for intent in &source.intents {
             for state in &intent.states {
-                let place = colloquy_flow::Place {
-                    intent: std::sync::Arc::clone(&intent.name.value),
-                    state: std::sync::Arc::clone(&state.name.value),
-                };
+                let place = Place { intent: Arc::clone(&intent.name.value), state: Arc::clone(&state.name.value) };
                 let to = state.until.as_ref().and_then(|until| view.find(&until.go.value));
                 if let Some((to, from)) = to.zip(view.find(&place)) {
-                    proposers.rules.entry(to).or_default().insert(from);
+                    proposers.untils.entry(to).or_default().push(from);
                 }
             }
             if let Some(initial) = view.initial(&intent.name.value) {
@@ -120,7 +146,7 @@ impl Proposers {
                 _ => None,
             })
             .collect();
-        let find = |place: &Option<Placed<colloquy_flow::Place>>| view.find(&place.as_ref()?.value);
+        let find = |place: &Option<Placed<Place>>| view.find(&place.as_ref()?.value);
         let there = |action: &&SourceAction| staged.contains(action.name.value.as_ref());
         for action in view.source.actions.iter().filter(there) {
             self.actions.extend([&action.on_executed, &action.on_failed].into_iter().filter_map(find));
@@ -128,9 +154,16 @@ impl Proposers {
         }
     }
 
-    fn propose(&self, by: By, to: At, from: &[At]) -> bool {
+    /// Where rules and states that lead to this position apply.
+    fn led(&self, view: &View<'_>, to: At) -> HashSet<At> {
+        let rules = self.rules.get(&to).into_iter().flatten();
+        let at = rules.filter_map(|place| view.rules.get(*place)).flatten();
+        at.chain(self.untils.get(&to).into_iter().flatten()).copied().collect()
+    }
+
+    fn propose(&self, by: By, to: At) -> bool {
         match by {
-            By::Rule => self.rules.get(&to).is_some_and(|rules| from.iter().any(|from| rules.contains(from))),
+            By::Rule => self.rules.contains_key(&to) || self.untils.contains_key(&to),
             By::Action => self.actions.contains(&to),
             By::Pending => self.pending.contains(&to),
             By::Intent => self.begins.contains(&to),

@@ -3,9 +3,17 @@
 //! Rows that apply in many positions are dear to check, so how many times rows and positions may meet is
 //! bounded; a flow beyond that is refused before anything else is done with it.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
-use colloquy_flow::{Place, assemble::TABLE_ENTRIES_MAX, transition::ByMask};
+use colloquy_flow::{
+    Place,
+    assemble::TABLE_ENTRIES_MAX,
+    transition::{By, ByMask},
+};
 
 use crate::{
     fault::Faults,
@@ -14,7 +22,7 @@ use crate::{
 };
 
 /// Most positions that all rows together may apply in.
-const APPLICATIONS_MAX: usize = 2_000_000;
+const APPLICATIONS_MAX: usize = 5_000_000;
 
 /// A position's number, in declared order.
 pub(super) type At = u32;
@@ -29,9 +37,11 @@ pub(crate) struct View<'s> {
     pub(super) rules: Vec<Vec<At>>,
     /// Where each response is given.
     pub(super) responses: Vec<Vec<At>>,
-    /// From where each transition leads.
-    pub(super) transitions: Vec<Vec<At>>,
-    /// From each position: where to, and by whom.
+    /// From where each transition leads; `None` for everywhere, which most flows have many of.
+    pub(super) transitions: Vec<Option<Vec<At>>>,
+    /// From everywhere: where to, and by whom.
+    pub(super) everywhere: BTreeMap<At, ByMask>,
+    /// From each position in particular: where to, and by whom.
     pub(super) declared: Vec<Vec<(At, ByMask)>>,
 }
 
@@ -62,6 +72,7 @@ impl<'s> View<'s> {
             rules: Vec::new(),
             responses: Vec::new(),
             transitions: Vec::new(),
+            everywhere: BTreeMap::new(),
             declared: Vec::new(),
         };
         view.number();
@@ -72,17 +83,34 @@ impl<'s> View<'s> {
         }
         view.rules = source.rules.iter().map(|rule| view.positions(&rule.scope)).collect();
         view.responses = source.responses.iter().map(|row| view.positions(&row.scope)).collect();
-        view.transitions = source.transitions.iter().map(|row| view.positions(&row.from)).collect();
-        view.declared = vec![Vec::new(); view.places.len()];
-        for (row, from) in source.transitions.iter().zip(&view.transitions) {
-            let Some(to) = view.numbers.get(&row.to.value).copied() else { continue };
+        view.transitions = source.transitions.iter().map(|row| view.particular(&row.from)).collect();
+        view.declare();
+        Some(view)
+    }
+
+    /// The positions of a scope, unless it is everywhere.
+    fn particular(&self, scope: &Written) -> Option<Vec<At>> {
+        match scope {
+            Written::Everywhere => None,
+            Written::At(_) => Some(self.positions(scope)),
+        }
+    }
+
+    fn declare(&mut self) {
+        self.declared = vec![Vec::new(); self.places.len()];
+        for (row, from) in self.source.transitions.iter().zip(&self.transitions) {
+            let Some(to) = self.numbers.get(&row.to.value).copied() else { continue };
+            let Some(from) = from else {
+                let by = self.everywhere.entry(to).or_default();
+                *by = by.union(row.by);
+                continue;
+            };
             for from in from {
-                if let Some(declared) = view.declared.get_mut(index(*from)) {
+                if let Some(declared) = self.declared.get_mut(index(*from)) {
                     declared.push((to, row.by));
                 }
             }
         }
-        Some(view)
     }
 
     fn number(&mut self) {
@@ -122,7 +150,7 @@ impl<'s> View<'s> {
     pub(super) fn positions(&self, scope: &Written) -> Vec<At> {
         let mut positions: Vec<At> = Vec::new();
         match scope {
-            Written::Everywhere => positions.extend((0..).take(self.places.len())),
+            Written::Everywhere => return self.every(),
             Written::At(places) => {
                 for place in places {
                     match place {
@@ -141,6 +169,11 @@ impl<'s> View<'s> {
 
     pub(super) fn find(&self, place: &Place) -> Option<At> {
         self.numbers.get(place).copied()
+    }
+
+    /// Every position.
+    pub(super) fn every(&self) -> Vec<At> {
+        (0..).take(self.places.len()).collect()
     }
 
     /// The positions of an intent.
@@ -173,9 +206,17 @@ impl<'s> View<'s> {
         self.find(&self.source.start.as_ref()?.value)
     }
 
-    /// From each position, the moves declared for it: nothing for one that does not exist.
-    pub(super) fn ways(&self, from: At) -> &[(At, ByMask)] {
-        self.declared.get(index(from)).map(Vec::as_slice).unwrap_or_default()
+    /// The positions a conversation may move to from this one.
+    pub(super) fn ways(&self, from: At) -> impl Iterator<Item = At> + '_ {
+        let declared = self.declared.get(index(from)).map(Vec::as_slice).unwrap_or_default();
+        declared.iter().map(|(to, _)| *to).chain(self.everywhere.keys().copied())
+    }
+
+    /// Whether a move is declared for who proposes it.
+    pub(super) fn allows(&self, from: At, to: At, by: By) -> bool {
+        let declared = self.declared.get(index(from)).map(Vec::as_slice).unwrap_or_default();
+        self.everywhere.get(&to).is_some_and(|mask| mask.allows(by))
+            || declared.iter().any(|(target, mask)| *target == to && mask.allows(by))
     }
 
     /// Whether every position that a transition or the start names exists. If not, what can be reached cannot

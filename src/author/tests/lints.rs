@@ -310,8 +310,8 @@ fn bounds_are_told_as_faults() {
     let rows: String = (0..=10_000).map(|row| format!("  - {{in: home.idle, exact: r{row}}}\n")).collect();
     let many = edited(SOUND, &[]).replace("responses:\n", &format!("responses:\n{rows}"));
     assert_eq!(ids(&faults_of(&many)), ["too-large"]);
-    let places: String = (0..1500).map(|state| format!("      s{state}: {{}}\n")).collect();
-    let moves: String = (0..1400).map(|_| "  - {from: \"*\", to: order.ask, by: intent}\n").collect();
+    let places: String = (0..2500).map(|state| format!("      s{state}: {{}}\n")).collect();
+    let moves: String = (0..2100).map(|_| "  - {from: \"*\", to: order.ask, by: intent}\n").collect();
     let dense = SOUND.replace("      sure: {}\n", &format!("      sure: {{}}\n{places}"));
     let dense = dense.replace("transitions:\n", &format!("transitions:\n{moves}"));
     assert_eq!(ids(&faults_of(&dense)), ["too-large"]);
