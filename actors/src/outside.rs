@@ -2,16 +2,71 @@
 //!
 //! A call ends by its deadline, whatever the other side does, and dropping its future stops the work. The answer is
 //! one that a turn can go on with: why something failed is told to operators, not to the turn.
+//!
+//! [`World`] is what a server uses: every model and source stands behind a gate of its own, an actor that bounds how
+//! many calls run and wait, and shuts while the place fails. Calls run with the turn that makes them.
+
+mod board;
+mod breaker;
+mod cost;
+mod gate;
+mod models;
+mod retry;
+mod sources;
+mod supervisor;
 
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
+use colloquy_model::{HeaderName, HeaderValue};
+use colloquy_telemetry::Metrics;
 use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest};
-use colloquy_types::{ConversationKey, TurnId};
+use colloquy_types::{ConversationKey, Entropy, TurnId};
 use futures::future::{BoxFuture, FutureExt as _};
+use ractor::{Actor, ActorCell};
 use tokio::{sync::mpsc, time::Instant};
 
+use self::{
+    models::Models,
+    sources::Sources,
+    supervisor::GateSupervisor,
+};
+pub use self::{
+    board::GateFigures,
+    breaker::{BreakerPolicy, BreakerPosition},
+    cost::Prices,
+    gate::GatePolicy,
+    models::{ModelSpec, Pace, Routes},
+    retry::RetryPolicy,
+    sources::SourceSpec,
+};
 use crate::reply::TurnEvent;
+
+/// The longest answer that a turn may keep, in bytes: an effect's result has at most this.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// W3C trace context, passed on to whatever a turn calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The value of `traceparent`.
+    pub parent: Option<Arc<str>>,
+    /// The value of `tracestate`.
+    pub state: Option<Arc<str>>,
+}
+
+impl TraceContext {
+    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let header = |name, value: &Option<Arc<str>>| {
+            let value = HeaderValue::from_str(value.as_deref()?).ok()?;
+            Some((HeaderName::from_static(name), value))
+        };
+        [header("traceparent", &self.parent), header("tracestate", &self.state)].into_iter().flatten().collect()
+    }
+
+    fn for_source(&self) -> colloquy_enrich::Trace {
+        colloquy_enrich::Trace { parent: self.parent.clone(), state: self.state.clone() }
+    }
+}
 
 /// Whose call it is, and until when.
 #[derive(Clone, Debug)]
@@ -24,6 +79,8 @@ pub struct CallContext {
     pub step: u16,
     /// When the answer is no longer waited for.
     pub deadline: Instant,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
 }
 
 impl CallContext {
@@ -83,6 +140,11 @@ pub trait Outside: Send + Sync + fmt::Debug {
     /// Asks a source, or calls a tool. A failure says that nothing happened; when that is not certain the outcome is
     /// [`CallOutcome::Unknown`].
     fn call(&self, call: SourceCall) -> BoxFuture<'static, CallOutcome>;
+
+    /// The gates in front of it, for the tree.
+    fn gates(&self) -> Vec<(GateKind, String, GateFigures)> {
+        Vec::new()
+    }
 }
 
 /// A process that can reach nothing: every call is answered as unavailable, so that flows degrade as they declare.
@@ -97,4 +159,92 @@ impl Outside for Nowhere {
     fn call(&self, _: SourceCall) -> BoxFuture<'static, CallOutcome> {
         futures::future::ready(CallOutcome::Failed(Failure::Unavailable)).boxed()
     }
+}
+
+/// What the settings say of the world.
+#[derive(Clone, Default)]
+pub struct WorldSpec {
+    /// Every model.
+    pub models: Vec<ModelSpec>,
+    /// Which models are asked for what.
+    pub routes: Routes,
+    /// Every source.
+    pub sources: Vec<SourceSpec>,
+    /// How attempts follow each other.
+    pub retry: RetryPolicy,
+}
+
+/// Models and sources behind gates.
+pub struct World {
+    models: Arc<Models>,
+    sources: Arc<Sources>,
+    supervisors: Vec<ActorCell>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let models: Vec<_> = self.models.specs().map(|spec| &spec.name).collect();
+        let sources: Vec<_> = self.sources.specs().map(|spec| &spec.name).collect();
+        f.debug_struct("World").field("models", &models).field("sources", &sources).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// Starts the gates.
+    ///
+    /// # Errors
+    /// When a supervisor does not start.
+    pub async fn start(
+        spec: WorldSpec,
+        entropy: Arc<dyn Entropy>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ractor::SpawnErr> {
+        let models =
+            Models::new(spec.models, &spec.routes, spec.retry, Arc::clone(&entropy), Arc::clone(&metrics));
+        let sources = Sources::new(spec.sources, spec.retry, entropy, metrics);
+        let mut supervisors = Vec::new();
+        for gates in [models.gates(), sources.gates()] {
+            let (supervisor, _) = Actor::spawn(None, GateSupervisor { gates }, ()).await?;
+            supervisors.push(supervisor.get_cell());
+        }
+        Ok(Self { models: Arc::new(models), sources: Arc::new(sources), supervisors })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.supervisors.iter().for_each(|supervisor| supervisor.stop(None));
+    }
+}
+
+impl Outside for World {
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+        let models = Arc::clone(&self.models);
+        async move { models.ask(call).await }.boxed()
+    }
+
+    fn call(&self, call: SourceCall) -> BoxFuture<'static, CallOutcome> {
+        let sources = Arc::clone(&self.sources);
+        async move { sources.call(call).await }.boxed()
+    }
+
+    fn gates(&self) -> Vec<(GateKind, String, GateFigures)> {
+        let figures = |kind, gates: Vec<(GatePolicy, Arc<board::Board>)>| {
+            gates.into_iter().map(move |(_, board)| (kind, board.name.clone(), board.figures()))
+        };
+        figures(GateKind::Model, self.models.gates()).chain(figures(GateKind::Source, self.sources.gates())).collect()
+    }
+}
+
+/// What a gate stands in front of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateKind {
+    /// A model.
+    Model,
+    /// A source.
+    Source,
+}
+
+fn elapsed_ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
