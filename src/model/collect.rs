@@ -16,6 +16,9 @@ use crate::{
 /// Most tool calls in one answer.
 const CALLS_MAX: usize = 32;
 
+/// Longest name of a model, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
 /// A tool call whose parts arrive one by one.
 #[derive(Debug, Default)]
 struct PartialCall {
@@ -74,9 +77,10 @@ impl Collected {
         self
     }
 
-    /// The model says its own name.
+    /// The model says its own name; one that is too long for records and metrics is left out.
     pub(crate) fn named(&mut self, model: &str) {
-        if !model.is_empty() && *self.model != *model {
+        let fits = !model.is_empty() && model.len() <= NAME_BYTES_MAX;
+        if fits && *self.model != *model {
             self.model = model.into();
         }
     }
@@ -85,10 +89,6 @@ impl Collected {
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.deltas.push(text);
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.text.is_empty()
     }
 
     /// More of the tool call with this number.

