@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use colloquy_flow::{
     ActPatterns, ActionPart, Argument, Consequence, EnrichmentPart, FlagPart, Flow, FlowParts, Guard, IntentPart, Name,
-    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Scripts, Slot, StatePart, Steering,
-    ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
+    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Scripts, Slot, StatePart,
+    Steering, ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
 };
 use colloquy_types::Revision;
 

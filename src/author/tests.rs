@@ -11,6 +11,7 @@ mod properties;
 mod replay;
 mod scenarios;
 mod schema;
+mod scripted;
 mod suites;
 mod timing;
 mod upgrades;

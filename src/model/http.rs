@@ -37,6 +37,10 @@ impl Default for HttpOptions {
     }
 }
 
+/// How often a shared connection is asked whether it lives, and how long its answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why an adapter cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -70,6 +74,9 @@ impl Http {
             .no_proxy()
             .referer(false)
             .tcp_nodelay(true)
+            // A dead connection that several attempts share would let each of them run into its deadline.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE_PATIENCE)
             .dns_resolver(Arc::new(Resolver))
             .connect_timeout(options.connect_timeout)
             .pool_idle_timeout(options.idle_timeout)
@@ -109,10 +116,14 @@ pub(crate) fn schema(source: &str) -> Result<Value, Error> {
 
 /// The address of `path` below a base URL.
 pub(crate) fn endpoint(base: &str, path: &str) -> Result<Url, SettingsError> {
-    let url = Url::parse(&format!("{}/{path}", base.trim_end_matches('/'))).map_err(|_| SettingsError::BaseUrl)?;
+    let mut url = Url::parse(base).map_err(|_| SettingsError::BaseUrl)?;
     let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let reached = matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none();
-    if bare && reached { Ok(url) } else { Err(SettingsError::BaseUrl) }
+    if !bare || !reached {
+        return Err(SettingsError::BaseUrl);
+    }
+    url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
+    Ok(url)
 }
 
 /// A header that holds a key after `before`; never shown.
@@ -190,10 +201,10 @@ fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (
     std::iter::successors(Some(first), |error| StdError::source(*error))
 }
 
-/// An error of TLS; the standard library hides it within an I/O error, which does not name it as its source.
+/// An error of TLS; the standard library hides it within I/O errors, which do not name it as their source.
 fn is_tls(cause: &(dyn StdError + 'static)) -> bool {
     let hidden = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is::<rustls::Error>() || hidden.is_some_and(|hidden| hidden.is::<rustls::Error>())
+    cause.is::<rustls::Error>() || hidden.is_some_and(|hidden| is_tls(hidden))
 }
 
 /// The system's resolver, with an error that can be told from others.

@@ -31,9 +31,17 @@ pub(crate) fn settle(text: &str, schema: &Schema) -> (String, Option<Misfit>) {
 /// What stands in code fences; a fence's own line may name the language.
 fn fenced(text: &str) -> impl Iterator<Item = &str> {
     let blocks = text.split("```").skip(1).step_by(2).take(STARTS_MAX);
-    blocks.map(|block| block.split_once('\n').map_or(block, |(language, rest)| {
-        if language.trim().bytes().all(|byte| byte.is_ascii_alphanumeric()) { rest } else { block }
-    }).trim())
+    blocks.map(|block| {
+        block
+            .split_once('\n')
+            .map_or(
+                block,
+                |(language, rest)| {
+                    if language.trim().bytes().all(|byte| byte.is_ascii_alphanumeric()) { rest } else { block }
+                },
+            )
+            .trim()
+    })
 }
 
 /// Objects and lists in a text, as far as their brackets tell.

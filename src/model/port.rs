@@ -53,9 +53,8 @@ pub struct Features {
 
 /// A model provider.
 ///
-/// An attempt is one request: nothing is tried again here. Dropping its future ends the work: the connection it uses
-/// is closed, and so is one that is not in order any more. It is cancel safe in that sense only: what was answered up
-/// to then is lost.
+/// An attempt is one request: nothing is tried again here. Dropping its future ends the work: its connection is
+/// closed, or its stream of a connection that is shared. What was answered up to then is lost.
 pub trait Model: Send + Sync {
     /// The adapter's name, as the settings give it.
     fn name(&self) -> &str;

@@ -57,8 +57,7 @@ impl Scripted {
             tokio::task::yield_now().await;
         }
         let read: usize = request.messages.iter().map(crate::Message::bytes).sum();
-        collected.usage =
-            Usage { tokens_in: tokens(read), tokens_out: tokens(text.len()), tokens_cached: 0 };
+        collected.usage = Usage { tokens_in: tokens(read), tokens_out: tokens(text.len()), tokens_cached: 0 };
         collected.finish = Some(Finish::Stop);
         collected.into_answer(limits.deadline).await
     }

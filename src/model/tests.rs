@@ -48,12 +48,7 @@ fn with_schema(schema: &str) -> Request {
 /// Limits with a deadline this many milliseconds away, and as much patience.
 fn within(millis: u64) -> Limits {
     let patience = Duration::from_millis(millis);
-    Limits {
-        deadline: Instant::now() + patience,
-        first_token: patience,
-        between_tokens: patience,
-        bytes_max: 1 << 20,
-    }
+    Limits { deadline: Instant::now() + patience, first_token: patience, between_tokens: patience, bytes_max: 1 << 20 }
 }
 
 fn http() -> Http {

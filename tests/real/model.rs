@@ -10,7 +10,7 @@ use tokio::{
 
 use colloquy_flow::{Json, Purpose};
 use colloquy_model::{
-    Anthropic, Answer, Error, Finish, Http, HttpOptions, JsonMode, Limits, Message, Model, OpenAi, Refusal, Request,
+    Answer, Anthropic, Error, Finish, Http, HttpOptions, JsonMode, Limits, Message, Model, OpenAi, Refusal, Request,
     anthropic::AnthropicSettings,
     openai::{OpenAiSettings, TokensKey},
 };
@@ -73,14 +73,15 @@ fn used(answer: &Answer) {
 }
 
 async fn text_whole(model: &dyn Model) {
-    let answer = model.attempt(&request("What is the capital of France?", 48), limits(), None).await.expect("an answer");
+    let answer =
+        model.attempt(&request("What is the capital of France?", 48), limits(), None).await.expect("an answer");
     println!("    whole: {:?}, {:?}", answer.text, answer.usage);
     assert!(answer.text.contains("Paris"), "{:?}", answer.text);
     used(&answer);
 }
 
 async fn text_streamed(model: &dyn Model) {
-    let (to, mut deltas) = mpsc::channel(256);
+    let (to, mut deltas) = mpsc::channel::<String>(256);
     let asked = request("What is the capital of France?", 48);
     let began = Instant::now();
     let reading = async {
@@ -94,7 +95,11 @@ async fn text_streamed(model: &dyn Model) {
     };
     let (answer, (seen, parts, first)) = tokio::join!(model.attempt(&asked, limits(), Some(to)), reading);
     let answer = answer.expect("an answer");
-    println!("    streamed: {parts} parts, the first after {first:?}, all after {:?}, {:?}", began.elapsed(), answer.usage);
+    println!(
+        "    streamed: {parts} parts, the first after {first:?}, all after {:?}, {:?}",
+        began.elapsed(),
+        answer.usage
+    );
     assert!(parts > 1 && seen == answer.text && seen.contains("Paris"), "{parts} parts of {seen:?}");
     used(&answer);
 }

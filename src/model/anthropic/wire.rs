@@ -185,12 +185,8 @@ impl<'c> Stream<'c> {
     /// What is read from the cache or written to it is not among `input_tokens`.
     fn count(&mut self, usage: Option<UsageCount>) {
         let Some(usage) = usage else { return };
-        let told = [
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_input_tokens,
-            usage.cache_creation_input_tokens,
-        ];
+        let told =
+            [usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens];
         for (held, told) in self.usage.iter_mut().zip(told) {
             *held = told.unwrap_or(*held);
         }

@@ -24,7 +24,8 @@ fn completion(content: &str, finish: &str) -> String {
 }
 
 fn message(content: &serde_json::Value, stop: &str) -> String {
-    let usage = json!({"input_tokens": 4, "output_tokens": 3, "cache_read_input_tokens": 6, "cache_creation_input_tokens": 2});
+    let usage =
+        json!({"input_tokens": 4, "output_tokens": 3, "cache_read_input_tokens": 6, "cache_creation_input_tokens": 2});
     json!({"model": "large-1", "content": content, "stop_reason": stop, "usage": usage}).to_string()
 }
 
@@ -102,9 +103,8 @@ async fn every_end_of_an_answer_is_told() {
 #[tokio::test]
 async fn headers_go_along_but_replace_nothing() {
     let server = Server::start(vec![json(&completion("x", "stop"))]).await;
-    let header = |name: &'static str, value: &'static str| {
-        (HeaderName::from_static(name), HeaderValue::from_static(value))
-    };
+    let header =
+        |name: &'static str, value: &'static str| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let headers = vec![header("traceparent", "00-aa-bb-01"), header("authorization", "Bearer other")];
     let asked = Request { headers, ..request() };
     openai(&server.base()).attempt(&asked, within(2000), None).await.expect("an answer");
@@ -134,15 +134,16 @@ async fn json_is_asked_for_natively_or_by_instruction_and_found_in_prose() {
     let model = Anthropic::new(http(), settings).expect("an adapter");
     let answer = model.attempt(&with_schema(SCHEMA), within(2000), None).await.expect("an answer");
     assert_eq!((answer.text.as_str(), answer.misfit), (r#"{"n": 5}"#, None));
-    assert!(server.asked()["system"].as_str().is_some_and(|text| text.starts_with("Be short.") && text.contains(SCHEMA)));
+    assert!(
+        server.asked()["system"].as_str().is_some_and(|text| text.starts_with("Be short.") && text.contains(SCHEMA))
+    );
 }
 
 #[tokio::test]
 async fn anthropic_gives_json_as_the_arguments_of_a_forced_tool() {
     let content = json!([{"type": "tool_use", "id": "t1", "name": "answer", "input": {"n": 5}}]);
     let server = Server::start(vec![json(&message(&content, "tool_use"))]).await;
-    let answer =
-        anthropic(&server.base()).attempt(&with_schema(SCHEMA), within(2000), None).await.expect("an answer");
+    let answer = anthropic(&server.base()).attempt(&with_schema(SCHEMA), within(2000), None).await.expect("an answer");
     assert_eq!((answer.text.as_str(), answer.finish, answer.misfit), (r#"{"n":5}"#, Finish::Stop, None));
     assert!(answer.tool_calls.is_empty());
     assert_eq!(server.asked()["tool_choice"], json!({"type": "tool", "name": "answer"}));
@@ -154,9 +155,12 @@ async fn anthropic_gives_json_as_the_arguments_of_a_forced_tool() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_is_given_with_the_place_of_its_fault() {
-    for (content, at, rule) in
-        [(r#"{"n": "five"}"#, "#/n", "type"), ("{}", "#", "required"), ("no json", "#", "json"), ("{\"n\": 5", "#", "json")]
-    {
+    for (content, at, rule) in [
+        (r#"{"n": "five"}"#, "#/n", "type"),
+        ("{}", "#", "required"),
+        ("no json", "#", "json"),
+        ("{\"n\": 5", "#", "json"),
+    ] {
         let server = Server::start(vec![json(&completion(content, "stop"))]).await;
         let answer = openai(&server.base()).attempt(&with_schema(SCHEMA), within(2000), None).await.expect("an answer");
         assert_eq!(answer.text, content, "who repairs it needs it");
@@ -188,7 +192,10 @@ async fn tool_calls_are_asked_for_answered_and_read() {
     let asked = server.asked();
     assert_eq!(asked["messages"].as_array().map(Vec::len), Some(3), "results of one turn are one turn");
     let call = json!({"type": "tool_use", "id": "c1", "name": "look", "input": {"at": 1.5}});
-    assert_eq!(asked["messages"][1], json!({"role": "assistant", "content": [call, {"type": "tool_use", "id": "c2", "name": "look", "input": {"at": 1.5}}]}));
+    assert_eq!(
+        asked["messages"][1],
+        json!({"role": "assistant", "content": [call, {"type": "tool_use", "id": "c2", "name": "look", "input": {"at": 1.5}}]})
+    );
     let result = json!({"type": "tool_result", "tool_use_id": "c2", "content": "seen", "is_error": true});
     assert_eq!(asked["messages"][2]["content"][1], result);
 }
@@ -218,11 +225,8 @@ async fn a_connection_is_used_again() {
 async fn the_longest_answer_and_another_model_are_named_as_the_provider_wants_them() {
     let server = Server::start(vec![json(&completion("x", "stop"))]).await;
     let settings = openai_settings(&server.base(), JsonMode::Native);
-    let settings = crate::openai::OpenAiSettings {
-        tokens_key: TokensKey::MaxCompletionTokens,
-        temperature: None,
-        ..settings
-    };
+    let settings =
+        crate::openai::OpenAiSettings { tokens_key: TokensKey::MaxCompletionTokens, temperature: None, ..settings };
     let model = OpenAi::new(http(), settings).expect("an adapter");
     let asked = Request { model: Some("other".into()), ..request() };
     model.attempt(&asked, within(2000), None).await.expect("an answer");
@@ -233,7 +237,8 @@ async fn the_longest_answer_and_another_model_are_named_as_the_provider_wants_th
 
 #[test]
 fn settings_that_cannot_work_are_refused_and_keys_are_never_shown() {
-    for base in ["", "localhost:80", "ftp://host", "http://", "http://u:p@host", "http://host?key=1", "http://host/#x"] {
+    for base in ["", "localhost:80", "ftp://host", "http://", "http://u:p@host", "http://host?key=1", "http://host/#x"]
+    {
         let refused = OpenAi::new(http(), openai_settings(base, JsonMode::Native)).err();
         assert_eq!(refused, Some(SettingsError::BaseUrl), "{base}");
     }

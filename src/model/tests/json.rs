@@ -11,7 +11,8 @@ fn schema(source: &str) -> Schema {
 
 #[test]
 fn fences_and_prose_are_taken_off() {
-    let wanted = schema(r#"{"type":"object","properties":{"n":{"type":"integer"},"s":{"type":"string"}},"required":["n"]}"#);
+    let wanted =
+        schema(r#"{"type":"object","properties":{"n":{"type":"integer"},"s":{"type":"string"}},"required":["n"]}"#);
     for (text, found) in [
         (" {\"n\":1}\n", "{\"n\":1}"),
         ("```json\n{\"n\":1}\n```", "{\"n\":1}"),

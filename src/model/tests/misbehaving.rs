@@ -105,7 +105,10 @@ async fn a_body_of_ten_megabytes_is_refused_whether_or_not_it_says_its_size() {
 async fn a_connection_that_is_lost_is_a_reset() {
     assert_eq!(failure(vec![Do::Close], false).await, Error::Reset);
     assert_eq!(failure(vec![Do::Reset], true).await, Error::Reset);
-    assert_eq!(failure(vec![stream_head(), chunk(TOKEN), Do::Wait(Duration::from_millis(20)), Do::Reset], true).await, Error::Reset);
+    assert_eq!(
+        failure(vec![stream_head(), chunk(TOKEN), Do::Wait(Duration::from_millis(20)), Do::Reset], true).await,
+        Error::Reset
+    );
     let half = send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"choi");
     assert_eq!(failure(vec![half, Do::Close], false).await, Error::Reset);
     // The end of the stream is missing, not only the end of the answer.

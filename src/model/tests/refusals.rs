@@ -106,7 +106,8 @@ async fn a_check_asks_for_the_models_and_tells_a_key_that_is_not_known() {
     let server = Server::start(vec![super::server::json("{\"data\":[]}")]).await;
     assert_eq!(openai(&server.base()).check(within(2000)).await, Ok(()));
     assert_eq!(anthropic(&server.base()).check(within(2000)).await, Ok(()));
-    let asked: Vec<String> = server.requests().iter().filter_map(|head| Some(head.lines().next()?.to_owned())).collect();
+    let asked: Vec<String> =
+        server.requests().iter().filter_map(|head| Some(head.lines().next()?.to_owned())).collect();
     assert_eq!(asked, ["GET /models HTTP/1.1", "GET /v1/models HTTP/1.1"]);
     let server = Server::start(vec![response(401, "application/json", "", b"{}")]).await;
     assert_eq!(openai(&server.base()).check(within(2000)).await, Err(status(401, Refusal::Unauthenticated)));

@@ -24,7 +24,7 @@ fn model() -> Scripted {
     Scripted::new("scripted".into())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_first_rule_that_fits_answers() {
     let pattern = |source: &str| vec![Pattern::compile(source).expect("a pattern")];
     let rules = vec![
@@ -45,7 +45,7 @@ async fn the_first_rule_that_fits_answers() {
     assert_eq!(model().attempt(&self::asked(Vec::new()), within(100), None).await, Err(Error::NotScripted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn text_is_streamed_word_by_word_and_json_checked() {
     let (to, mut deltas) = mpsc::channel(8);
     model().attempt(&asked(vec![rule(say("One two three."))]), within(100), Some(to)).await.expect("an answer");
@@ -61,7 +61,7 @@ async fn text_is_streamed_word_by_word_and_json_checked() {
     assert_eq!((answer.text.as_str(), answer.misfit.map(|misfit| misfit.at)), (r#"{"n":"x"}"#, Some("#/n".to_owned())));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn faults_look_as_they_would_from_outside() {
     for (fault, wanted) in [
         (ScriptedFault::TimedOut, Error::TimedOut),
@@ -74,7 +74,7 @@ async fn faults_look_as_they_would_from_outside() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_delay_is_waited_for_within_the_limits() {
     let delay = Duration::from_millis(80);
     let asked = asked(vec![ScriptedRule { delay, ..rule(say("late")) }]);

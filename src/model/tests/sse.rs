@@ -8,7 +8,10 @@ use crate::sse::{Bounds, Decoder, Event, SseError};
 
 const WIDE: Bounds = Bounds { line: 4096, event: 4096, total: 1 << 20 };
 
-fn decode<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, bounds: Bounds) -> (Vec<Event>, Result<(), SseError>, Decoder) {
+fn decode<'c>(
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+    bounds: Bounds,
+) -> (Vec<Event>, Result<(), SseError>, Decoder) {
     let mut decoder = Decoder::new(bounds);
     let mut events = Vec::new();
     for mut chunk in chunks {
@@ -41,7 +44,10 @@ fn fields_are_read_as_the_standard_says() {
         ("data: a\ndata\ndata: b\n\n", vec![message("a\n\nb")]),
         ("data\n\ndata\ndata\n\ndata:", vec![message(""), message("\n")]),
         (": comment\n\n:data: x\nevent: named\n\ndata: a\n\n", vec![message("a")]),
-        ("event: named\nevent: again\ndata: a\n\ndata: b\n\n", vec![("again".to_owned(), "a".to_owned()), message("b")]),
+        (
+            "event: named\nevent: again\ndata: a\n\ndata: b\n\n",
+            vec![("again".to_owned(), "a".to_owned()), message("b")],
+        ),
         ("\u{feff}data: a\n\n\u{feff}data: b\n\n", vec![message("a")]),
         ("unknown: x\nDATA: x\n data: x\ndata: a\n\n", vec![message("a")]),
         ("data: cut off\n", vec![]),
@@ -64,7 +70,10 @@ fn each_bound_is_held_to_the_byte() {
     assert_eq!((ended("data: a\n\n", line), ended("data: ab\n\n", line)), (Ok(()), Err(SseError::TooLarge)));
     assert_eq!(ended(": open comm", line), Err(SseError::TooLarge), "before the line ends");
     let event = Bounds { event: 4, ..WIDE };
-    assert_eq!((ended("data:a\ndata:b\n", event), ended("data:a\ndata:bc\n", event)), (Ok(()), Err(SseError::TooLarge)));
+    assert_eq!(
+        (ended("data:a\ndata:b\n", event), ended("data:a\ndata:bc\n", event)),
+        (Ok(()), Err(SseError::TooLarge))
+    );
     let total = Bounds { total: 8, ..WIDE };
     assert_eq!((ended("data:a\r\n", total), ended("data:a\r\n\n", total)), (Ok(()), Err(SseError::TooLarge)));
     assert_eq!(decode([&b"data: \xff\n"[..]], WIDE).1, Err(SseError::NotUtf8));
@@ -73,7 +82,13 @@ fn each_bound_is_held_to_the_byte() {
 /// Lines of which streams are made, with ends of every kind.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
-        "data: ?[a-zé€😀 :]{0,12}", "event: ?[a-z]{0,6}", "id: [0-9]{0,3}", "retry: [0-9]{0,3}", ":[a-z]{0,5}", "data", "",
+        "data: ?[a-zé€😀 :]{0,12}",
+        "event: ?[a-z]{0,6}",
+        "id: [0-9]{0,3}",
+        "retry: [0-9]{0,3}",
+        ":[a-z]{0,5}",
+        "data",
+        "",
         "\\PC{0,10}",
     ];
     let end = prop_oneof![Just("\n"), Just("\r"), Just("\r\n")];

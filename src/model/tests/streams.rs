@@ -74,7 +74,10 @@ async fn read(model: &dyn Model, request: &Request) -> (Answer, String) {
 async fn text_is_streamed_and_given_again_whole() {
     let server = Server::start(completion("One two three.")).await;
     let (answer, seen) = read(&openai(&server.base()), &request()).await;
-    assert_eq!((answer.text.as_str(), seen.as_str(), answer.finish), ("One two three.", "One two three.", Finish::Stop));
+    assert_eq!(
+        (answer.text.as_str(), seen.as_str(), answer.finish),
+        ("One two three.", "One two three.", Finish::Stop)
+    );
     assert_eq!(answer.usage, Usage { tokens_in: 9, tokens_out: 4, tokens_cached: 2 });
     assert_eq!(answer.model.as_ref(), "small-1");
     assert_eq!(server.asked()["stream_options"], json!({"include_usage": true}));
@@ -82,7 +85,10 @@ async fn text_is_streamed_and_given_again_whole() {
     let deltas = ["One ", "two ", "three."].map(|word| json!({"type": "text_delta", "text": word}));
     let server = Server::start(message(&block(0, json!({"type": "text", "text": ""}), &deltas), "end_turn")).await;
     let (answer, seen) = read(&anthropic(&server.base()), &request()).await;
-    assert_eq!((answer.text.as_str(), seen.as_str(), answer.finish), ("One two three.", "One two three.", Finish::Stop));
+    assert_eq!(
+        (answer.text.as_str(), seen.as_str(), answer.finish),
+        ("One two three.", "One two three.", Finish::Stop)
+    );
     assert_eq!(answer.usage, Usage { tokens_in: 9, tokens_out: 7, tokens_cached: 4 });
 }
 
