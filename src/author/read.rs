@@ -3,6 +3,7 @@
 mod behaviour;
 mod guard;
 pub(crate) mod outside;
+mod scripted;
 mod structure;
 mod understanding;
 mod upgrades;
@@ -22,7 +23,7 @@ use crate::{
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "format",
     "name",
     "description",
@@ -46,6 +47,7 @@ const KEYS: [&str; 24] = [
     "redact",
     "summary",
     "progress",
+    "scripted",
     "upgrades",
 ];
 
@@ -137,6 +139,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         secret_patterns,
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
+        scripted: scripted::rules(fields.get("scripted"), faults),
         upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
         names: SourceNames::default(),

@@ -12,6 +12,7 @@ mod properties;
 mod replay;
 mod scenarios;
 mod schema;
+mod scripted;
 mod suites;
 mod timing;
 mod upgrades;
