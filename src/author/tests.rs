@@ -4,6 +4,7 @@ mod examples;
 mod faults;
 mod machine;
 mod outside;
+mod page;
 mod properties;
 mod replay;
 mod timing;
