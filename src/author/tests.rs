@@ -3,6 +3,7 @@
 mod examples;
 mod faults;
 mod machine;
+mod meetings;
 mod outside;
 mod page;
 mod properties;

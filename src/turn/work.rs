@@ -203,6 +203,11 @@ impl Work {
         self.kept = (self.state.clone(), self.changes.len());
     }
 
+    /// Whether something is kept even if the turn is refused.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.1 > 0
+    }
+
     /// Notes that something from outside failed in this turn.
     pub(crate) fn note_failed(&mut self, name: &Arc<str>) {
         if let Err(place) = self.failed.binary_search(name) {
@@ -328,6 +333,14 @@ impl Work {
     pub(crate) fn degrade(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
         self.event(stage, StageResult::Failed, reason, Detail::Name(Arc::clone(name)));
         self.degradations.push(Degradation { stage, reason, name: Arc::clone(name) });
+    }
+
+    /// The same for what is looked at several times in a turn, and told the first time.
+    pub(crate) fn degrade_once(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
+        let known = Degradation { stage, reason, name: Arc::clone(name) };
+        if !self.degradations.contains(&known) {
+            self.degrade(stage, reason, name);
+        }
     }
 
     /// Refuses the turn because of a move that is not declared, and says who proposed it.
