@@ -50,6 +50,19 @@ serve *flags:
 chat *flags:
     cargo run --release --locked -- chat {{ flags }}
 
+# Writes the maps of the example flows.
+maps:
+    for flow in src/server/flows/*; do \
+        for ending in md svg; do \
+            cargo run --quiet --locked -- flow graph "$flow" --out "docs/maps/$(basename "$flow").$ending" || exit 1; \
+        done; \
+    done
+
+# Writes the JSON Schemas of flow and scenario files.
+schemas:
+    cargo run --quiet --locked -- flow schema --out docs/schema/flow.schema.json
+    cargo run --quiet --locked -- flow schema --scenarios --out docs/schema/scenarios.schema.json
+
 # Measures turns, then the ceiling of the same stack.
 load *flags:
     cargo run --release --locked -p colloquy-loadtest -- turns {{ flags }}

@@ -4,10 +4,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "colloquy/v1/common.proto",
     "colloquy/v1/errors.proto",
     "colloquy/v1/conversation.proto",
+    "colloquy/v1/flow.proto",
     "colloquy/v1/operator.proto",
 ];
 

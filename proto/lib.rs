@@ -17,6 +17,8 @@ pub const CONVERSATION_KEY_METADATA: &str = "x-conversation-key";
 pub const EVENT_VERSION: u32 = 1;
 /// Largest message to the server, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Largest message to the server's `FlowService`, in bytes: sources are larger than turns.
+pub const FLOW_REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Largest message from the server, in bytes: what gRPC clients take unless they are told otherwise.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
 

@@ -167,3 +167,39 @@ fn completions_are_made_for_shells() {
         assert!(stdout(&run(&["completions", shell])).contains("colloquy"), "{shell}");
     }
 }
+
+/// CE-009: what leads nowhere is reported with the way there, and makes the exit code.
+#[test]
+fn a_flow_is_drawn_compared_and_described_without_a_server() {
+    let place = Place::new();
+    let write = |file: &str, terminal: bool| {
+        let path = place.path().join(file);
+        let states = format!("{{idle: {{terminal: {terminal}}}, busy: {{}}}}");
+        let moves = "[{from: desk.idle, to: desk.busy, by: rule}, {from: desk.busy, to: desk.busy, by: rule}]";
+        let flow = format!(
+            "format: colloquy.flow/v1\nname: small\nstart: desk.idle\nfallback: Sorry.\n\
+             intents: {{desk: {{initial: idle, states: {states}}}}}\ntransitions: {moves}\n\
+             responses: [{{in: any, exact: Yes.}}]\n"
+        );
+        std::fs::write(&path, flow).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (was, is) = (write("was.yaml", true), write("is.yaml", false));
+
+    let drawn = place.path().join("map.svg");
+    let report = run(&["flow", "graph", &was, "--report", "--out", drawn.to_str().unwrap()]);
+    assert_eq!(report.status.code(), Some(1), "{}{}", stdout(&report), stderr(&report));
+    assert!(stdout(&report).contains("dead end: desk.busy, reached by desk.idle -> desk.busy"), "{}", stdout(&report));
+    assert!(std::fs::read_to_string(drawn).unwrap().starts_with("<svg"));
+    let graph: serde_json::Value = serde_json::from_str(&stdout(&run(&["flow", "graph", &was, "--json"]))).unwrap();
+    assert_eq!(graph["dead_ends"][0]["state"], "desk.busy");
+
+    let differing = run(&["flow", "diff", &was, &is]);
+    assert_eq!(differing.status.code(), Some(1));
+    assert!(stdout(&differing).contains("~ desk.idle\n      terminal: true -> false"), "{}", stdout(&differing));
+    assert_eq!(run(&["flow", "diff", &was, &was]).status.code(), Some(0));
+    assert_eq!(run(&["flow", "diff", &was, "no-such-folder"]).status.code(), Some(2));
+
+    let schema: serde_json::Value = serde_json::from_str(&stdout(&run(&["flow", "schema"]))).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}

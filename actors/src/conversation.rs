@@ -1,6 +1,6 @@
 //! The conversation actor: owns one conversation's state and decides its turns, one at a time.
 //!
-//! Takes turns, resets, questions about the synced state, and the writer's answers. Order: check
+//! Takes turns, resets, feedback, questions about the synced state, and the writer's answers. Order: check
 //! (changes nothing), decide, persist, apply, reply. Durable before a reply: everything the reply says.
 //! A turn whose caller streams is journalled as accepted first; a crash then loses nothing, because the
 //! next activation ends it. What a crash of the actor loses: turns that wait in its queue and were
@@ -9,17 +9,18 @@
 //! The downside of this design: one conversation decides one turn per sync.
 
 mod commit;
+mod controlling;
 mod loaded;
 mod message;
 mod replying;
 mod state;
 mod turning;
+mod upgrading;
 mod window;
 
 use std::sync::Arc;
 
-use colloquy_store::{AppendError, NotApplied, RecordKind};
-use colloquy_turn::{ControlRecord, Remembered};
+use colloquy_store::{AppendError, NotApplied};
 use colloquy_types::Head;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -27,19 +28,19 @@ use tokio::time::Instant;
 pub use self::message::BusyPolicy;
 use self::{
     commit::BatchBuilder,
-    loaded::Loaded,
     replying::Waiters,
-    state::{Body, Queued, Running, RunningReset, State, Work},
-    window::{EndingKind, Known},
+    state::{Body, Queued, Running, State, Work},
+    window::Known,
 };
 pub(crate) use self::{
-    message::{Message, ResetSubmission, Submission},
-    window::{hash16, reset_digest, text_digest},
+    loaded::Loaded,
+    message::{Control, ControlSubmission, Message, Submission},
+    window::{feedback_digest, hash16, reset_digest, text_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},
-    error::{DeadlineOutcome, Error},
-    reply::{Described, ResetReply},
+    error::Error,
+    reply::Described,
     shared::Shared,
 };
 
@@ -71,9 +72,16 @@ impl Actor for Conversation {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Submit(submission) => self.submit(&myself, state, submission),
-            Message::Reset(submission) => self.reset(&myself, state, submission),
+            Message::Control(submission) => self.control(&myself, state, submission),
             Message::Describe(reply) => {
                 drop(reply.send(self.describe(state)));
+                self.next(&myself, state);
+            }
+            Message::Pinned { reply, passing } => {
+                drop(reply.send(self.pinned(state)));
+                if passing && state.running.is_none() && state.queue.is_empty() {
+                    self.retire(&myself, state);
+                }
                 self.next(&myself, state);
             }
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
@@ -167,11 +175,11 @@ impl Conversation {
         }
     }
 
-    fn reset(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<ResetSubmission>) {
+    fn control(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<ControlSubmission>) {
         if state.retired {
-            return self.shared.forward(&self.info.key, Message::Reset(submission));
+            return self.shared.forward(&self.info.key, Message::Control(submission));
         }
-        state.queue.push_back(Queued::Reset(submission));
+        state.queue.push_back(Queued::Control(submission));
         self.next(myself, state);
     }
 
@@ -180,7 +188,7 @@ impl Conversation {
         while state.running.is_none() && !state.retired {
             match state.queue.pop_front() {
                 Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
-                Some(Queued::Reset(submission)) => self.begin_reset(myself, state, *submission),
+                Some(Queued::Control(submission)) => self.begin_control(myself, state, *submission),
                 None => {
                     self.info.set_status(ActorStatus::Idle);
                     if !matches!(state.body, Body::Open(..)) {
@@ -190,74 +198,6 @@ impl Conversation {
                 }
             }
         }
-    }
-
-    fn begin_reset(&self, myself: &ActorRef<Message>, state: &mut State, submission: ResetSubmission) {
-        let loaded = match self.check_reset(state, &submission) {
-            Ok(loaded) => loaded,
-            Err(early) => return submission.answer(early),
-        };
-        let at = self.shared.clock.now();
-        let changes = colloquy_turn::reset(&loaded.flow, &loaded.state);
-        let record = ControlRecord::Reset {
-            request_id: submission.request_id.clone(),
-            request_digest: submission.request_digest,
-            at,
-            reason: submission.reason.clone(),
-            changes: changes.clone(),
-        };
-        let batch = state.with_loaded(None, |lease, loaded| {
-            let mut batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), at)?;
-            batch.push(RecordKind::Control, &record.encode().map_err(commit::too_large)?)?;
-            Ok(batch)
-        });
-        let deadline = submission.deadline;
-        let work = Work::Reset(Box::new(RunningReset { submission, changes, at }));
-        self.append(myself, state, work, deadline, batch);
-    }
-
-    /// What must hold for a reset to start; otherwise the answer it gets at once.
-    fn check_reset<'a>(
-        &self,
-        state: &'a State,
-        submission: &ResetSubmission,
-    ) -> Result<&'a Loaded, Result<ResetReply, Error>> {
-        let loaded = match &state.body {
-            Body::Open(_, loaded) => loaded,
-            Body::Absent(_) => return Err(Err(Error::ConversationAbsent)),
-            Body::Broken(error) => return Err(Err(error.clone())),
-        };
-        match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
-            Known::Ended { kind: EndingKind::Reset, .. } => {
-                self.shared.metrics.duplicates.inc();
-                return Err(Ok(ResetReply { head: loaded.head, replayed: true }));
-            }
-            Known::Reused | Known::Ended { .. } => return Err(Err(Error::RequestIdReused)),
-            Known::No => {}
-        }
-        if submission.expected_seq.is_some_and(|expected| expected != loaded.head.turn_seq) {
-            return Err(Err(Error::SeqMismatch { head: loaded.head }));
-        }
-        if submission.deadline <= Instant::now() || submission.reply.is_closed() {
-            self.shared.metrics.expired.inc();
-            return Err(Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }));
-        }
-        Ok(loaded)
-    }
-
-    fn reset_committed(&self, state: &mut State, reset: RunningReset, head: Head) {
-        let Some(loaded) = state.loaded_mut() else { return };
-        loaded.state.apply_all(&reset.changes);
-        loaded.head = head;
-        loaded.updated_at = reset.at;
-        loaded.window.remember(Remembered {
-            request_hash: reset.submission.request_hash,
-            request_digest: reset.submission.request_digest,
-            turn_seq: head.turn_seq.get(),
-            kind: EndingKind::Reset.to_byte(),
-        });
-        self.shared.watches.reset(&self.info.key);
-        reset.submission.answer(Ok(ResetReply { head, replayed: false }));
     }
 
     /// Hands a batch to the writer; its answer comes back as [`Message::Appended`].
@@ -290,7 +230,7 @@ impl Conversation {
         let Some(Running { work, .. }) = state.running.take() else { return };
         match (result, work) {
             (Ok(head), Work::Turn(turn)) => self.turn_appended(myself, state, turn, head),
-            (Ok(head), Work::Reset(reset)) => self.reset_committed(state, *reset, head),
+            (Ok(head), Work::Control(control)) => self.control_committed(state, *control, head),
             (Err(error), work) => {
                 work.fail(&error.clone().into());
                 // Nothing was written and nobody else owns the conversation: what is loaded still holds.
@@ -333,7 +273,7 @@ impl Conversation {
                     waiters.fail(&Error::Restarted);
                     Message::Submit(submission)
                 }
-                Queued::Reset(submission) => Message::Reset(submission),
+                Queued::Control(submission) => Message::Control(submission),
             };
             self.shared.forward(&self.info.key, message);
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use colloquy_store::{AppendError, NotApplied, ReadError};
 use colloquy_types::{Head, TurnSeq};
 
+use crate::flows::{FlowFault, ScenarioResult};
+
 /// Which admission limit refused a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
@@ -14,6 +16,8 @@ pub enum LimitKind {
     Tenant,
     /// Calls in flight of one conversation: its queue.
     Conversation,
+    /// Flows that are compiled, played or replayed.
+    FlowWork,
 }
 
 /// What is known of a turn whose time ran out.
@@ -123,6 +127,52 @@ pub enum Error {
     TooLarge {
         /// What is too large, and its bound.
         what: String,
+    },
+    /// The tenant published no such revision of this flow.
+    #[error("no revision {revision} of flow {flow} is published")]
+    RevisionAbsent {
+        /// The flow's name.
+        flow: String,
+        /// The revision asked for, as hex.
+        revision: String,
+    },
+    /// Several published revisions begin with these digits.
+    #[error("several revisions begin with {digits}: give more digits")]
+    RevisionAmbiguous {
+        /// The digits.
+        digits: String,
+    },
+    /// Sources or scenarios that cannot be read.
+    #[error("the sources cannot be read")]
+    FlowUnreadable {
+        /// What is wrong with them.
+        faults: Vec<FlowFault>,
+    },
+    /// A revision has errors or failing scenarios.
+    #[error("the revision has {} errors and {} failing scenarios", faults.len(), failures.len())]
+    Unpromotable {
+        /// The errors.
+        faults: Vec<FlowFault>,
+        /// The scenarios that failed.
+        failures: Vec<ScenarioResult>,
+    },
+    /// Another revision is promoted than was expected, or the one to promote was published anew meanwhile.
+    #[error("another revision is promoted than was expected")]
+    PromotionConflict {
+        /// The revision that is promoted, as hex.
+        promoted: Option<String>,
+    },
+    /// The conversation has no such turn.
+    #[error("no such turn: {turn_seq}")]
+    TurnAbsent {
+        /// The turn asked for.
+        turn_seq: TurnSeq,
+    },
+    /// Something failed that is no fault of the caller.
+    #[error("{what}")]
+    Internal {
+        /// What failed.
+        what: &'static str,
     },
 }
 

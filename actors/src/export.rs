@@ -14,13 +14,13 @@ use std::{
 };
 
 use colloquy_store::{ConversationStore, HistoryPage, HistoryRecord, RecordKind};
-use colloquy_turn::{CreatedRecord, TurnRecord};
+use colloquy_turn::{ControlRecord, CreatedRecord, TurnRecord};
 use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     error::{DeadlineOutcome, Error, LimitKind},
-    revision::find_source,
+    flows::find_source,
 };
 
 /// Exports that may be open at once.
@@ -186,6 +186,10 @@ fn revision_of(row: &HistoryRecord) -> Result<Option<Revision>, Error> {
     let revision = match header.kind {
         RecordKind::Created => CreatedRecord::decode(&row.record.payload).map(|record| Some(record.revision)),
         RecordKind::Turn => TurnRecord::decode(&row.record.payload).map(|record| Some(record.revision)),
+        RecordKind::Control => ControlRecord::decode(&row.record.payload).map(|record| match record {
+            ControlRecord::Upgraded { to, .. } => Some(to.revision),
+            ControlRecord::Reset { .. } | ControlRecord::Feedback { .. } => None,
+        }),
         _ => Ok(None),
     };
     revision.map_err(|_| Error::Corrupt {

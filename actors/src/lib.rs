@@ -9,8 +9,8 @@ mod directory;
 mod error;
 mod export;
 mod flows;
+mod pinning;
 mod reply;
-mod revision;
 mod root;
 mod runtime;
 mod settings;
@@ -22,6 +22,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use colloquy_flow::Flow;
 pub use colloquy_store::{HistoryRecord, Listed};
 
 pub use self::{
@@ -29,10 +30,18 @@ pub use self::{
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
     export::{Export, ExportEvent},
-    flows::{CurrentFlow, FlowCatalogue},
-    reply::{CommittedTurn, Described, Ending, FlowPin, ResetReply, TurnEvent, TurnReply},
-    revision::{FLOWS_STREAM, RevisionRecord},
-    runtime::{Dependencies, ResetConversation, Runtime, RuntimeStats, StartError, SubmitTurn, TurnStream},
+    flows::{
+        CompiledFlow, CurrentFlow, FindFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
+        GivenFlow, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer, ScenarioMismatch,
+        ScenarioResult,
+    },
+    pinning::{Pinned, PinnedReason},
+    reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
+    runtime::{
+        Attribution, Dependencies, Feedback, FeedbackPage, FlowChoice, GraphEdge, GraphState, PinnedPage, PromoteFlow,
+        Promoted, PublishFlow, Published, RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError,
+        SubmitTurn, TransitionGraph, TurnStream,
+    },
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},
     watch::{WatchEvent, Watcher},

@@ -89,9 +89,9 @@ pub struct Described {
     pub updated_at: Timestamp,
 }
 
-/// The answer to a reset.
+/// The answer to a reset or to feedback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResetReply {
+pub struct ControlReply {
     /// The head after it.
     pub head: Head,
     /// Whether this call repeated an earlier one.

@@ -1,10 +1,12 @@
-//! The root of the supervision tree: starts the shard supervisors, and starts one anew should it fail.
+//! The root of the supervision tree: starts the shard supervisors and the keeper of the flows, and starts one anew
+//! should it fail.
 
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::{
+    flows::keeper::Keeper,
     shard::{SHARDS, Shard},
     shared::Shared,
 };
@@ -19,6 +21,21 @@ impl Root {
         let shard = Shard { shared: Arc::clone(&self.shared) };
         let (actor, _) = Actor::spawn_linked(None, shard, (), myself.get_cell()).await?;
         Ok(actor.get_cell())
+    }
+
+    async fn start_keeper(&self, myself: &ActorRef<()>) -> Result<(), ActorProcessingErr> {
+        let keeper = Keeper { shared: Arc::clone(&self.shared) };
+        let (actor, _) = Actor::spawn_linked(None, keeper, (), myself.get_cell()).await?;
+        self.shared.set_keeper(actor);
+        Ok(())
+    }
+
+    async fn replace(&self, myself: &ActorRef<()>, id: ActorId) -> Result<(), ActorProcessingErr> {
+        if self.shared.keeper().is_some_and(|keeper| keeper.get_id() == id) && !self.shared.is_draining() {
+            tracing::error!("the keeper of the flows ended, starting it anew");
+            return self.start_keeper(myself).await;
+        }
+        self.replace_shard(myself, id).await
     }
 
     async fn replace_shard(&self, myself: &ActorRef<()>, id: ActorId) -> Result<(), ActorProcessingErr> {
@@ -43,7 +60,7 @@ impl Actor for Root {
             let cell = self.start_shard(&myself).await?;
             self.shared.set_shard(usize::from(number), cell);
         }
-        Ok(())
+        self.start_keeper(&myself).await
     }
 
     async fn handle_supervisor_evt(
@@ -54,7 +71,7 @@ impl Actor for Root {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(child, _) | SupervisionEvent::ActorTerminated(child, ..) => {
-                self.replace_shard(&myself, child.get_id()).await
+                self.replace(&myself, child.get_id()).await
             }
             _ => Ok(()),
         }

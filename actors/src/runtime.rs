@@ -1,5 +1,10 @@
 //! The runtime as the gateway sees it: typed calls with deadlines, nothing of actors or channels.
 
+mod controls;
+mod flows;
+mod pinned;
+mod replay;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use colloquy_store::{ConversationStore, Listed, StoreStats};
@@ -13,16 +18,24 @@ use tokio::{
 
 use crate::{
     admission::Permit,
-    conversation::{BusyPolicy, Message, ResetSubmission, Submission, hash16, reset_digest, text_digest},
+    conversation::{BusyPolicy, Message, Submission, hash16, text_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
     export::Export,
-    flows::{CurrentFlow, FlowCatalogue},
-    reply::{Answer, CommittedTurn, Described, Ending, ResetReply, TurnEvent, TurnReply},
+    flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
+    reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
     root::Root,
     settings::{Limits, RuntimeSettings},
     shared::Shared,
     watch::Watcher,
+};
+
+pub use self::{
+    controls::{Feedback, FeedbackPage, RecordFeedback, ResetConversation},
+    flows::{
+        Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
+    },
+    pinned::PinnedPage,
 };
 
 /// Events that a streaming caller may leave unread before it loses the provisional ones.
@@ -41,6 +54,8 @@ pub struct Dependencies {
     pub entropy: Arc<dyn Entropy>,
     /// The flows that conversations run.
     pub flows: FlowCatalogue,
+    /// What compiles flows and plays their scenarios.
+    pub author: Arc<dyn FlowAuthor>,
     /// Where figures go.
     pub metrics: Arc<Metrics>,
 }
@@ -69,21 +84,6 @@ pub struct SubmitTurn {
     pub deadline: Instant,
 }
 
-/// A reset as a caller asks for it.
-#[derive(Clone, Debug)]
-pub struct ResetConversation {
-    /// The conversation.
-    pub key: ConversationKey,
-    /// The caller's idempotency key.
-    pub request_id: RequestId,
-    /// Why, for the log.
-    pub reason: String,
-    /// The turn that must be the last one when it starts.
-    pub expected_seq: Option<TurnSeq>,
-    /// When the caller no longer wants an answer.
-    pub deadline: Instant,
-}
-
 /// Figures of a running runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeStats {
@@ -105,6 +105,8 @@ pub struct RuntimeStats {
     pub store: StoreStats,
     /// The flows that new conversations run.
     pub flows: Vec<CurrentFlow>,
+    /// How often a compiled revision was looked for.
+    pub flow_lookups: LookupStats,
 }
 
 /// The runtime. Cheap to clone; clones share.
@@ -201,30 +203,6 @@ impl Runtime {
                 Ok(TurnReply { ending: Ending::Committed(turn), replayed: true, flow })
             }
             Ok(Err(_)) => Err(Error::Restarted),
-            Err(_) => Err(deadline_unknown()),
-        }
-    }
-
-    /// Clears a conversation's state; its history stays, and its turns count on.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn reset(&self, reset: ResetConversation) -> Result<ResetReply, Error> {
-        let (handle, permit) = self.admit(&reset.key)?;
-        let (reply, answer) = oneshot::channel();
-        let submission = ResetSubmission {
-            request_hash: hash16(reset.request_id.as_str().as_bytes()),
-            request_digest: reset_digest(&reset.reason),
-            request_id: reset.request_id,
-            reason: reset.reason,
-            expected_seq: reset.expected_seq,
-            deadline: reset.deadline,
-            reply,
-            _permit: permit,
-        };
-        self.shared.send(handle, Message::Reset(Box::new(submission)));
-        match timeout_at(reset.deadline, answer).await {
-            Ok(answered) => answered.map_err(|_| Error::Restarted)?,
             Err(_) => Err(deadline_unknown()),
         }
     }
@@ -333,6 +311,7 @@ impl Runtime {
             engine: shared.store.engine(),
             store: shared.store.stats(),
             flows: shared.flows.current_flows(),
+            flow_lookups: shared.flows.lookups(),
         }
     }
 

@@ -8,14 +8,14 @@ use std::sync::{
 use colloquy_store::ConversationStore;
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, ConversationKey, Entropy};
-use ractor::{ActorCell, ActorId, MessagingErr};
+use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admission::Admission,
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
-    flows::FlowCatalogue,
+    flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     settings::RuntimeSettings,
     watch::WatchHub,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) flows: FlowCatalogue,
+    pub(crate) author: Arc<dyn FlowAuthor>,
+    pub(crate) workshop: Workshop,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     /// Places of exports, each of which holds a page of a history in memory.
     pub(crate) exports: Arc<Semaphore>,
     shards: RwLock<Vec<ActorCell>>,
+    keeper: RwLock<Option<ActorRef<keeper::Message>>>,
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
     started: tokio::time::Instant,
@@ -45,7 +48,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
-        let crate::Dependencies { store, clock, entropy, flows, metrics } = dependencies;
+        let crate::Dependencies { store, clock, entropy, flows, author, metrics } = dependencies;
         Arc::new_cyclic(|myself| Self {
             admission: Admission::new(settings.limits),
             settings,
@@ -53,11 +56,14 @@ impl Shared {
             clock,
             entropy,
             flows,
+            author,
+            workshop: Workshop::default(),
             metrics,
             directory: Directory::default(),
             watches: Arc::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
+            keeper: RwLock::default(),
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),
             started: tokio::time::Instant::now(),
@@ -136,6 +142,15 @@ impl Shared {
             Some(place) => *place = cell,
             None => shards.push(cell),
         }
+    }
+
+    /// The actor that publishes and promotes.
+    pub(crate) fn keeper(&self) -> Option<ActorRef<keeper::Message>> {
+        self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_keeper(&self, keeper: ActorRef<keeper::Message>) {
+        *self.keeper.write().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
     }
 
     pub(crate) fn shard_number(&self, id: ActorId) -> Option<usize> {

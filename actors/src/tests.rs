@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, Limits, ResetConversation, Runtime, RuntimeSettings,
-    SubmitTurn, TurnEvent, TurnReply, WatchEvent,
+    SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
 };
 
 const FLOW: &str = include_str!("../../src/server/flows/order-desk/flow.yaml");
@@ -111,6 +111,7 @@ async fn start_with(store: Arc<dyn ConversationStore>, settings: RuntimeSettings
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         flows,
+        author: Arc::new(Tools),
         metrics: Arc::new(Metrics::default()),
     };
     Runtime::start(settings, dependencies).await.unwrap()

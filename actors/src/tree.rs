@@ -22,6 +22,8 @@ pub enum ActorKind {
     Shard,
     /// A conversation.
     Conversation,
+    /// What publishes and promotes flows.
+    Flows,
 }
 
 /// Which actors to show.
@@ -114,7 +116,8 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
         }
     }
     let mut rows = vec![
-        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 1),
+        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 2),
+        row(format!("{ROOT}/flows"), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
     for (shard, children) in (0..SHARDS).zip(children) {

@@ -4,6 +4,7 @@ mod coverage;
 mod moves;
 mod names;
 mod outside;
+mod upgrades;
 
 use crate::{fault::Faults, source::SourceFlow};
 
@@ -12,5 +13,6 @@ pub(crate) fn flow(source: &SourceFlow, faults: &mut Faults) {
     names::check(source, faults);
     moves::check(source, faults);
     coverage::check(source, faults);
+    upgrades::check(source, faults);
     outside::check(source, faults);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use colloquy_flow::{
     ActPatterns, ActionPart, Argument, Consequence, EnrichmentPart, FlagPart, Flow, FlowParts, Guard, IntentPart, Name,
     Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Slot, StatePart, Steering,
-    ToolPart, TransitionPart, Understanding, UntilPart, template::TemplateRef,
+    ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
 };
 use colloquy_types::Revision;
 
@@ -132,6 +132,12 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         scope: reader::resolve(&row.scope, &every),
         text: row.text,
     });
+    let upgrades = source.upgrades.into_iter().map(|upgrade| UpgradePart {
+        from: upgrade.from,
+        states: upgrade.states.into_iter().map(|(old, new)| (old, new.value)).collect(),
+        slots: upgrade.slots.into_iter().map(|(old, new)| (old, new.map(|new| new.value))).collect(),
+        flags: upgrade.flags.into_iter().map(|(old, new)| (old, new.map(|new| new.value))).collect(),
+    });
     Some(FlowParts {
         name: source.name?,
         revision,
@@ -160,6 +166,7 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         redaction,
         summary: source.summary.map(|summary| summary.value),
         progress: progress.collect(),
+        upgrades: upgrades.collect(),
         fallback: source.fallback?,
         clarify: texts.clarify?,
         templates: texts.templates,

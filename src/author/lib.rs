@@ -6,17 +6,24 @@
 
 mod check;
 mod compile;
+pub mod diff;
 mod fault;
+pub mod graph;
 mod load;
 mod node;
 mod read;
 mod reader;
 pub mod replay;
 pub mod scenario;
+pub mod schema;
 mod source;
 
+pub use diff::Diff;
 pub use fault::{Fault, Severity};
-pub use load::{LoadedFlow, SCENARIOS_FILE, load_folder, load_sources};
+pub use graph::Graph;
+pub use load::{
+    FILES_MAX, Inspected, LoadedFlow, SCENARIOS_FILE, inspect_sources, load_folder, load_sources, read_folder,
+};
 pub use node::FILE_BYTES_MAX;
 pub use read::FORMAT;
 pub use scenario::{Mismatch, Scenario, ScenarioTurn, check, load_scenarios};

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc, thread};
 
 use colloquy_flow::Flow;
-use colloquy_types::Revision;
+use colloquy_types::{FlowName, Revision};
 
 use crate::{
     check,
@@ -17,7 +17,7 @@ use crate::{
 /// The file of a flow's folder that holds scenarios and no part of the flow.
 pub const SCENARIOS_FILE: &str = "scenarios.yaml";
 /// Most files a flow may consist of.
-const FILES_MAX: usize = 64;
+pub const FILES_MAX: usize = 64;
 /// Parsers recurse: hostile sources get a stack of their own.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -32,6 +32,25 @@ pub struct LoadedFlow {
     pub warnings: Vec<Fault>,
 }
 
+/// What can be told of sources, whether or not they make a flow.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The flow's name, when it can be read.
+    pub name: Option<FlowName>,
+    /// The source, normalised, and its revision, when every file can be parsed. Loading it again finds the same.
+    pub source: Option<(Revision, String)>,
+    /// The compiled flow, unless there is an error.
+    pub flow: Option<Arc<Flow>>,
+    /// Every fault, ordered by place.
+    pub faults: Vec<Fault>,
+}
+
+impl Inspected {
+    fn nothing(faults: Vec<Fault>) -> Self {
+        Self { name: None, source: None, flow: None, faults }
+    }
+}
+
 /// Loads the flow in `path`: a folder whose `.yaml` and `.yml` files are one flow, in the order of their
 /// names and without `scenarios.yaml`; or a single file.
 ///
@@ -39,10 +58,7 @@ pub struct LoadedFlow {
 /// Every fault, ordered by place.
 pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
     let shown = path.display().to_string();
-    match read_files(path) {
-        Ok(files) => load_sources(&shown, files),
-        Err((file, error)) => Err(vec![unreadable(&file, &error)]),
-    }
+    load_sources(&shown, read_folder(path)?)
 }
 
 /// Loads a flow from sources in memory: the name each is reported by, and its text. They are joined in the
@@ -50,16 +66,25 @@ pub fn load_folder(path: &Path) -> Result<LoadedFlow, Vec<Fault>> {
 ///
 /// # Errors
 /// Every fault, ordered by place.
-pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+pub fn load_sources(name: &str, sources: Vec<(String, String)>) -> Result<LoadedFlow, Vec<Fault>> {
+    let Inspected { source, flow, faults, .. } = inspect_sources(name, sources);
+    match (flow, source) {
+        (Some(flow), Some((_, source))) => Ok(LoadedFlow { flow, source, warnings: faults }),
+        _ => Err(faults),
+    }
+}
+
+/// As [`load_sources`], for who keeps faulty flows too.
+pub fn inspect_sources(name: &str, mut sources: Vec<(String, String)>) -> Inspected {
     sources.sort();
     let whole = Mark::file(&name.into());
     let spawned = thread::Builder::new()
         .name("flow-loader".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || load(&whole, &sources));
-    let loaded = spawned.ok().and_then(|loader| loader.join().ok());
-    loaded.unwrap_or_else(|| {
-        Err(vec![Fault {
+        .spawn(move || inspect(&whole, &sources));
+    let inspected = spawned.ok().and_then(|loader| loader.join().ok());
+    inspected.unwrap_or_else(|| {
+        Inspected::nothing(vec![Fault {
             id: "internal",
             severity: Severity::Error,
             file: name.to_owned(),
@@ -71,18 +96,16 @@ pub fn load_sources(name: &str, mut sources: Vec<(String, String)>) -> Result<Lo
     })
 }
 
-fn load(whole: &Mark, sources: &[(String, String)]) -> Result<LoadedFlow, Vec<Fault>> {
+fn inspect(whole: &Mark, sources: &[(String, String)]) -> Inspected {
     let mut faults = Faults::default();
-    let prepared = prepare(whole, sources, &mut faults).filter(|_| !faults.has_errors());
-    let loaded = prepared.and_then(|prepared| {
-        let source = prepared.source;
-        let flow = compile::flow(prepared.written, prepared.texts, revision_of(&source), &mut faults)?;
-        Some((Arc::new(flow), source))
-    });
-    match loaded {
-        Some((flow, source)) => Ok(LoadedFlow { flow, source, warnings: faults.into_sorted() }),
-        None => Err(faults.into_sorted()),
-    }
+    let Some(prepared) = prepare(whole, sources, &mut faults) else { return Inspected::nothing(faults.into_sorted()) };
+    let (name, revision) = (prepared.written.name.clone(), revision_of(&prepared.source));
+    let flow = if faults.has_errors() {
+        None
+    } else {
+        compile::flow(prepared.written, prepared.texts, revision, &mut faults).map(Arc::new)
+    };
+    Inspected { name, source: Some((revision, prepared.source)), flow, faults: faults.into_sorted() }
 }
 
 /// A flow that is read and checked, whatever the checks found.
@@ -126,6 +149,15 @@ pub(crate) fn revision_of(source: &str) -> Revision {
 }
 
 type Unreadable = (String, io::Error);
+
+/// Reads the files of the flow in `path` without looking into them, as [`load_folder`] would: the name each is
+/// reported by, and its text.
+///
+/// # Errors
+/// The one [`Fault`] of what cannot be read.
+pub fn read_folder(path: &Path) -> Result<Vec<(String, String)>, Vec<Fault>> {
+    read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])
+}
 
 fn read_files(path: &Path) -> Result<Vec<(String, String)>, Unreadable> {
     let failed = |path: &Path| {

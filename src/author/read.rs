@@ -5,6 +5,7 @@ mod guard;
 pub(crate) mod outside;
 mod structure;
 mod understanding;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::{
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "format",
     "name",
     "description",
@@ -45,6 +46,7 @@ const KEYS: [&str; 23] = [
     "redact",
     "summary",
     "progress",
+    "upgrades",
 ];
 
 /// Joins files: what is a list or a table is concatenated in order, anything else may stand in one file only.
@@ -134,6 +136,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         secret_patterns,
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
+        upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
         index: SourceIndex::default(),
     };

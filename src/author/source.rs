@@ -7,6 +7,7 @@ use colloquy_flow::{
     RulePhase, Schema, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart, Trigger,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
+    upgrade::UpgradeFrom,
 };
 use colloquy_types::FlowName;
 
@@ -36,6 +37,7 @@ pub(crate) struct SourceFlow {
     pub(crate) enrichments: Vec<SourceEnrichment>,
     pub(crate) actions: Vec<SourceAction>,
     pub(crate) responses: Vec<SourceResponse>,
+    pub(crate) upgrades: Vec<SourceUpgrade>,
     pub(crate) prompts: Vec<SourcePrompt>,
     pub(crate) secret_keys: Vec<String>,
     pub(crate) secret_patterns: Vec<Pattern>,
@@ -278,6 +280,16 @@ pub(crate) struct SourceModelText {
     pub(crate) say: Option<At<String>>,
     pub(crate) malformed: Option<Name>,
     pub(crate) failed: Option<Name>,
+}
+
+/// One entry of `upgrades`. The old names are another revision's: only the new ones can be checked.
+#[derive(Debug)]
+pub(crate) struct SourceUpgrade {
+    pub(crate) from: UpgradeFrom,
+    pub(crate) states: Vec<(Place, At<Place>)>,
+    pub(crate) slots: Vec<(Name, Option<At<Name>>)>,
+    pub(crate) flags: Vec<(Name, Option<At<Name>>)>,
+    pub(crate) mark: Mark,
 }
 
 impl SourceFlow {

@@ -65,7 +65,7 @@ impl ClientError {
         self.0.metadata.get(key).map(String::as_str)
     }
 
-    /// The fields that are not as they must be, and what is wrong with each.
+    /// The fields that are not as they must be, or what keeps the call from being done, and what is wrong with each.
     pub fn fields(&self) -> &[(String, String)] {
         &self.0.fields
     }
@@ -96,13 +96,16 @@ impl From<Status> for ClientError {
         let fields = details.bad_request().map(|bad| {
             bad.field_violations.iter().map(|violation| (violation.field.clone(), violation.description.clone()))
         });
+        let failed = details.precondition_failure().map(|failure| {
+            failure.violations.iter().map(|violation| (violation.subject.clone(), violation.description.clone()))
+        });
         Self(Box::new(Refusal {
             code: status.code(),
             message: status.message().to_owned(),
             domain,
             reason,
             metadata,
-            fields: fields.into_iter().flatten().collect(),
+            fields: fields.into_iter().flatten().chain(failed.into_iter().flatten()).collect(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
         }))
     }

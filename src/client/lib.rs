@@ -5,6 +5,7 @@
 
 mod error;
 mod events;
+mod flows;
 mod options;
 mod request;
 mod retry;
@@ -14,8 +15,11 @@ mod tests;
 use std::time::Duration;
 
 use colloquy_proto::{
-    CONVERSATION_KEY_METADATA, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
-    v1::{conversation_service_client::ConversationServiceClient, operator_service_client::OperatorServiceClient},
+    CONVERSATION_KEY_METADATA, FLOW_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
+    v1::{
+        conversation_service_client::ConversationServiceClient, flow_service_client::FlowServiceClient,
+        operator_service_client::OperatorServiceClient,
+    },
 };
 use tonic::{
     Request,
@@ -39,6 +43,7 @@ pub use crate::{
 #[derive(Clone, Debug)]
 pub struct Client {
     conversations: ConversationServiceClient<Channel>,
+    flows: FlowServiceClient<Channel>,
     operator: OperatorServiceClient<Channel>,
     deadline: Duration,
 }
@@ -68,6 +73,9 @@ impl Client {
         Self {
             conversations: ConversationServiceClient::new(channel.clone())
                 .max_encoding_message_size(REQUEST_BYTES_MAX)
+                .max_decoding_message_size(RESPONSE_BYTES_MAX),
+            flows: FlowServiceClient::new(channel.clone())
+                .max_encoding_message_size(FLOW_REQUEST_BYTES_MAX)
                 .max_decoding_message_size(RESPONSE_BYTES_MAX),
             operator: OperatorServiceClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX),
             deadline,

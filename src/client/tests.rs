@@ -119,6 +119,21 @@ impl ConversationService for Script {
         self.see(&request, &request.get_ref().request_id);
         not_in_script()
     }
+
+    async fn record_feedback(
+        &self,
+        request: Request<v1::RecordFeedbackRequest>,
+    ) -> Result<Response<v1::RecordFeedbackResponse>, Status> {
+        self.see(&request, &request.get_ref().request_id);
+        not_in_script()
+    }
+
+    async fn list_feedback(
+        &self,
+        _: Request<v1::ListFeedbackRequest>,
+    ) -> Result<Response<v1::ListFeedbackResponse>, Status> {
+        not_in_script()
+    }
 }
 
 const RETRY: Duration = Duration::from_millis(150);

@@ -17,6 +17,7 @@ use crate::{
     pattern::{PatternError, PatternSet},
     prompt::PromptPart,
     transition::{By, ByMask, Moves, Targets},
+    upgrade::{Upgrade, UpgradePart},
 };
 
 /// Most entries of any table: states, rules, slots, actions or responses.
@@ -65,6 +66,7 @@ impl Flow {
             ("actions", parts.actions.len()),
             ("responses", parts.responses.len()),
             ("prompts", parts.prompts.len()),
+            ("upgrades", parts.upgrades.len()),
         ];
         if let Some((kind, _)) = bounded.into_iter().find(|(_, entries)| *entries > TABLE_ENTRIES_MAX) {
             return Err(AssembleError::TooMany(kind));
@@ -86,6 +88,7 @@ impl Flow {
             states.sort_unstable();
             Ok((row.stage, states, row.text))
         });
+        let upgrades = parts.upgrades.into_iter().map(|part| names.upgrade(part));
         let start = names.state(&parts.start)?;
         let rules = parts.rules.into_iter().zip(effects);
         let turn_flags: BTreeSet<Name> =
@@ -125,6 +128,7 @@ impl Flow {
             summary: parts.summary,
             progress: progress.collect::<Result<_, AssembleError>>()?,
             history,
+            upgrades: upgrades.collect::<Result<_, _>>()?,
             fallback: parts.fallback,
             clarify: parts.clarify,
             templates: parts.templates,
@@ -486,6 +490,20 @@ impl Names {
             idempotent: part.idempotent,
             patience: part.patience,
             schema: part.schema,
+        })
+    }
+
+    fn upgrade(&self, part: UpgradePart) -> Result<Upgrade, AssembleError> {
+        let states = part.states.into_iter().map(|(old, new)| Ok((old, self.state(&new)?)));
+        let slots = part.slots.into_iter().map(|(old, new)| {
+            let new = new.map(|name| self.slot(&name)).transpose()?;
+            Ok((old, new))
+        });
+        Ok(Upgrade {
+            from: part.from,
+            states: states.collect::<Result<_, AssembleError>>()?,
+            slots: slots.collect::<Result<_, AssembleError>>()?,
+            flags: part.flags.into_iter().collect(),
         })
     }
 

@@ -21,6 +21,7 @@ use crate::{
     slot::Slot,
     template::Templates,
     transition::{By, ByMask, Targets},
+    upgrade::Upgrade,
     value::SlotValue,
 };
 
@@ -53,6 +54,7 @@ pub struct Flow {
     pub(crate) summary: Option<SummaryPart>,
     pub(crate) progress: Vec<(Name, Vec<StateIx>, Name)>,
     pub(crate) history: (u16, u32),
+    pub(crate) upgrades: Vec<Upgrade>,
     pub(crate) fallback: Name,
     pub(crate) clarify: Text,
     pub(crate) templates: Templates,
@@ -459,6 +461,21 @@ impl Flow {
     /// The action with this name.
     pub fn find_action(&self, name: &str) -> Option<ActionIx> {
         self.actions_by_name.get(name).copied()
+    }
+
+    /// Whether this revision declares the flag.
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.flags.contains_key(name)
+    }
+
+    /// Whether what an enrichment of this name fetched is kept from turn to turn.
+    pub fn keeps_data(&self, name: &str) -> bool {
+        self.enrichments.iter().any(|enrichment| enrichment.name.as_ref() == name && enrichment.keep)
+    }
+
+    /// The declared mapping for conversations of `revision`; the first that applies.
+    pub fn upgrade_from(&self, revision: Revision) -> Option<&Upgrade> {
+        self.upgrades.iter().find(|upgrade| upgrade.from.applies(revision))
     }
 
     /// Whether a move is declared for this proposer. A state is always allowed to stay as it is.

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod slot;
 pub mod template;
 pub mod transition;
+pub mod upgrade;
 pub mod value;
 
 pub use acts::{Act, ActPattern, ActPatterns, Recognised};
@@ -44,6 +45,7 @@ pub use schema::{Schema, SchemaError};
 pub use slot::{Case, Slot, SlotKind, SlotScope};
 pub use template::{TemplateError, Variables};
 pub use transition::{By, ByMask};
+pub use upgrade::{Mapped, Upgrade, UpgradeFrom, UpgradePart};
 pub use value::{Date, Decimal, SlotValue};
 
 #[cfg(test)]

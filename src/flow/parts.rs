@@ -18,6 +18,7 @@ use crate::{
     slot::Slot,
     template::{TemplateRef, Templates},
     transition::ByMask,
+    upgrade::UpgradePart,
     value::SlotValue,
 };
 
@@ -475,6 +476,8 @@ pub struct FlowParts {
     pub summary: Option<SummaryPart>,
     /// Progress messages.
     pub progress: Vec<ProgressPart>,
+    /// How conversations of older revisions move to this one; the first that applies holds.
+    pub upgrades: Vec<UpgradePart>,
     /// Said when nothing else can be.
     pub fallback: Name,
     /// Asks which of several pending actions is meant; may use `options`.

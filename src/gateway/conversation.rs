@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_actors::{CommittedTurn, ResetConversation, Runtime, SubmitTurn};
+use colloquy_actors::{CommittedTurn, RecordFeedback, ResetConversation, Runtime, SubmitTurn};
 use colloquy_proto::{
     RESPONSE_BYTES_MAX, encoded_len,
     v1::{self, conversation_service_server::ConversationService},
@@ -217,5 +217,48 @@ impl ConversationService for Conversations {
         let reply = self.runtime.reset(reset).await.map_err(|error| self.failed(&error, &call))?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn record_feedback(
+        &self,
+        request: Request<v1::RecordFeedbackRequest>,
+    ) -> Result<Response<v1::RecordFeedbackResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let mut faults = Faults::default();
+        let key = faults.key(message.key.as_ref(), &metadata);
+        let request_id = faults.request_id(&message.request_id);
+        let (rating, comment) = (faults.rating(message.rating), faults.comment(message.comment));
+        let turn_seq = TurnSeq::new(message.turn_seq);
+        let feedback = (|| {
+            let (key, request_id, rating, comment) = (key?, request_id?, rating?, comment?);
+            Some(RecordFeedback { key, request_id, turn_seq, rating, comment, deadline })
+        })();
+        let feedback = faults.finish(feedback).map_err(|status| self.refuse(status))?;
+        let (request_id, key) = (feedback.request_id.clone(), feedback.key.clone());
+        let call = Call { method: "RecordFeedback", request_id, key };
+        let reply = self.runtime.record_feedback(feedback).await.map_err(|error| self.failed(&error, &call))?;
+        let head = Some(convert::head(&reply.head));
+        Ok(Response::new(v1::RecordFeedbackResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn list_feedback(
+        &self,
+        request: Request<v1::ListFeedbackRequest>,
+    ) -> Result<Response<v1::ListFeedbackResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let message = request.into_inner();
+        let rows = faults.page_size(message.page_size, PAGE_ROWS_DEFAULT);
+        let skip = faults.page_number(&message.page_token, 0).and_then(|skip| usize::try_from(skip).ok());
+        let asked = key.zip(rows).zip(skip);
+        let ((key, rows), skip) = faults.finish(asked).map_err(|status| self.refuse(status))?;
+        let page = self.runtime.feedback(&key, skip, rows, deadline).await;
+        let page = page.map_err(|error| self.error(&error, key.as_str()))?;
+        Ok(Response::new(v1::ListFeedbackResponse {
+            feedback: page.rows.into_iter().map(convert::feedback).collect(),
+            next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
+        }))
     }
 }

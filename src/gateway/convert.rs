@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, CommittedTurn, Described, Ending, FlowPin, Listed, RuntimeStats, TreeRow, TurnReply,
+    ActorKind, ActorStatus, CommittedTurn, Described, Ending, Feedback, FlowPin, Listed, RuntimeStats, TreeRow,
+    TurnReply,
 };
 use colloquy_proto::v1;
-use colloquy_turn::{Detail, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome};
+use colloquy_turn::{Detail, Rating, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome};
 use colloquy_types::{ConversationKey, Head};
 
 pub(crate) fn head(head: &Head) -> v1::Head {
@@ -148,6 +149,21 @@ pub(crate) fn summary(listed: &Listed) -> v1::ConversationSummary {
     }
 }
 
+pub(crate) fn feedback(feedback: Feedback) -> v1::Feedback {
+    let rating = match feedback.rating {
+        Rating::Bad => -1,
+        Rating::Neutral => 0,
+        Rating::Good => 1,
+    };
+    v1::Feedback {
+        request_id: feedback.request_id.as_str().to_owned(),
+        turn_seq: feedback.turn_seq.get(),
+        rating,
+        comment: feedback.comment,
+        recorded_at_us: feedback.at.as_micros(),
+    }
+}
+
 pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
     match kind {
         v1::ActorKind::Unspecified => None,
@@ -155,6 +171,7 @@ pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
         v1::ActorKind::StoreWriter => Some(ActorKind::StoreWriter),
         v1::ActorKind::Shard => Some(ActorKind::Shard),
         v1::ActorKind::Conversation => Some(ActorKind::Conversation),
+        v1::ActorKind::Flows => Some(ActorKind::Flows),
     }
 }
 
@@ -164,6 +181,7 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         ActorKind::StoreWriter => v1::ActorKind::StoreWriter,
         ActorKind::Shard => v1::ActorKind::Shard,
         ActorKind::Conversation => v1::ActorKind::Conversation,
+        ActorKind::Flows => v1::ActorKind::Flows,
     };
     let state = match row.status {
         ActorStatus::Activating => v1::ActorState::Activating,

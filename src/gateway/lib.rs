@@ -7,6 +7,7 @@ mod conversation;
 mod convert;
 mod deadline;
 mod export;
+mod flow;
 mod log;
 mod operator;
 mod status;
@@ -17,14 +18,17 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use colloquy_actors::Runtime;
 use colloquy_proto::{
-    REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
-    v1::{conversation_service_server::ConversationServiceServer, operator_service_server::OperatorServiceServer},
+    FLOW_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
+    v1::{
+        conversation_service_server::ConversationServiceServer, flow_service_server::FlowServiceServer,
+        operator_service_server::OperatorServiceServer,
+    },
 };
 use colloquy_telemetry::Metrics;
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::{conversation::Conversations, operator::Operator};
+use crate::{conversation::Conversations, flow::Flows, operator::Operator};
 
 /// Bounds and times of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,7 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ConversationServiceServer<Conversations>>().await;
+    health.set_serving::<FlowServiceServer<Flows>>().await;
     health.set_serving::<OperatorServiceServer<Operator>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -80,8 +85,11 @@ pub async fn serve(
     let reflection_v1 = reflection().build_v1().map_err(Error::Reflection)?;
     // Many clients, the Python one among them, ask for this older version only.
     let reflection_v1alpha = reflection().build_v1alpha().map_err(Error::Reflection)?;
-    let conversations = ConversationServiceServer::new(Conversations::new(runtime.clone(), metrics))
+    let conversations = ConversationServiceServer::new(Conversations::new(runtime.clone(), Arc::clone(&metrics)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(RESPONSE_BYTES_MAX);
+    let flows = FlowServiceServer::new(Flows::new(runtime.clone(), metrics))
+        .max_decoding_message_size(FLOW_REQUEST_BYTES_MAX)
         .max_encoding_message_size(RESPONSE_BYTES_MAX);
     let operator = OperatorServiceServer::new(Operator::new(runtime))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -89,6 +97,7 @@ pub async fn serve(
     let shutdown = async {
         shutdown.await;
         health.set_not_serving::<ConversationServiceServer<Conversations>>().await;
+        health.set_not_serving::<FlowServiceServer<Flows>>().await;
         health.set_not_serving::<OperatorServiceServer<Operator>>().await;
     };
     Server::builder()
@@ -99,6 +108,7 @@ pub async fn serve(
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
         .add_service(conversations)
+        .add_service(flows)
         .add_service(operator)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
         .await

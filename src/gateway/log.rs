@@ -50,7 +50,7 @@ impl Call {
 /// them, and the store says once what is wrong with it.
 fn is_ours(error: &Error) -> bool {
     match error {
-        Error::Restarted | Error::Corrupt { .. } | Error::RevisionUnavailable { .. } => true,
+        Error::Restarted | Error::Corrupt { .. } | Error::RevisionUnavailable { .. } | Error::Internal { .. } => true,
         Error::ConversationAbsent
         | Error::FlowAbsent { .. }
         | Error::WrongFlow { .. }
@@ -64,6 +64,12 @@ fn is_ours(error: &Error) -> bool {
         | Error::DiskFull
         | Error::Draining
         | Error::SlowReader { .. }
-        | Error::TooLarge { .. } => false,
+        | Error::TooLarge { .. }
+        | Error::RevisionAbsent { .. }
+        | Error::RevisionAmbiguous { .. }
+        | Error::FlowUnreadable { .. }
+        | Error::Unpromotable { .. }
+        | Error::PromotionConflict { .. }
+        | Error::TurnAbsent { .. } => false,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use colloquy_actors::{DeadlineOutcome, Error, LimitKind};
+use colloquy_actors::{DeadlineOutcome, Error, FlowFault, LimitKind, ScenarioMismatch};
 use colloquy_proto::v1::ErrorReason;
 use colloquy_types::Head;
 use tonic::{Code, Status};
@@ -18,6 +18,10 @@ pub(crate) const DOMAIN: &str = "colloquy.v1";
 const RETRY_SOON: Duration = Duration::from_millis(100);
 /// When to try again after the disk was found full, or a process is ending.
 const RETRY_LATER: Duration = Duration::from_secs(1);
+/// Faults and failures of a flow that one status tells.
+const FAULTS_MAX: usize = 20;
+/// Characters of one of them.
+const DETAIL_CHARS_MAX: usize = 120;
 
 /// A field of a request that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +137,7 @@ fn row(error: &Error, key: &str) -> Row {
                 LimitKind::Global => (ErrorReason::AdmissionFull, "global"),
                 LimitKind::Tenant => (ErrorReason::AdmissionFull, "tenant"),
                 LimitKind::Conversation => (ErrorReason::QueueFull, "conversation"),
+                LimitKind::FlowWork => (ErrorReason::AdmissionFull, "flow_work"),
             };
             Row::new(Code::ResourceExhausted, reason).with("limit", name).with("bound", bound).retry(*retry_after)
         }
@@ -152,6 +157,23 @@ fn row(error: &Error, key: &str) -> Row {
             Row::new(Code::ResourceExhausted, ErrorReason::SlowReader).with("turn_seq", sent).retry(RETRY_SOON)
         }
         Error::TooLarge { .. } => Row::new(Code::FailedPrecondition, ErrorReason::RecordTooLarge),
+        Error::RevisionAbsent { flow, revision } => Row::new(Code::NotFound, ErrorReason::RevisionNotFound)
+            .with("flow", flow)
+            .with("revision", revision)
+            .resource("revision", revision),
+        Error::RevisionAmbiguous { .. } => {
+            Row::new(Code::InvalidArgument, ErrorReason::InvalidField).with("field", "revision")
+        }
+        Error::FlowUnreadable { .. } => Row::new(Code::InvalidArgument, ErrorReason::FlowUnreadable),
+        Error::Unpromotable { faults, failures } => Row::new(Code::FailedPrecondition, ErrorReason::Unpromotable)
+            .with("errors", faults.len())
+            .with("failures", failures.len()),
+        Error::PromotionConflict { promoted } => Row::new(Code::Aborted, ErrorReason::PromotionConflict)
+            .with("promoted", promoted.as_deref().unwrap_or_default()),
+        Error::TurnAbsent { turn_seq } => Row::new(Code::NotFound, ErrorReason::TurnNotFound)
+            .with("turn_seq", turn_seq)
+            .resource("turn", turn_seq.to_string()),
+        Error::Internal { .. } => Row::new(Code::Internal, ErrorReason::Internal),
     }
 }
 
@@ -170,7 +192,48 @@ pub(crate) fn status(error: &Error, key: &str) -> Status {
     if let Some((kind, name)) = resource {
         details.set_resource_info(kind, name, "", "");
     }
+    add_faults(error, &mut details);
     Status::with_error_details(code, error.to_string(), details)
+}
+
+/// What is wrong with a flow, one violation each: a caller mends a flow by these, not by the message.
+fn add_faults(error: &Error, details: &mut ErrorDetails) {
+    match error {
+        Error::RevisionAmbiguous { .. } => {
+            details.add_bad_request_violation("revision", error.to_string());
+        }
+        Error::FlowUnreadable { faults } => {
+            for fault in faults.iter().take(FAULTS_MAX) {
+                details.add_bad_request_violation(place(fault), words(fault));
+            }
+        }
+        Error::Unpromotable { faults, failures } => {
+            for fault in faults.iter().take(FAULTS_MAX) {
+                details.add_precondition_failure_violation("FAULT", place(fault), words(fault));
+            }
+            for failure in failures.iter().take(FAULTS_MAX.saturating_sub(faults.len())) {
+                let told = failure.mismatch.as_ref().map_or_else(String::new, |mismatch| {
+                    let ScenarioMismatch { turn, what, expected, got } = mismatch;
+                    format!("turn {turn}: {what} is {got:?}, expected {expected:?}")
+                });
+                details.add_precondition_failure_violation("SCENARIO", cut(&failure.name), cut(&told));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn place(fault: &FlowFault) -> String {
+    cut(&format!("{}:{}:{}", fault.file, fault.line, fault.column))
+}
+
+fn words(fault: &FlowFault) -> String {
+    cut(&format!("{}: {}; {}", fault.id, fault.message, fault.fix))
+}
+
+/// Status details travel in a header, which must stay small.
+fn cut(text: &str) -> String {
+    text.chars().take(DETAIL_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -213,6 +276,24 @@ mod tests {
             (Error::Corrupt { reason: "r".into() }, Code::DataLoss, "DATA_CORRUPT", false),
             (Error::SlowReader { sent: TurnSeq::new(2) }, Code::ResourceExhausted, "SLOW_READER", true),
             (Error::TooLarge { what: "w".into() }, Code::FailedPrecondition, "RECORD_TOO_LARGE", false),
+            (overloaded(LimitKind::FlowWork), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (
+                Error::RevisionAbsent { flow: "f".into(), revision: "r".into() },
+                Code::NotFound,
+                "REVISION_NOT_FOUND",
+                false,
+            ),
+            (Error::RevisionAmbiguous { digits: "0".into() }, Code::InvalidArgument, "INVALID_FIELD", false),
+            (Error::FlowUnreadable { faults: Vec::new() }, Code::InvalidArgument, "FLOW_UNREADABLE", false),
+            (
+                Error::Unpromotable { faults: Vec::new(), failures: Vec::new() },
+                Code::FailedPrecondition,
+                "UNPROMOTABLE",
+                false,
+            ),
+            (Error::PromotionConflict { promoted: None }, Code::Aborted, "PROMOTION_CONFLICT", false),
+            (Error::TurnAbsent { turn_seq: TurnSeq::new(2) }, Code::NotFound, "TURN_NOT_FOUND", false),
+            (Error::Internal { what: "w" }, Code::Internal, "INTERNAL", false),
         ];
         for (error, code, reason, retry) in table {
             let status = status(&error, "acme/c-1");
@@ -231,6 +312,27 @@ mod tests {
         let status = status(&Error::SeqMismatch { head }, "acme/c-1");
         let details = status.get_error_details();
         assert_eq!(details.error_info().unwrap().metadata.get("turn_seq").map(String::as_str), Some("7"));
+    }
+
+    #[test]
+    fn what_keeps_a_revision_from_promotion_is_told_in_bounds() {
+        let fault = |n: usize| FlowFault {
+            id: "unknown-state".into(),
+            is_error: true,
+            file: "flow.yaml".into(),
+            line: n as u64,
+            column: 1,
+            message: "m".repeat(1000),
+            fix: "f".into(),
+        };
+        let error = Error::Unpromotable { faults: (1..500).map(fault).collect(), failures: Vec::new() };
+        let status = status(&error, "");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().metadata.get("errors").map(String::as_str), Some("499"));
+        let told = &details.precondition_failure().unwrap().violations;
+        assert_eq!((told.len(), told[0].r#type.as_str(), told[0].subject.as_str()), (20, "FAULT", "flow.yaml:1:1"));
+        // HTTP/2 peers take 16 KiB of headers, and the details are sent as base64.
+        assert!(status.details().len() < 10 << 10, "{}", status.details().len());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use colloquy_actors::BusyPolicy;
+use colloquy_actors::{BusyPolicy, FlowFile, FlowSources};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
+use colloquy_turn::Rating;
 use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TurnSeq};
 use tonic::{Status, metadata::MetadataMap};
 
@@ -15,6 +16,18 @@ pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
 const REASON_BYTES_MAX: usize = 1 << 10;
 /// Most revisions that a caller of an export may name as known.
 const KNOWN_REVISIONS_MAX: usize = 256;
+/// Longest comment of feedback, in bytes.
+const COMMENT_BYTES_MAX: usize = 2 << 10;
+/// Longest name of who publishes or promotes, in bytes.
+const ACTOR_BYTES_MAX: usize = 128;
+/// Most files of a flow, as the loader takes them.
+const FILES_MAX: usize = 64;
+/// Longest file, in bytes, as the loader takes it.
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a file, in bytes.
+const FILE_NAME_BYTES_MAX: usize = 256;
+/// How many digits name a revision.
+const REVISION_DIGITS: std::ops::RangeInclusive<usize> = 8..=64;
 /// Largest page, in rows.
 const PAGE_ROWS_MAX: u32 = 1000;
 
@@ -90,6 +103,88 @@ impl Faults {
 
     pub(crate) fn reason(&mut self, reason: String) -> Option<String> {
         self.words("reason", reason, REASON_BYTES_MAX)
+    }
+
+    pub(crate) fn comment(&mut self, comment: String) -> Option<String> {
+        self.words("comment", comment, COMMENT_BYTES_MAX)
+    }
+
+    pub(crate) fn note(&mut self, note: String) -> Option<String> {
+        self.words("note", note, REASON_BYTES_MAX)
+    }
+
+    /// Who calls, as the caller says.
+    pub(crate) fn actor(&mut self, actor: String) -> Option<String> {
+        if actor.trim().is_empty() || actor.len() > ACTOR_BYTES_MAX || actor.chars().any(char::is_control) {
+            return self.add("actor", format!("must be 1 to {ACTOR_BYTES_MAX} bytes without control characters"));
+        }
+        Some(actor)
+    }
+
+    /// A flow's name that must be there.
+    pub(crate) fn flow_name(&mut self, flow: &str) -> Option<String> {
+        FlowName::parse(flow).map_or_else(|invalid| self.add("flow", invalid.to_string()), |_| Some(flow.to_owned()))
+    }
+
+    /// A flow's name, or nothing for all flows.
+    pub(crate) fn flow_filter(&mut self, flow: String) -> Option<String> {
+        if flow.is_empty() { Some(flow) } else { self.flow_name(&flow) }
+    }
+
+    /// The first digits of a revision, in lower case; empty only where that means something.
+    pub(crate) fn digits(&mut self, field: &'static str, digits: &str, may_be_empty: bool) -> Option<String> {
+        let fits = REVISION_DIGITS.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if fits || (may_be_empty && digits.is_empty()) {
+            return Some(digits.to_ascii_lowercase());
+        }
+        self.add(field, "must be 8 to 64 hexadecimal digits")
+    }
+
+    /// The sources of a flow, within the loader's bounds.
+    pub(crate) fn sources(&mut self, sources: Option<v1::FlowSources>) -> Option<FlowSources> {
+        let v1::FlowSources { files, scenarios } = sources.unwrap_or_default();
+        if files.is_empty() || files.len() > FILES_MAX {
+            return self.add("sources.files", format!("must be 1 to {FILES_MAX} files, but are {}", files.len()));
+        }
+        for file in &files {
+            if file.name.is_empty() || file.name.len() > FILE_NAME_BYTES_MAX || file.name.chars().any(char::is_control)
+            {
+                let problem = format!("must be 1 to {FILE_NAME_BYTES_MAX} bytes without control characters");
+                return self.add("sources.files.name", problem);
+            }
+            if file.text.len() > FILE_BYTES_MAX {
+                let problem = format!("must be at most {FILE_BYTES_MAX} bytes long, but has {}", file.text.len());
+                return self.add("sources.files.text", problem);
+            }
+        }
+        let scenarios = self.scenarios("sources.scenarios", scenarios)?;
+        let files = files.into_iter().map(|file| FlowFile { name: file.name, text: file.text }).collect();
+        Some(FlowSources { files, scenarios })
+    }
+
+    pub(crate) fn scenarios(&mut self, field: &'static str, scenarios: String) -> Option<String> {
+        if scenarios.len() > FILE_BYTES_MAX {
+            let problem = format!("must be at most {FILE_BYTES_MAX} bytes long, but has {}", scenarios.len());
+            return self.add(field, problem);
+        }
+        Some(scenarios)
+    }
+
+    pub(crate) fn rating(&mut self, rating: i32) -> Option<Rating> {
+        match rating {
+            -1 => Some(Rating::Bad),
+            0 => Some(Rating::Neutral),
+            1 => Some(Rating::Good),
+            _ => self.add("rating", format!("must be -1, 0 or 1, but is {rating}")),
+        }
+    }
+
+    /// Where a page begins that is counted: the number in the token of the page before.
+    pub(crate) fn page_number(&mut self, token: &str, first: u64) -> Option<u64> {
+        if token.is_empty() {
+            return Some(first);
+        }
+        token.parse().map_or_else(|_| self.add("page_token", "must be the token of the page before"), Some)
     }
 
     fn words(&mut self, field: &'static str, text: String, max: usize) -> Option<String> {
@@ -236,6 +331,34 @@ mod tests {
             assert_eq!(named(&[bad]), None);
         }
         assert_eq!(named(&vec!["0f".repeat(32); KNOWN_REVISIONS_MAX + 1]), None);
+    }
+
+    #[test]
+    fn what_is_said_of_flows_is_bounded() {
+        let named = |check: fn(&mut Faults) -> bool| {
+            let mut faults = Faults::default();
+            let passed = check(&mut faults);
+            assert_eq!(passed, faults.0.is_empty());
+            faults.0.first().map(|invalid| invalid.field)
+        };
+        let of = |files: usize, text: usize| {
+            let file = v1::FlowFile { name: "flow.yaml".into(), text: "x".repeat(text) };
+            Some(v1::FlowSources { files: vec![file; files], scenarios: String::new() })
+        };
+        let sources = |files, text| Faults::default().sources(of(files, text)).is_some();
+        assert!(sources(1, FILE_BYTES_MAX) && sources(FILES_MAX, 1));
+        assert!(!sources(0, 0) && !sources(FILES_MAX + 1, 1) && !sources(1, FILE_BYTES_MAX + 1));
+        assert_eq!(named(|faults| faults.digits("revision", "0123abCD", false).is_some()), None);
+        assert_eq!(named(|faults| faults.digits("revision", "", true).is_some()), None);
+        assert_eq!(named(|faults| faults.digits("revision", "", false).is_some()), Some("revision"));
+        assert_eq!(named(|faults| faults.digits("revision", "0123abc", true).is_some()), Some("revision"));
+        assert_eq!(named(|faults| faults.digits("revision", "0123abcg", true).is_some()), Some("revision"));
+        assert_eq!(named(|faults| faults.actor(" ".into()).is_some()), Some("actor"));
+        assert_eq!(named(|faults| faults.actor("a".repeat(129)).is_some()), Some("actor"));
+        assert_eq!(named(|faults| faults.rating(2).is_some()), Some("rating"));
+        assert_eq!(named(|faults| faults.comment("c".repeat(2049)).is_some()), Some("comment"));
+        assert_eq!(named(|faults| faults.page_number("x", 0).is_some()), Some("page_token"));
+        assert_eq!(named(|faults| faults.flow_name("").is_some()), Some("flow"));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use colloquy_client::{Client, Key};
 use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
-    lint,
+    flow_calls::{self, FlowCall},
+    flow_diff, flow_graph, flow_schema, lint,
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -226,6 +227,32 @@ enum FlowCommand {
         /// The folder.
         folder: PathBuf,
     },
+    /// Draws what leads where in a flow, and tells which states lead nowhere.
+    ///
+    /// Example: colloquy flow graph ./flows/order-desk --out order-desk.svg
+    Graph(flow_graph::GraphArgs),
+    /// Tells what differs between two revisions, transitions and budgets first; exit code 1 when anything does.
+    ///
+    /// Example: colloquy flow diff ./released/order-desk ./flows/order-desk
+    Diff {
+        /// The folder or file of the earlier revision.
+        was: PathBuf,
+        /// The folder or file of the later revision.
+        is: PathBuf,
+    },
+    /// Prints the JSON Schema of flow files, for editors.
+    ///
+    /// Example: colloquy flow schema --out flow.schema.json
+    Schema {
+        /// The schema of scenarios.yaml instead.
+        #[arg(long)]
+        scenarios: bool,
+        /// The file to write to, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Call(FlowCall),
 }
 
 impl Cli {
@@ -238,6 +265,9 @@ impl Cli {
             Command::Serve(args) => serve_command(&args, output).await,
             Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
             Command::Replay(args) => replay::run(args, output).await,
+            Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
+            Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
+            Command::Flow(FlowCommand::Schema { scenarios, out }) => flow_schema::run(scenarios, out.as_deref()),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok
@@ -253,6 +283,7 @@ impl Cli {
 async fn call(client: Client, tenant: &str, command: Command, output: Output) -> Exit {
     let key = |conversation: String| Key::new(tenant, conversation);
     let ended = match command {
+        Command::Flow(FlowCommand::Call(call)) => return flow_calls::run(&client, tenant, call, output).await,
         Command::Chat(args) => {
             let conversation = args.conversation.unwrap_or_else(|| calls::fresh_id("chat"));
             return chat::run(&client, key(conversation), &args.flow, output).await;

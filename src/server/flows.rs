@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use colloquy_actors::FlowCatalogue;
+use colloquy_actors::GivenFlow;
 use colloquy_author::{Fault, LoadedFlow, Scenario, load_folder, load_scenarios, load_sources};
 use colloquy_types::TenantId;
 
@@ -47,34 +47,19 @@ impl BuiltIn {
     }
 }
 
-/// A flow and the tenant whose it is.
-pub(crate) struct Owned {
-    pub(crate) tenant: TenantId,
-    pub(crate) loaded: LoadedFlow,
-}
-
 /// Loads the built-in flows and those of `folders`, which belong to `tenant`.
 ///
 /// # Errors
 /// Every fault of every flow.
-pub(crate) fn load(folders: &[PathBuf], tenant: &TenantId) -> Result<Vec<Owned>, Vec<Fault>> {
+pub(crate) fn load(folders: &[PathBuf], tenant: &TenantId) -> Result<Vec<GivenFlow>, Vec<Fault>> {
     let built_in = BUILT_IN.iter().map(|flow| (TenantId::shared(), flow.load()));
     let from_folders = folders.iter().map(|folder| (tenant.clone(), load_folder(folder)));
     let (mut flows, mut faults) = (Vec::new(), Vec::new());
     for (tenant, loaded) in built_in.chain(from_folders) {
         match loaded {
-            Ok(loaded) => flows.push(Owned { tenant, loaded }),
+            Ok(LoadedFlow { flow, source, .. }) => flows.push(GivenFlow { tenant, flow, source }),
             Err(found) => faults.extend(found),
         }
     }
     if faults.is_empty() { Ok(flows) } else { Err(faults) }
-}
-
-/// Puts the flows in a catalogue.
-pub(crate) fn catalogue(flows: &[Owned]) -> FlowCatalogue {
-    let catalogue = FlowCatalogue::new();
-    for Owned { tenant, loaded } in flows {
-        catalogue.insert(tenant.as_str(), loaded.flow.clone());
-    }
-    catalogue
 }

@@ -2,17 +2,22 @@
 //!
 //! A library too, so that other programs of the workspace can be the server: see [`run`].
 
+mod authoring;
 mod calls;
 mod chat;
 mod cli;
 mod demo;
 mod export;
+mod flow_calls;
+mod flow_diff;
+mod flow_graph;
+mod flow_schema;
 mod flows;
 mod history;
 mod lint;
 mod output;
 mod replay;
-mod revisions;
+mod replaying;
 mod serve;
 mod settings;
 

@@ -48,7 +48,8 @@ pub(crate) fn run(folder: &Path, output: Output) -> Exit {
     exit
 }
 
-fn faulty(faults: &[colloquy_author::Fault], output: Output) -> Exit {
+/// Prints faults.
+pub(crate) fn faulty(faults: &[colloquy_author::Fault], output: Output) -> Exit {
     if output.json {
         output::line(&json!({ "faults": faults }).to_string());
     } else {

@@ -83,6 +83,15 @@ pub(crate) fn error(text: &str) {
     drop(writeln!(std::io::stderr(), "error: {text}"));
 }
 
+/// Writes a file whole; a failure is printed. Whether it was written.
+pub(crate) fn write_file(path: &std::path::Path, text: &str) -> bool {
+    let written = std::fs::write(path, text);
+    if let Err(failed) = &written {
+        error(&format!("{} cannot be written: {failed}", path.display()));
+    }
+    written.is_ok()
+}
+
 /// Says that no server answers, and what to do.
 pub(crate) fn unreachable(connect: &ConnectError) -> Exit {
     error(&format!(

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use colloquy_actors::{Dependencies, Runtime};
+use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Runtime};
 use colloquy_console::Probe;
 use colloquy_store::{
     ConversationStore, MemoryStore, SledStore,
@@ -22,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    Exit, flows,
+    Exit,
+    authoring::Tools,
+    flows,
     output::{self, Output},
-    revisions,
     settings::{Engine, Settings},
 };
 
@@ -68,6 +69,8 @@ impl Probe for Console {
         metrics.watchers.set(gauge(stats.watchers));
         metrics.store_records.inner().store(stats.store.records, std::sync::atomic::Ordering::Relaxed);
         metrics.store_syncs.inner().store(stats.store.syncs, std::sync::atomic::Ordering::Relaxed);
+        metrics.flow_lookups_found.inner().store(stats.flow_lookups.found, std::sync::atomic::Ordering::Relaxed);
+        metrics.flow_lookups_absent.inner().store(stats.flow_lookups.absent, std::sync::atomic::Ordering::Relaxed);
         metrics.encode()
     }
 }
@@ -93,11 +96,12 @@ impl Server {
         };
         let (grpc, http) = (bind(settings.grpc_listen).await?, bind(settings.http_listen).await?);
         let (store, failed) = open_store(settings, &clock, &entropy).await?;
-        let catalogue = flows::catalogue(&flows);
-        revisions::keep(store.as_ref(), clock.as_ref(), entropy.as_ref(), &flows, &catalogue).await?;
+        let author: Arc<dyn FlowAuthor> = Arc::new(Tools);
+        let opening = FlowCatalogue::open(store.as_ref(), clock.as_ref(), entropy.as_ref(), &author, &flows);
+        let flows = opening.await?;
         let metrics = Arc::new(Metrics::default());
         let dependencies =
-            Dependencies { store: Arc::clone(&store), clock, entropy, flows: catalogue, metrics: Arc::clone(&metrics) };
+            Dependencies { store: Arc::clone(&store), clock, entropy, flows, author, metrics: Arc::clone(&metrics) };
         let runtime = Runtime::start(settings.runtime, dependencies).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let stop = watch::Sender::new(false);

@@ -37,6 +37,16 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// Transitions that were proposed and not declared.
     pub transitions_blocked: Counter,
+    /// Flow revisions promoted.
+    pub promotions: Counter,
+    /// Conversations moved to another revision of their flow.
+    pub upgrades: Counter,
+    /// Turns of conversations at a boundary that do not map to the promoted revision.
+    pub upgrades_blocked: Counter,
+    /// Compiled revisions that were looked for and found.
+    pub flow_lookups_found: Counter<u64, AtomicU64>,
+    /// Compiled revisions that were looked for and not found.
+    pub flow_lookups_absent: Counter<u64, AtomicU64>,
     /// Conversation actors started.
     pub activations: Counter,
     /// Conversation actors started anew after a panic.
@@ -76,6 +86,14 @@ impl Default for Metrics {
         let expired = counter("calls_expired", "Calls whose deadline passed before they were started");
         let duplicates = counter("duplicates", "Calls answered with the ending of an earlier one");
         let transitions_blocked = counter("transitions_blocked", "Transitions that were proposed and not declared");
+        let promotions = counter("flow_promotions", "Flow revisions promoted");
+        let upgrades = counter("upgrades", "Conversations moved to another revision of their flow");
+        let upgrades_blocked = counter(
+            "upgrades_blocked",
+            "Turns of conversations at a boundary that do not map to the promoted revision",
+        );
+        let flow_lookups_found = counter("flow_lookups_found", "Compiled revisions that were looked for and found");
+        let flow_lookups_absent = counter("flow_lookups_absent", "Compiled revisions that were looked for, not found");
         let activations = counter("activations", "Conversation actors started");
         let calls_refused = counter("calls_refused", "Calls answered with a status other than OK");
         let store_records = counter("store_records", "Records appended");
@@ -105,6 +123,11 @@ impl Default for Metrics {
             expired,
             duplicates,
             transitions_blocked,
+            promotions,
+            upgrades,
+            upgrades_blocked,
+            flow_lookups_found,
+            flow_lookups_absent,
             activations,
             restarts_panic: by(&restarts, "panic"),
             restarts_killed: by(&restarts, "killed"),

@@ -15,6 +15,7 @@ pub mod record;
 pub mod replay;
 mod stages;
 pub mod state;
+pub mod upgrade;
 mod work;
 
 pub use effect::{
@@ -24,12 +25,13 @@ pub use effect::{
 pub use event::{Degradation, Detail, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
-    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, InputKind, Remembered, Reply, ReplyKind,
-    SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, InputKind, PinnedRevision, Rating, Remembered, Reply,
+    ReplyKind, SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
 pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, Exchange, PendingAction, PendingEnding, PendingId, PositionName, Question};
+pub use upgrade::{Obstacle, at_boundary, upgrade};
 
 #[cfg(test)]
 mod tests;

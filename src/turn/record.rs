@@ -293,6 +293,52 @@ pub enum ControlRecord {
         /// What changed, in order.
         changes: Vec<Change>,
     },
+    /// The conversation moved to another revision of its flow.
+    Upgraded {
+        /// The revision it left.
+        from: PinnedRevision,
+        /// The revision it runs from here on.
+        to: PinnedRevision,
+        /// When.
+        at: Timestamp,
+        /// What changed, in order.
+        changes: Vec<Change>,
+    },
+    /// Someone judged a turn. Changes nothing of the state.
+    Feedback {
+        /// The client's idempotency key.
+        request_id: RequestId,
+        /// Hash of the request's payload.
+        request_digest: [u8; 16],
+        /// When.
+        at: Timestamp,
+        /// The judged turn.
+        turn_seq: u64,
+        /// How it was judged.
+        rating: Rating,
+        /// What was said about it; may be empty.
+        comment: String,
+    },
+}
+
+/// A revision and the tenant whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedRevision {
+    /// The tenant the flow belongs to; `_` for built-in ones.
+    pub flow_tenant: String,
+    /// The revision.
+    pub revision: Revision,
+}
+
+/// How a turn was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Rating {
+    /// Badly.
+    Bad,
+    /// Neither well nor badly.
+    Neutral,
+    /// Well.
+    Good,
 }
 
 /// A request id the conversation remembers, and where its ending stands.

@@ -6,8 +6,9 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
     Detail, EffectResult, EffectValue, Failure, InputKind, ModelOutput, PendingAction, PendingEnding, PendingId,
-    PositionName, Proposal, Proposer, Question, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace,
-    SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
+    PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered, Reply, ReplyKind,
+    RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord, TurnOutcome,
+    TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -288,6 +289,30 @@ golden!(
         changes: changes(),
     },
     "control.v1.hex"
+);
+golden!(
+    upgrade_records_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Upgraded {
+        from: PinnedRevision { flow_tenant: "_".to_owned(), revision: Revision([6; 32]) },
+        to: PinnedRevision { flow_tenant: "acme".to_owned(), revision: Revision([9; 32]) },
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        changes: changes(),
+    },
+    "control_upgraded.v1.hex"
+);
+golden!(
+    feedback_records_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Feedback {
+        request_id: request(),
+        request_digest: [3; 16],
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        turn_seq: 7,
+        rating: Rating::Good,
+        comment: "just what I asked for".to_owned(),
+    },
+    "control_feedback.v1.hex"
 );
 #[test]
 fn malformed_records_are_refused() {

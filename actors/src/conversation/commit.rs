@@ -1,5 +1,8 @@
 //! How a decided turn becomes records: one batch, appended whole or not at all.
 
+use std::sync::Arc;
+
+use colloquy_flow::Flow;
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
 use colloquy_turn::{
     CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Outcome,
@@ -8,13 +11,19 @@ use colloquy_turn::{
 use colloquy_types::{Clock, Entropy, Timestamp};
 
 use super::loaded::Loaded;
-use crate::{error::Error, settings::SnapshotPolicy};
+use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
 
-/// Runs the machine on `loaded`'s state, performing the effects it asks for.
+/// Runs the machine on `state`, performing the effects it asks for.
 ///
 /// Nothing here waits: what is asked of the outside is answered as unavailable.
-pub(crate) fn decide(loaded: &Loaded, input: TurnInput, clock: &dyn Clock, entropy: &dyn Entropy) -> Box<Outcome> {
-    let mut step = colloquy_turn::start(loaded.flow.clone(), loaded.state.clone(), input, clock.now());
+pub(crate) fn decide(
+    flow: &Arc<Flow>,
+    state: &ConversationState,
+    input: TurnInput,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Box<Outcome> {
+    let mut step = colloquy_turn::start(Arc::clone(flow), state.clone(), input, clock.now());
     loop {
         match step {
             Step::Done(outcome) => return outcome,
@@ -112,14 +121,14 @@ pub(crate) fn snapshot_due(loaded: &Loaded, turn_bytes: usize, policy: &Snapshot
 }
 
 /// The snapshot of a conversation as it will be once its turn is committed.
-pub(crate) fn snapshot(loaded: &Loaded, state: &ConversationState, last: Remembered) -> SnapshotRecord {
+pub(crate) fn snapshot(loaded: &Loaded, pin: &FlowPin, state: &ConversationState, last: Remembered) -> SnapshotRecord {
     let mut remembered: Vec<_> = loaded.window.entries().cloned().collect();
     remembered.push(last);
     SnapshotRecord {
         state: state.clone(),
-        flow: loaded.pin.name.clone(),
-        flow_tenant: loaded.pin.tenant.to_string(),
-        revision: loaded.pin.revision,
+        flow: pin.name.clone(),
+        flow_tenant: pin.tenant.to_string(),
+        revision: pin.revision,
         created_at: loaded.created_at,
         turns_remembered: remembered,
         open_accepted: None,

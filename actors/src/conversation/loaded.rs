@@ -10,7 +10,10 @@ use colloquy_turn::{
 };
 use colloquy_types::{FlowName, Head, RequestId, Revision, Timestamp};
 
-use super::window::{EndingKind, Window, hash16};
+use super::{
+    upgrading::Promotable,
+    window::{EndingKind, Window, hash16},
+};
 use crate::{error::Error, flows::FlowCatalogue, reply::FlowPin};
 
 /// Everything a conversation is, as far as it is synced.
@@ -26,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) since_snapshot: SinceSnapshot,
     /// A turn that was promised and has not ended: a crash came in between.
     pub(crate) open_accepted: Option<AcceptedRecord>,
+    /// The revision that is promoted for it.
+    pub(crate) promotable: Promotable,
 }
 
 /// What was written after the last snapshot, and how large that was.
@@ -62,6 +67,7 @@ impl Loaded {
             updated_at: now,
             since_snapshot: SinceSnapshot::default(),
             open_accepted: None,
+            promotable: Promotable::default(),
         }
     }
 
@@ -77,7 +83,7 @@ impl Loaded {
             None => Self::from_created(created, flows)?,
         };
         for record in &opened.tail {
-            loaded.fold(record)?;
+            loaded.fold(record, flows)?;
         }
         loaded.head = opened.head;
         Ok(Some(loaded))
@@ -102,10 +108,11 @@ impl Loaded {
             updated_at: stored.header.time,
             since_snapshot: SinceSnapshot { snapshot_bytes: stored.payload.len(), ..SinceSnapshot::default() },
             open_accepted: record.open_accepted,
+            promotable: Promotable::default(),
         })
     }
 
-    fn fold(&mut self, stored: &StoredRecord) -> Result<(), Error> {
+    fn fold(&mut self, stored: &StoredRecord, flows: &FlowCatalogue) -> Result<(), Error> {
         let undecodable = |_| undecodable(stored);
         match stored.header.kind {
             RecordKind::Turn => {
@@ -125,6 +132,14 @@ impl Loaded {
                 ControlRecord::Reset { request_id, request_digest, changes, .. } => {
                     self.state.apply_all(&changes);
                     self.remember(&request_id, request_digest, EndingKind::Reset, stored.header.turn_seq.get());
+                }
+                ControlRecord::Upgraded { to, changes, .. } => {
+                    let name = self.pin.name.clone();
+                    (self.pin, self.flow) = pinned(to.flow_tenant, name, to.revision, flows)?;
+                    self.state.apply_all(&changes);
+                }
+                ControlRecord::Feedback { request_id, request_digest, .. } => {
+                    self.remember(&request_id, request_digest, EndingKind::Feedback, stored.header.turn_seq.get());
                 }
             },
             _ => {}

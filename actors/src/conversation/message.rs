@@ -1,6 +1,7 @@
 //! What a conversation actor is told, and by whom.
 
 use colloquy_store::AppendError;
+use colloquy_turn::Rating;
 use colloquy_types::{FlowName, Head, RequestId, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -10,7 +11,8 @@ use tokio::{
 use crate::{
     admission::Permit,
     error::Error,
-    reply::{Answer, Described, ResetReply, TurnEvent},
+    pinning::Pinned,
+    reply::{Answer, ControlReply, Described, TurnEvent},
 };
 
 /// Everything a conversation actor handles.
@@ -20,9 +22,12 @@ pub(crate) enum Message {
     /// request id decides. Answers through `Submission::reply`.
     Submit(Box<Submission>),
     /// From the gateway. May repeat, likewise.
-    Reset(Box<ResetSubmission>),
+    Control(Box<ControlSubmission>),
     /// From the gateway; answers what is synced.
     Describe(oneshot::Sender<Result<Box<Described>, Error>>),
+    /// From whoever lists pinned conversations. With `passing` the actor was woken for this alone and makes way
+    /// again, unless something else came meanwhile.
+    Pinned { reply: oneshot::Sender<Result<Option<Pinned>, Error>>, passing: bool },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
     Appended { attempt: u64, result: Result<Head, AppendError> },
 }
@@ -56,16 +61,24 @@ pub(crate) struct Submission {
     pub(crate) permit: Permit,
 }
 
-/// A reset on its way to the log.
+/// Something other than a turn on its way to the log.
 #[derive(Debug)]
-pub(crate) struct ResetSubmission {
+pub(crate) struct ControlSubmission {
     pub(crate) request_id: RequestId,
     pub(crate) request_hash: [u8; 16],
     pub(crate) request_digest: [u8; 16],
-    pub(crate) reason: String,
-    pub(crate) expected_seq: Option<TurnSeq>,
+    pub(crate) control: Control,
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<ResetReply, Error>>,
+    pub(crate) reply: oneshot::Sender<Result<ControlReply, Error>>,
     /// Held until answered.
     pub(crate) _permit: Permit,
+}
+
+/// What is to happen besides turns.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// The state is cleared.
+    Reset { reason: String, expected_seq: Option<TurnSeq> },
+    /// A turn was judged.
+    Feedback { turn_seq: TurnSeq, rating: Rating, comment: String },
 }

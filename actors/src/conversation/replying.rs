@@ -1,4 +1,4 @@
-//! Who waits for a turn or a reset, and how they are told.
+//! Who waits for a turn, a reset or feedback, and how they are told.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     loaded::Loaded,
-    message::{ResetSubmission, Submission},
+    message::{ControlSubmission, Submission},
     window::EndingKind,
 };
 use crate::{
     admission::Permit,
     error::Error,
-    reply::{Answer, Ending, ResetReply, TurnEvent, TurnReply},
+    reply::{Answer, ControlReply, Ending, TurnEvent, TurnReply},
 };
 
 /// One caller that waits for a turn.
@@ -103,7 +103,7 @@ impl Submission {
     pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
         let answer = match kind {
             EndingKind::Turn => Answer::Recorded { turn_seq, flow: loaded.pin.clone() },
-            EndingKind::Reset => Answer::Ended(Err(Error::RequestIdReused)),
+            EndingKind::Reset | EndingKind::Feedback => Answer::Ended(Err(Error::RequestIdReused)),
             EndingKind::Closed(reason) => {
                 // The window keeps how it ended; the words of a closed turn are its flow's fallback.
                 let record = Arc::new(TurnClosedRecord {
@@ -122,8 +122,8 @@ impl Submission {
     }
 }
 
-impl ResetSubmission {
-    pub(super) fn answer(self, result: Result<ResetReply, Error>) {
+impl ControlSubmission {
+    pub(super) fn answer(self, result: Result<ControlReply, Error>) {
         drop(self.reply.send(result));
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::{
     loaded::Loaded,
-    message::{ResetSubmission, Submission},
+    message::{ControlSubmission, Submission},
     replying::Waiters,
+    upgrading::Upgrading,
 };
 use crate::error::Error;
 
@@ -37,7 +38,7 @@ pub(super) enum Body {
 /// What waits for the running work to end.
 pub(super) enum Queued {
     Turn(Box<Submission>, Waiters),
-    Reset(Box<ResetSubmission>),
+    Control(Box<ControlSubmission>),
 }
 
 /// The one thing that is being written.
@@ -49,7 +50,7 @@ pub(super) struct Running {
 
 pub(super) enum Work {
     Turn(Box<RunningTurn>),
-    Reset(Box<RunningReset>),
+    Control(Box<RunningControl>),
 }
 
 pub(super) struct RunningTurn {
@@ -66,7 +67,7 @@ pub(super) enum Phase {
     /// The `accepted` record is on its way; then the turn runs.
     Accepting,
     /// The turn's record is on its way.
-    Committing(Committing),
+    Committing(Box<Committing>),
 }
 
 pub(super) struct Committing {
@@ -74,15 +75,17 @@ pub(super) struct Committing {
     pub(super) at: Timestamp,
     pub(super) bytes: usize,
     pub(super) snapshot_bytes: Option<usize>,
+    /// The move to another revision that goes with it.
+    pub(super) upgrading: Option<Upgrading>,
 }
 
 pub(super) enum Pending {
-    Turn { record: Box<TurnRecord>, state: ConversationState },
+    Turn { record: Box<TurnRecord>, state: Box<ConversationState> },
     Closed(TurnClosedRecord),
 }
 
-pub(super) struct RunningReset {
-    pub(super) submission: ResetSubmission,
+pub(super) struct RunningControl {
+    pub(super) submission: ControlSubmission,
     pub(super) changes: Vec<Change>,
     pub(super) at: Timestamp,
 }
@@ -150,7 +153,7 @@ impl Work {
     pub(super) fn fail(self, error: &Error) {
         match self {
             Self::Turn(turn) => turn.waiters.fail(error),
-            Self::Reset(reset) => reset.submission.answer(Err(error.clone())),
+            Self::Control(control) => control.submission.answer(Err(error.clone())),
         }
     }
 }

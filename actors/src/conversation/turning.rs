@@ -114,6 +114,7 @@ impl Conversation {
 
     /// Decides the turn and hands it to the writer.
     pub(super) fn run(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
+        let upgrading = state.loaded_mut().and_then(|loaded| self.upgrading(loaded));
         let decided = state.with_loaded(turn.creating.as_deref(), |lease, loaded| {
             let (clock, entropy) = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
             let accepted = &turn.accepted;
@@ -125,9 +126,16 @@ impl Conversation {
                 text: accepted.text.clone(),
                 accepted_at: accepted.accepted_at,
             };
-            let outcome = commit::decide(loaded, input, clock, entropy);
+            let (pin, flow, before) = match &upgrading {
+                Some(upgrading) => (&upgrading.pin, &upgrading.flow, &upgrading.state),
+                None => (&loaded.pin, &loaded.flow, &loaded.state),
+            };
+            let outcome = commit::decide(flow, before, input, clock, entropy);
             let at = clock.now();
             let mut batch = BatchBuilder::new(lease, loaded, entropy, at)?;
+            if let Some(upgrading) = &upgrading {
+                batch.push(RecordKind::Control, &upgrading.record(at).encode().map_err(commit::too_large)?)?;
+            }
             batch.push(RecordKind::Turn, &outcome.record.encode().map_err(commit::too_large)?)?;
             let bytes = batch.bytes();
             let mut snapshot_bytes = None;
@@ -138,19 +146,20 @@ impl Conversation {
                     turn_seq: batch.turn_seq(),
                     kind: EndingKind::Turn.to_byte(),
                 };
-                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &outcome.state, last))?;
+                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, pin, &outcome.state, last))?;
             }
-            let pending = Pending::Turn { record: Box::new(outcome.record), state: outcome.state };
-            Ok((Committing { pending, at, bytes, snapshot_bytes }, batch))
+            let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
+            Ok((Committing { pending, at, bytes, snapshot_bytes, upgrading: None }, batch))
         });
-        let (committing, batch) = match decided {
+        let (mut committing, batch) = match decided {
             Ok(decided) => decided,
             Err(error) => return turn.waiters.fail(&error),
         };
         if let Pending::Turn { record, .. } = &committing.pending {
             turn.waiters.stages(&record.stages);
         }
-        turn.phase = Phase::Committing(committing);
+        committing.upgrading = upgrading;
+        turn.phase = Phase::Committing(Box::new(committing));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -176,8 +185,9 @@ impl Conversation {
             Err(error) => return turn.waiters.fail(&error),
         };
         let bytes = batch.bytes();
+        let pending = Pending::Closed(record);
         turn.phase =
-            Phase::Committing(Committing { pending: Pending::Closed(record), at, bytes, snapshot_bytes: None });
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes: None, upgrading: None }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -204,17 +214,20 @@ impl Conversation {
                     self.run(myself, state, turn);
                 }
             }
-            Phase::Committing(committing) => self.turn_committed(loaded, *turn, committing, head),
+            Phase::Committing(committing) => self.turn_committed(loaded, *turn, *committing, head),
         }
     }
 
     fn turn_committed(&self, loaded: &mut Loaded, turn: RunningTurn, committing: Committing, head: Head) {
-        let Committing { pending, at, bytes, snapshot_bytes } = committing;
+        let Committing { pending, at, bytes, snapshot_bytes, upgrading } = committing;
+        if let Some(upgrading) = upgrading {
+            self.upgraded(loaded, upgrading);
+        }
         loaded.updated_at = at;
         loaded.since_snapshot.add(bytes, snapshot_bytes);
         let (kind, ending) = match pending {
             Pending::Turn { record, state } => {
-                loaded.state = state;
+                loaded.state = *state;
                 self.count(&record);
                 let turn = CommittedTurn { record: *record, head, committed_at: at };
                 (EndingKind::Turn, Ending::Committed(Arc::new(turn)))

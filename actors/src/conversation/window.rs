@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use colloquy_store::RecordKind;
-use colloquy_turn::{ClosedReason, Remembered};
+use colloquy_turn::{ClosedReason, Rating, Remembered};
 use colloquy_types::TurnSeq;
 
 /// How many requests a conversation remembers.
@@ -34,6 +34,16 @@ pub(crate) fn reset_digest(reason: &str) -> [u8; 16] {
     first16(&hasher.finalize())
 }
 
+/// The digest of feedback's payload.
+pub(crate) fn feedback_digest(turn_seq: TurnSeq, rating: Rating, comment: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"feedback\0");
+    hasher.update(&turn_seq.get().to_le_bytes());
+    hasher.update(&[rating as u8]);
+    hasher.update(comment.as_bytes());
+    first16(&hasher.finalize())
+}
+
 fn first16(hash: &blake3::Hash) -> [u8; 16] {
     let mut first = [0; 16];
     first.copy_from_slice(hash.as_bytes().split_at(16).0);
@@ -47,6 +57,8 @@ pub(crate) enum EndingKind {
     Turn,
     /// In a reset.
     Reset,
+    /// In feedback.
+    Feedback,
     /// In a turn that was closed.
     Closed(ClosedReason),
 }
@@ -56,6 +68,7 @@ impl EndingKind {
         match self {
             Self::Turn => RecordKind::Turn as u8,
             Self::Reset => RecordKind::Control as u8,
+            Self::Feedback => RecordKind::Control as u8 | 0x10,
             Self::Closed(ClosedReason::DeadlineExceeded) => RecordKind::TurnClosed as u8,
             Self::Closed(ClosedReason::Cancelled) => RecordKind::TurnClosed as u8 | 0x10,
             Self::Closed(ClosedReason::Failed) => RecordKind::TurnClosed as u8 | 0x20,
@@ -64,10 +77,11 @@ impl EndingKind {
 
     const fn from_byte(byte: u8) -> Self {
         const TURN: u8 = RecordKind::Turn as u8;
-        const RESET: u8 = RecordKind::Control as u8;
+        const CONTROL: u8 = RecordKind::Control as u8;
         match (byte & 0x0f, byte >> 4) {
             (TURN, _) => Self::Turn,
-            (RESET, _) => Self::Reset,
+            (CONTROL, 1) => Self::Feedback,
+            (CONTROL, _) => Self::Reset,
             (_, 1) => Self::Closed(ClosedReason::Cancelled),
             (_, 2) => Self::Closed(ClosedReason::Failed),
             _ => Self::Closed(ClosedReason::DeadlineExceeded),
@@ -165,7 +179,11 @@ mod tests {
     #[test]
     fn every_ending_survives_its_byte() {
         let closed = [ClosedReason::DeadlineExceeded, ClosedReason::Cancelled, ClosedReason::Failed];
-        for kind in closed.map(EndingKind::Closed).into_iter().chain([EndingKind::Turn, EndingKind::Reset]) {
+        for kind in closed.map(EndingKind::Closed).into_iter().chain([
+            EndingKind::Turn,
+            EndingKind::Reset,
+            EndingKind::Feedback,
+        ]) {
             assert_eq!(EndingKind::from_byte(kind.to_byte()), kind);
         }
     }

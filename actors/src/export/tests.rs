@@ -7,7 +7,7 @@ use colloquy_types::{SystemEntropy, TenantId, Timestamp, codec};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::*;
-use crate::revision::{FLOWS_STREAM, RevisionRecord};
+use crate::flows::{RevisionRecord, flows_key};
 
 const NOW: Timestamp = Timestamp::from_micros(1);
 
@@ -73,10 +73,10 @@ impl Written {
         let tenant = if tenant == "_" { TenantId::shared() } else { TenantId::parse(tenant).unwrap() };
         let record = RevisionRecord::V1 {
             name: "faq-desk".to_owned(),
-            revision: self.loaded.flow.revision().0,
+            revision: self.loaded.flow.revision(),
             source: self.loaded.source.clone(),
         };
-        let key = ConversationKey::tenant_stream(&tenant, FLOWS_STREAM);
+        let key = flows_key(&tenant);
         self.append(&key, &[], &[(RecordKind::Revision, codec::encode(&record).unwrap())]).await;
     }
 
@@ -159,6 +159,7 @@ async fn places_for_exports_are_bounded_and_come_back() {
         clock: Arc::new(colloquy_types::SystemClock),
         entropy: Arc::new(SystemEntropy),
         flows,
+        author: Arc::new(crate::flows::tests::Tools),
         metrics: Arc::default(),
     };
     let runtime = crate::Runtime::start(crate::RuntimeSettings::default(), dependencies).await.unwrap();

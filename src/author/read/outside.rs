@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Stages that may wait for something outside.
-const WAITING: [&str; 7] = ["dialogue_act", "intent", "enrich", "extract", "act", "respond", "summarise"];
+pub(crate) const WAITING: [&str; 7] = ["dialogue_act", "intent", "enrich", "extract", "act", "respond", "summarise"];
 
 const ENRICHMENT_KEYS: [&str; 9] =
     ["description", "source", "in", "when", "arguments", "timeout", "attempts", "default", "keep"];

@@ -74,6 +74,7 @@ impl Entry {
         match self {
             Self::Created(record) => Some(record.revision),
             Self::Turn(record) => Some(record.revision),
+            Self::Control(ControlRecord::Upgraded { to, .. }) => Some(to.revision),
             _ => None,
         }
     }

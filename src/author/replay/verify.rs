@@ -1,14 +1,15 @@
 //! Every record of a conversation against what the revision that made it decides now.
 //!
-//! Turns are run again; resets are computed again; a snapshot must be the state that the records before it
+//! Turns are run again; resets and upgrades are computed again; a snapshot must be the state that the records before it
 //! lead to; a promised turn must end as itself. The first difference ends it: what follows depends on it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use colloquy_flow::Flow;
 use colloquy_turn::{
-    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, MACHINE_VERSION, ReplayDifference, Rerun,
-    SnapshotRecord, TurnClosedRecord, TurnRecord, difference, open_conversation, rerun, reset,
+    AcceptedRecord, Change, ControlRecord, ConversationState, CreatedRecord, MACHINE_VERSION, PinnedRevision,
+    ReplayDifference, Rerun, SnapshotRecord, TurnClosedRecord, TurnRecord, at_boundary, difference, open_conversation,
+    rerun, reset, upgrade,
 };
 use colloquy_types::Revision;
 use serde::Serialize;
@@ -24,7 +25,7 @@ use super::{
 pub struct Difference {
     /// Where it stands.
     pub place: Place,
-    /// What it is: `turn`, `accepted`, `turn_closed`, `reset` or `snapshot`.
+    /// What it is: `turn`, `accepted`, `turn_closed`, `reset`, `upgrade` or `snapshot`.
     pub what: &'static str,
     /// What differs first, in words without what the user said.
     pub first: String,
@@ -65,6 +66,8 @@ struct Running {
     created: CreatedRecord,
     /// What new turns run, as far as the records tell.
     revision: Revision,
+    /// Whose revision that is.
+    flow_tenant: String,
     state: ConversationState,
     accepted: Option<AcceptedRecord>,
 }
@@ -114,7 +117,8 @@ impl Verifier {
     fn created(&mut self, place: Place, created: CreatedRecord) -> Result<(), HistoryError> {
         let flow = self.flow(place, created.revision)?;
         let (revision, state) = (created.revision, open_conversation(&flow));
-        self.running = Some(Running { created, revision, state, accepted: None });
+        let flow_tenant = created.flow_tenant.clone();
+        self.running = Some(Running { created, revision, flow_tenant, state, accepted: None });
         Ok(())
     }
 
@@ -140,8 +144,46 @@ impl Verifier {
                 running.state.apply_all(&changes);
                 Ok(None)
             }
+            Entry::Control(ControlRecord::Upgraded { from, to, changes, .. }) => {
+                self.upgraded(running, place, &from, to, &changes)
+            }
+            Entry::Control(ControlRecord::Feedback { .. }) => Ok(None),
             Entry::Snapshot(snapshot) => Ok(running.snapshot(place, &snapshot)),
             Entry::Other => Ok(None),
+        }
+    }
+
+    /// An upgrade must leave the revision the conversation ran, at a boundary, by what the new one declares.
+    fn upgraded(
+        &self,
+        running: &mut Running,
+        place: Place,
+        from: &PinnedRevision,
+        to: PinnedRevision,
+        changes: &[Change],
+    ) -> Result<Option<Difference>, HistoryError> {
+        let (old, new) = (self.flow(place, running.revision)?, self.flow(place, to.revision)?);
+        if (&from.flow_tenant, from.revision) != (&running.flow_tenant, running.revision) {
+            return Ok(Some(told(place, "upgrade", "the conversation ran another revision than the one it left")));
+        }
+        if !at_boundary(&running.state, &old) {
+            return Ok(Some(told(place, "upgrade", "the conversation stood at no boundary")));
+        }
+        match upgrade(&running.state, running.revision, &new) {
+            Ok(replayed) if replayed == changes => {
+                running.state.apply_all(changes);
+                (running.revision, running.flow_tenant) = (to.revision, to.flow_tenant);
+                Ok(None)
+            }
+            Ok(replayed) => {
+                let fields = vec![FieldRow::of("changes", &changes, &replayed.as_slice())];
+                let first = "changes differ from what was recorded";
+                Ok(Some(Difference { fields, ..told(place, "upgrade", first) }))
+            }
+            Err(obstacles) => {
+                let obstacles: Vec<_> = obstacles.iter().map(ToString::to_string).collect();
+                Ok(Some(told(place, "upgrade", &format!("it does not map now: {}", obstacles.join("; ")))))
+            }
         }
     }
 
@@ -226,7 +268,7 @@ impl Running {
         let mut fields = state_rows(&snapshot.state, &self.state);
         fields.extend([
             FieldRow::of("flow", &snapshot.flow, &created.flow),
-            FieldRow::of("flow tenant", &snapshot.flow_tenant, &created.flow_tenant),
+            FieldRow::of("flow tenant", &snapshot.flow_tenant, &self.flow_tenant),
             FieldRow::new("revision", snapshot.revision.to_string(), self.revision.to_string()),
             FieldRow::of("created at", &snapshot.created_at, &created.created_at),
             FieldRow::of("open accepted turn", &snapshot.open_accepted, &self.accepted),
