@@ -11,7 +11,7 @@ use crate::{
     input::Structured,
     machine::{MACHINE_VERSION, Outcome, TurnInput},
     record::{InputKind, Reply, ReplyKind, TurnOutcome, TurnRecord},
-    state::{Change, ConversationState, PendingAction},
+    state::{Change, ConversationState, PendingAction, PendingId},
 };
 
 /// A move somebody proposed; links of a chain that begins at the turn's position.
@@ -188,6 +188,11 @@ impl Work {
             _ => {}
         }
         self.changes.push(change);
+    }
+
+    /// Whether this turn opened a pending action.
+    pub(crate) fn has_opened(&self, id: PendingId) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::PendingOpened(pending) if pending.id == id))
     }
 
     /// Notes what a position asks for that is not there yet.

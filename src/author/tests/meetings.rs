@@ -263,3 +263,65 @@ fn an_end_that_cannot_be_evaluated_degrades_the_turn_once() {
     let clear = talk.say("4");
     assert_eq!((clear.record.outcome, clear.record.reply.text.as_str()), (TurnOutcome::Complete, "done"));
 }
+
+const AT_REST: &str = r#"
+start: desk.open
+intents: {desk: {initial: open, states: {open: {}, away: {}, over: {terminal: true}, late: {}}}}
+transitions:
+  - {from: desk.open, to: desk.away, by: rule}
+  - {from: "*", to: desk.over, by: rule}
+  - {from: desk.open, to: desk.late, by: pending}
+rules:
+  - {id: ask, in: any, when: "text == 'pay'", then: [{stage: pay}]}
+  - {id: end, in: any, when: "text == 'end' || text == 'pay at last'", then: [{go: desk.over}]}
+  - {id: last, in: any, when: "text == 'pay at last'", then: [{stage: settle}]}
+  - {id: leave, in: desk.open, when: "text == 'away'", then: [{go: desk.away}]}
+actions:
+  pay: {kind: tool, tool: bank/pay, timeout: 1s, confirm: {expires_turns: 2}, on_expired: desk.late}
+  settle: {kind: local, confirm: {expires_turns: 2}}
+responses: [{in: any, when: "ended != ''", template: "{{ state }} ended"}, {in: any, template: "{{ state }}"}]
+"#;
+
+fn at_rest() -> Talk {
+    let source = format!("format: colloquy.flow/v1\nname: test\nfallback: Fallback.\n{AT_REST}");
+    Talk::new(crate::load::load_despite_faults(&source).expect("it compiles"))
+}
+
+#[test]
+fn what_waits_is_given_up_when_the_conversation_comes_to_rest() {
+    let mut talk = at_rest();
+    talk.say("pay");
+    let ended = talk.say("end");
+    assert_eq!(event(&ended, Stage::Retain).reason, Reason::Abandoned);
+    assert!(talk.state.pending().is_empty());
+    assert_eq!(talk.reply("yes"), "over", "there is nothing left to say yes to");
+
+    let mut talk = at_rest();
+    talk.say("pay at last");
+    assert_eq!(talk.state.pending().len(), 1, "what is opened on arrival waits");
+    assert_eq!(talk.reply("yes"), "over ended");
+}
+
+#[test]
+fn a_confirmation_that_lapses_where_it_may_not_lead_on_is_closed_all_the_same() {
+    let mut talk = at_rest();
+    talk.say("pay");
+    talk.say("away");
+    talk.say("hm");
+    let lapsed = talk.say("hm");
+    let reasons: Vec<Reason> = lapsed.record.degradations.iter().map(|degradation| degradation.reason).collect();
+    assert_eq!((reasons.as_slice(), talk.state.state()), ([Reason::TransitionBlocked].as_slice(), "away"));
+    assert!(talk.state.pending().is_empty());
+    assert_eq!(talk.say("hm").record.outcome, TurnOutcome::Complete, "it does not lapse again and again");
+}
+
+#[test]
+fn a_tool_that_changes_nothing_has_failed_when_nobody_knows_its_end() {
+    let mut talk = Talk::new(flow(LEFT_BEHIND));
+    tools(&mut talk, &[("look_up", Answer::Fault(InjectedFault::Unknown))]);
+    let unknown = talk.say("look");
+    assert_eq!(event(&unknown, Stage::Act).reason, Reason::Unknown);
+    assert_eq!(talk.state.failed(), ["look_up".into()]);
+    tools(&mut talk, &[("look_up", nothing())]);
+    assert_eq!(talk.reply("try again"), "look found");
+}

@@ -182,6 +182,8 @@ fn ran(outcome: CallOutcome, given: Given, action: &Action) -> Ran {
         CallOutcome::Done(_) => Ran::Partly(given),
         CallOutcome::Partial(value) => Ran::Partly(Given { result: Some(value), ..given }),
         CallOutcome::Failed(failure) => Ran::Failed(failure.into()),
+        // What changes nothing has failed when nobody knows its end.
+        CallOutcome::Unknown if action.tool.as_ref().is_some_and(|tool| tool.read_only) => Ran::Failed(Reason::Unknown),
         CallOutcome::Unknown => Ran::Unknown,
     }
 }

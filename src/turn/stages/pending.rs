@@ -219,6 +219,11 @@ fn expire(work: &mut Work, flow: &Flow) {
         }
         let target = action.filter(|_| here && !leads).and_then(|action| flow.action(action).on_expired);
         if let Some(target) = target {
+            // Nobody asked for this move. Refusing the turn would let the same thing lapse again in the next.
+            if work.candidate != target && !flow.allows(work.candidate, target, By::Pending) {
+                work.degrade(Stage::Pending, Reason::TransitionBlocked, &pending.action);
+                continue;
+            }
             leads = true;
             work.propose(By::Pending, &pending.action, target);
             // A late "yes" or "no" was meant for what expired; anything else is looked at as usual.
