@@ -8,6 +8,7 @@ use std::{
 
 use crate::harness::{BINARY, Place, run, stderr, stdout};
 
+/// CE-parity: the example flows run against a real server.
 #[test]
 fn the_demo_keeps_every_promise() {
     let demo = run(&["demo", "--json"]);
@@ -146,6 +147,7 @@ fn every_lint_is_listed_and_explained() {
     assert_eq!(run(&["flow", "lint", "--explain", "no-such-lint"]).status.code(), Some(2));
 }
 
+/// CE-006: the example flows pass as they stand on disk.
 #[test]
 fn the_example_flows_pass_lint_from_disk() {
     for flow in ["order-desk", "faq-desk"] {

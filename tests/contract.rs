@@ -23,6 +23,7 @@ async fn next_seq(events: &mut colloquy_client::Events<v1::WatchConversationResp
     }
 }
 
+/// CE-002: a conflict ends in a known code and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_expected_seq_is_aborted_with_the_head_and_writes_nothing() {
     let place = Place::new();
@@ -146,6 +147,7 @@ async fn a_stop_ends_open_watches_and_says_why() {
     assert_eq!((told.code(), told.reason()), (Code::Unavailable, "DRAINING"));
 }
 
+/// BO-07, BO-10: input is bounded and ids are validated at the door.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_input_names_its_field() {
     let place = Place::new();

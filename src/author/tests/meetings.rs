@@ -66,6 +66,7 @@ actions:
 responses: [{in: any, template: "{{ state }}"}]
 "#;
 
+/// CE-001: what could only end in an undeclared move does not act.
 #[test]
 fn actions_whose_outcomes_lead_nowhere_together_do_not_run_at_all() {
     let mut talk = Talk::new(flow(SIDE_BY_SIDE));
@@ -141,6 +142,7 @@ fn a_flag_of_one_turn_ends_with_a_turn_that_acted_and_was_refused() {
     assert_eq!(talk.reply("and now?"), "Well.");
 }
 
+/// CE-parity: a policy may reset.
 #[test]
 fn a_policy_that_raises_a_resetting_flag_starts_over() {
     let mut talk = acted();
@@ -163,6 +165,7 @@ actions:
 responses: [{in: any, when: "ended == 'executed'", template: "paid {{ slots.amount }}"}, {in: any, exact: Well.}]
 "#;
 
+/// SO-09: slots are corrected and confirmed.
 #[test]
 fn a_form_that_confirms_with_another_value_corrects_instead() {
     let mut talk = Talk::new(flow(FORMS));
@@ -177,6 +180,7 @@ fn a_form_that_confirms_with_another_value_corrects_instead() {
     assert_eq!(paid.record.reply.text, "paid 500", "the value that is there is no correction");
 }
 
+/// BO-07: a form is no way around the guard.
 #[test]
 fn what_a_form_fills_in_is_judged_like_what_is_said() {
     let mut talk = Talk::new(flow(FORMS));
@@ -230,6 +234,7 @@ transitions:
 responses: [{in: any, template: "{{ intent }} {{ state }}"}]
 "#;
 
+/// SO-09: an answer to what was interrupted returns to it.
 #[test]
 fn what_was_interrupted_is_taken_up_by_an_answer_however_it_is_put() {
     for answer in ["red", "it is red", "my colour is red"] {
@@ -253,6 +258,7 @@ transitions: [{from: fill.open, to: fill.done, by: rule}]
 responses: [{in: any, template: "{{ state }}"}]
 "#;
 
+/// SO-09: a state collects until its end holds.
 #[test]
 fn an_end_that_cannot_be_evaluated_degrades_the_turn_once() {
     let mut talk = Talk::new(flow(UNTIL));

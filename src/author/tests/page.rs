@@ -1,6 +1,9 @@
 //! The page on writing flows: it describes every key and word there is, and its examples are read.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use colloquy_flow::{Act, Limits, Purpose, RulePhase, condition, prompt::PROMPT_VARIABLES, schema, transition::By};
 use regex::Regex;
@@ -11,8 +14,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn page() -> String {
-    std::fs::read_to_string(root().join("docs/flows.md")).expect("the page is there")
+fn page(name: &str) -> String {
+    std::fs::read_to_string(root().join(format!("docs/{name}.md"))).expect("the page is there")
 }
 
 /// The words the page has in code: all between backticks, and the keys of its examples.
@@ -31,13 +34,17 @@ fn described(page: &str) -> BTreeSet<String> {
     described
 }
 
-/// The keys that the reader names where it takes maps.
-fn keys() -> BTreeSet<String> {
-    let mut sources = vec![root().join("src/author/read.rs"), root().join("src/author/scenario.rs")];
-    for folder in ["src/author/read", "src/author/scenario"] {
-        let files = std::fs::read_dir(root().join(folder)).expect("the reader has its sources");
-        sources.extend(files.map(|file| file.expect("the folder can be read").path()));
-    }
+/// The source files in a folder, and in those under it.
+fn sources_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the reader has its sources");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    paths.flat_map(|path| if path.is_dir() { sources_in(&path) } else { vec![path] }).collect()
+}
+
+/// The keys that a module of the reader names where it takes maps.
+fn keys(module: &str) -> BTreeSet<String> {
+    let mut sources = sources_in(&root().join("src/author").join(module));
+    sources.push(root().join("src/author").join(format!("{module}.rs")));
     let lists = Regex::new(r"(?s)(?:KEYS: \[&str; \d+\] =|let known =|Fields::of\([^;\]]*?&)\s*\[([^\]]*)\]");
     let lists = lists.expect("it is a pattern");
     let word = Regex::new(r#""([a-z_]+)""#).expect("it is a pattern");
@@ -53,15 +60,25 @@ fn keys() -> BTreeSet<String> {
 
 #[test]
 fn the_page_describes_every_key_the_reader_knows() {
-    let (described, keys) = (described(&page()), keys());
+    let keys = keys("read");
     assert!(keys.len() > 100, "only {} keys were found in the sources of the reader", keys.len());
+    let described = described(&page("flows"));
     let missing: Vec<_> = keys.difference(&described).collect();
     assert!(missing.is_empty(), "docs/flows.md does not describe {missing:?}");
 }
 
 #[test]
+fn the_pages_describe_every_key_of_scenarios() {
+    let keys = keys("scenario");
+    assert!(keys.len() > 20, "only {} keys were found in the sources of scenarios", keys.len());
+    let described: BTreeSet<_> = ["flows", "testing"].iter().flat_map(|name| described(&page(name))).collect();
+    let missing: Vec<_> = keys.difference(&described).collect();
+    assert!(missing.is_empty(), "neither docs/flows.md nor docs/testing.md describes {missing:?}");
+}
+
+#[test]
 fn the_page_names_every_word_flows_may_use() {
-    let described = described(&page());
+    let described = described(&page("flows"));
     let words = RulePhase::ALL.map(RulePhase::name).into_iter();
     let words =
         words.chain(Act::ALL.map(Act::name)).chain(By::ALL.map(By::name)).chain(Purpose::ALL.map(Purpose::name));
@@ -72,7 +89,7 @@ fn the_page_names_every_word_flows_may_use() {
 
 #[test]
 fn the_page_tells_the_limits_there_are() {
-    let page = page();
+    let page = page("flows");
     let limits = Limits::default();
     for (key, default) in [
         ("rule_passes", limits.rule_passes.to_string()),
@@ -94,7 +111,7 @@ fn is_misread(fault: &Fault) -> bool {
 
 #[test]
 fn the_examples_of_the_page_are_read() {
-    let page = page();
+    let page = page("flows");
     let blocks = Regex::new(r"(?s)```yaml\n(.*?)```").expect("it is a pattern");
     let mut count = 0;
     for block in blocks.captures_iter(&page).map(|found| found[1].to_owned()) {

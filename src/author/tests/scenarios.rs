@@ -99,6 +99,7 @@ fn degradations_are_exactly_these() {
     broken(LATE, "degradations: []", "degradations", "", "home.idle");
 }
 
+/// CE-008: scenarios promise what stages come to.
 #[test]
 fn stages_come_to_a_result_for_a_reason_about_something() {
     kept(BUY, "stages: {intent: matched, rules: {result: done, name: warn}}");
@@ -116,6 +117,7 @@ fn stages_come_to_a_result_for_a_reason_about_something() {
     broken(BUY, "stages: {transition_blocked: blocked}", "stage transition_blocked", "transition_blocked blocked", "");
 }
 
+/// CE-004, CE-008: scenarios promise what prompts hold and lack.
 #[test]
 fn prompts_hold_what_they_must_and_nothing_they_must_not() {
     kept(ASK, "prompt: {answer: {contains: [Be brief, They said ask 77], lacks: [1234]}}");

@@ -22,14 +22,11 @@ pub(super) fn run(work: &mut Work) -> Progress {
         return Progress::Next;
     }
     let flow = Arc::clone(&work.flow);
+    // What lapsed is not run on a hint: only what still waits may be tried again.
+    expire(work, &flow);
     if retry(work, &flow) {
         return Progress::Next;
     }
-    if work.state().pending().is_empty() {
-        work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
-        return Progress::Next;
-    }
-    expire(work, &flow);
     let eligible = eligible(work, &flow);
     if eligible.is_empty() {
         work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
@@ -151,30 +148,32 @@ fn retry(work: &mut Work, flow: &Flow) -> bool {
         return false;
     }
     let failed: Vec<Name> = work.state().failed().to_vec();
-    let actions = failed.iter().filter_map(|name| Some((name, flow.find_action(name)?)));
     let waiting = eligible(work, flow);
-    let waits = |name: &Name| waiting.iter().find(|(pending, _)| pending.action == *name);
-    // What failed where the conversation has left is not for this place.
-    let again = actions.filter(|(name, action)| waits(name).is_some() || belongs_here(work, flow, *action));
-    let again: Vec<(Name, ActionIx)> = again.map(|(name, action)| (Arc::clone(name), action)).collect();
+    let mut again = Vec::new();
+    for name in failed {
+        let Some(action) = flow.find_action(&name) else { continue };
+        match waiting.iter().find(|(pending, _)| pending.action == name) {
+            Some((pending, _)) if work.confirmed.is_none() => work.confirmed = Some(pending.clone()),
+            // A turn runs one confirmed action; the other goes on waiting.
+            Some(_) => continue,
+            None if may_run_again(work, flow, action) => work.stage_action(action),
+            None => continue,
+        }
+        again.push(name);
+    }
     if again.is_empty() {
         return false;
     }
-    for (name, action) in &again {
-        match waits(name).cloned() {
-            Some((pending, _)) if work.confirmed.is_none() => work.confirmed = Some(pending),
-            Some(_) => {}
-            // What changed the world without a confirmation is never run again on a hint.
-            None if flow.action(*action).tool.as_ref().is_none_or(|tool| tool.read_only || tool.idempotent) => {
-                work.stage_action(*action);
-            }
-            None => {}
-        }
-    }
     work.course = Course::Decided;
-    let names = again.into_iter().map(|(name, _)| name).collect();
-    work.event(Stage::Pending, StageResult::Matched, Reason::Retried, Detail::names(names));
+    work.event(Stage::Pending, StageResult::Matched, Reason::Retried, Detail::names(again));
     true
+}
+
+/// Whether an action that failed may be tried again here. What failed where the conversation has left is not
+/// for this place, and what changes the world without a confirmation is never run again on a hint.
+fn may_run_again(work: &Work, flow: &Flow, action: ActionIx) -> bool {
+    let harmless = flow.action(action).tool.as_ref().is_none_or(|tool| tool.read_only || tool.idempotent);
+    harmless && belongs_here(work, flow, action)
 }
 
 /// Whether an action may run here, and lead on from here whatever comes of it.
