@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{ConversationState, StageEvent, TurnClosedRecord, TurnRecord};
+use colloquy_turn::{ConversationState, Stage, StageEvent, TurnClosedRecord, TurnRecord};
 use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision, Timestamp, TurnId, TurnSeq};
 
 use crate::error::Error;
@@ -68,6 +68,20 @@ pub enum TurnEvent {
     },
     /// A stage ended.
     Stage(StageEvent),
+    /// The turn waits for something outside; the flow says what to show meanwhile.
+    Progress {
+        /// The stage that waits.
+        stage: Stage,
+        /// The flow's words.
+        text: Arc<str>,
+    },
+    /// A part of an answer that a model is writing. What the turn ends with stands in its place.
+    Delta {
+        /// The number of the effect that is answered, so that parts of another try are told apart.
+        step: u16,
+        /// The part.
+        text: Arc<str>,
+    },
 }
 
 /// A snapshot of a conversation, as far as it is synced.

@@ -54,6 +54,10 @@ async fn feed_turn(mut stream: TurnStream, call: Call, events: mpsc::Sender<Resu
                 Event::Accepted(v1::TurnAccepted { turn_id: turn_id.to_string(), head: Some(convert::head(&head)) })
             }
             TurnEvent::Stage(stage) => Event::Stage(convert::stage(&stage)),
+            TurnEvent::Progress { .. } => continue,
+            TurnEvent::Delta { step, text } => {
+                Event::Delta(v1::TextDelta { answer: step.into(), text: text.to_string() })
+            }
         };
         if events.send(Ok(offsets.next(event))).await.is_err() {
             return;

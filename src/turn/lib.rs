@@ -25,8 +25,8 @@ pub use effect::{
 pub use event::{Degradation, Detail, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
-    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, InputKind, PinnedRevision, Rating, Remembered, Reply,
-    ReplyKind, SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, EffectsRecord, InputKind, Intent, PinnedRevision,
+    Rating, Remembered, Reply, ReplyKind, SnapshotRecord, TurnClosedRecord, TurnOutcome, TurnRecord,
 };
 pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{StageEvent, TurnClosedRecord};
+use colloquy_turn::{Stage, StageEvent, TurnClosedRecord};
 use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,6 +66,16 @@ impl Waiters {
 
     fn each(&mut self) -> impl Iterator<Item = &mut Waiter> {
         self.first.iter_mut().chain(&mut self.repeated)
+    }
+
+    /// Those who want to be told what happens before the ending.
+    pub(super) fn readers(&self) -> Vec<mpsc::Sender<TurnEvent>> {
+        self.first.iter().chain(&self.repeated).filter_map(|waiter| waiter.events.clone()).collect()
+    }
+
+    /// What a user interface may show while the turn waits.
+    pub(super) fn progress(&mut self, stage: Stage, text: &Arc<str>) {
+        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Progress { stage, text: Arc::clone(text) }));
     }
 
     pub(super) fn accepted(&mut self, turn_id: TurnId, attempt: u32, head: Head) {
