@@ -32,8 +32,8 @@ pub use self::{
     export::{Export, ExportEvent},
     flows::{
         CompiledFlow, CurrentFlow, FindFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
-        GivenFlow, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer, ScenarioMismatch,
-        ScenarioResult,
+        GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
+        ScenarioMismatch, ScenarioResult,
     },
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},

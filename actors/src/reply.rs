@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{ConversationState, StageEvent, TurnClosedRecord, TurnRecord};
+use colloquy_turn::{ConversationState, Stage, StageEvent, TurnClosedRecord, TurnRecord};
 use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision, Timestamp, TurnId, TurnSeq};
 
 use crate::error::Error;
@@ -65,6 +65,13 @@ pub enum TurnEvent {
         attempt: u32,
         /// The head after acceptance.
         head: Head,
+    },
+    /// A stage waits for something from outside, and the flow says what may be shown meanwhile.
+    Progress {
+        /// The stage.
+        stage: Stage,
+        /// What may be shown.
+        text: Arc<str>,
     },
     /// A stage ended.
     Stage(StageEvent),

@@ -11,6 +11,7 @@ use colloquy_store::{
     StoreStats, StoredRecord, Verified,
 };
 use colloquy_telemetry::Metrics;
+use colloquy_turn::InputKind;
 use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
 use tokio::time::Instant;
 
@@ -130,6 +131,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         key: key(conversation),
         request_id: RequestId::parse(request_id).unwrap(),
         flow: Some(FlowName::parse("order-desk").unwrap()),
+        input: InputKind::Text,
         text: text.to_owned(),
         expected_seq: None,
         busy: BusyPolicy::Enqueue,

@@ -7,6 +7,7 @@ use colloquy_types::{RequestId, Timestamp, TurnId};
 
 use crate::{
     effect::{Effect, EffectResult},
+    event::Stage,
     record::{InputKind, TurnRecord},
     stages::{self, Progress},
     state::ConversationState,
@@ -73,10 +74,11 @@ impl Machine {
         (*self).run()
     }
 
-    /// What a user interface may show while the effects are performed.
-    pub fn progress(&self) -> Option<&str> {
+    /// The stage that waits, and what a user interface may show meanwhile.
+    pub fn progress(&self) -> Option<(Stage, &Arc<str>)> {
         let (stage, _) = stages::ORDER.get(self.stage)?;
-        self.work.flow.progress(stage.name(), self.work.candidate).map(AsRef::as_ref)
+        let text = self.work.flow.progress(stage.name(), self.work.candidate)?;
+        Some((*stage, text))
     }
 
     fn run(mut self) -> Step {

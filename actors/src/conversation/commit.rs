@@ -6,7 +6,7 @@ use colloquy_flow::Flow;
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
 use colloquy_turn::{
     CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Outcome,
-    Remembered, SnapshotRecord, Step, TurnInput,
+    Remembered, SnapshotRecord, Stage, Step, TurnInput,
 };
 use colloquy_types::{Clock, Entropy, Timestamp};
 
@@ -15,19 +15,30 @@ use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
 
 /// Runs the machine on `state`, performing the effects it asks for.
 ///
-/// Nothing here waits: what is asked of the outside is answered as unavailable.
+/// Nothing here waits: what is asked of the outside is answered as unavailable. `tell` gets each progress message of the
+/// flow once, before the effects it stands for are performed.
 pub(crate) fn decide(
     flow: &Arc<Flow>,
     state: &ConversationState,
     input: TurnInput,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
+    mut tell: impl FnMut(Stage, &Arc<str>),
 ) -> Box<Outcome> {
     let mut step = colloquy_turn::start(Arc::clone(flow), state.clone(), input, clock.now());
+    let mut told: Option<(Stage, Arc<str>)> = None;
     loop {
         match step {
             Step::Done(outcome) => return outcome,
             Step::Perform(machine, effects) => {
+                // What is answered at once is nothing to wait for; a stage that asks again says nothing new.
+                let waits = effects.iter().any(|effect| effect.timeout().is_some());
+                if let Some((stage, text)) = machine.progress().filter(|_| waits)
+                    && told.as_ref().is_none_or(|(last, shown)| *last != stage || shown != text)
+                {
+                    tell(stage, text);
+                    told = Some((stage, Arc::clone(text)));
+                }
                 let results = effects.into_iter().map(|effect| perform(&effect, clock, entropy)).collect();
                 step = machine.resume(results);
             }

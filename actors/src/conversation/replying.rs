@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{StageEvent, TurnClosedRecord};
+use colloquy_turn::{Stage, StageEvent, TurnClosedRecord};
 use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,6 +70,10 @@ impl Waiters {
 
     pub(super) fn accepted(&mut self, turn_id: TurnId, attempt: u32, head: Head) {
         self.each().for_each(|waiter| waiter.emit(&TurnEvent::Accepted { turn_id, attempt, head }));
+    }
+
+    pub(super) fn progress(&mut self, stage: Stage, text: &Arc<str>) {
+        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Progress { stage, text: Arc::clone(text) }));
     }
 
     pub(super) fn stages(&mut self, stages: &[StageEvent]) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, InputKind, Reason, Remembered, TurnClosedRecord, TurnInput, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, Reason, Remembered, TurnClosedRecord, TurnInput, TurnOutcome, TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
 use ractor::ActorRef;
@@ -51,14 +51,15 @@ impl Conversation {
         let accepted_at = self.shared.clock.now();
         let budget = submission.deadline.saturating_duration_since(now);
         let journalled = submission.events.is_some();
-        let Submission { request_id, request_hash, request_digest, text, deadline, events, reply, permit, .. } =
-            *submission;
+        let Submission {
+            request_id, request_hash, request_digest, input, text, deadline, events, reply, permit, ..
+        } = *submission;
         let turn = Box::new(RunningTurn {
             accepted: AcceptedRecord {
                 turn_id: TurnId(self.shared.entropy.bytes16()),
                 request_id,
                 request_digest,
-                input: InputKind::Text,
+                input,
                 text,
                 accepted_at,
                 deadline_at: accepted_at.plus(budget),
@@ -115,9 +116,9 @@ impl Conversation {
     /// Decides the turn and hands it to the writer.
     pub(super) fn run(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
         let upgrading = state.loaded_mut().and_then(|loaded| self.upgrading(loaded));
-        let decided = state.with_loaded(turn.creating.as_deref(), |lease, loaded| {
+        let RunningTurn { accepted, request_hash, waiters, creating, .. } = &mut *turn;
+        let decided = state.with_loaded(creating.as_deref(), |lease, loaded| {
             let (clock, entropy) = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
-            let accepted = &turn.accepted;
             let input = TurnInput {
                 turn_id: accepted.turn_id,
                 request_id: accepted.request_id.clone(),
@@ -130,7 +131,8 @@ impl Conversation {
                 Some(upgrading) => (&upgrading.pin, &upgrading.flow, &upgrading.state),
                 None => (&loaded.pin, &loaded.flow, &loaded.state),
             };
-            let outcome = commit::decide(flow, before, input, clock, entropy);
+            let tell = |stage, text: &Arc<str>| waiters.progress(stage, text);
+            let outcome = commit::decide(flow, before, input, clock, entropy, tell);
             let at = clock.now();
             let mut batch = BatchBuilder::new(lease, loaded, entropy, at)?;
             if let Some(upgrading) = &upgrading {
@@ -141,7 +143,7 @@ impl Conversation {
             let mut snapshot_bytes = None;
             if commit::snapshot_due(loaded, bytes, &self.shared.settings.snapshot) {
                 let last = Remembered {
-                    request_hash: turn.request_hash,
+                    request_hash: *request_hash,
                     request_digest: accepted.request_digest,
                     turn_seq: batch.turn_seq(),
                     kind: EndingKind::Turn.to_byte(),
