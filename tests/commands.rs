@@ -74,11 +74,76 @@ fn a_faulty_flow_is_told_with_line_column_and_fix() {
     let folder = place.path().to_str().unwrap().to_owned();
     let lint = run(&["flow", "lint", &folder]);
     assert_eq!(lint.status.code(), Some(1), "{}", stdout(&lint));
-    assert!(stdout(&lint).contains("flow.yaml:3:8"), "{}", stdout(&lint));
-    assert!(stdout(&lint).contains("fix: "));
+    let told = stdout(&lint);
+    assert!(told.contains("flow.yaml:3:8: error["), "{told}");
+    assert!(told.contains("\n  3 | start: nowhere.at_all\n    |        ^\n  fix: "), "{told}");
     let json = stdout(&run(&["flow", "lint", &folder, "--json"]));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert!(!json["faults"].as_array().unwrap().is_empty());
+    let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, faults) = lines.split_last().unwrap();
+    assert_eq!(summary["summary"]["errors"], faults.len());
+    assert!(faults.iter().all(|fault| fault["id"].is_string() && fault["line"].is_u64()), "{json}");
+}
+
+/// A sound flow but for one warning, in a folder of its own.
+fn a_flow_with_a_warning(place: &Place, name: &str) -> String {
+    let folder = place.path().join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let flow = format!(
+        "format: colloquy.flow/v1\nname: {name}\nstart: a.b\nfallback: Hm.\nflags: [seen]\nintents: {{a: {{initial: b, \
+         states: {{b: {{terminal: true}}}}}}}}\nresponses: [{{in: any, when: flags.seen, exact: Yes.}}, {{in: any, exact: No.}}]\n"
+    );
+    std::fs::write(folder.join("flow.yaml"), flow).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
+/// CE-006: what counts as a fault is for the caller to say.
+#[test]
+fn warnings_count_when_they_are_denied_and_not_when_they_are_allowed() {
+    let place = Place::new();
+    let (one, two) = (a_flow_with_a_warning(&place, "one"), a_flow_with_a_warning(&place, "two"));
+    let lint = |more: &[&str]| run(&[&["flow", "lint", &one, &two], more].concat());
+    let told = lint(&[]);
+    assert_eq!(told.status.code(), Some(0), "{}", stdout(&told));
+    assert_eq!(stdout(&told).matches("warning[flag-never-raised]").count(), 2, "{}", stdout(&told));
+    assert_eq!(lint(&["--deny", "warnings"]).status.code(), Some(1));
+    let allowed = lint(&["--deny", "warnings", "--allow", "flag-never-raised", "--allow", "dead-end"]);
+    assert_eq!(allowed.status.code(), Some(0), "{}", stdout(&allowed));
+    assert!(!stdout(&allowed).contains("flag-never-raised"));
+    for wrong in [&["--allow", "yaml"][..], &["--allow", "no-such-lint"], &["--deny", "everything"]] {
+        assert_eq!(lint(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(run(&["flow", "lint"]).status.code(), Some(2));
+}
+
+#[test]
+fn faults_of_scenarios_and_broken_promises_are_told() {
+    let place = Place::new();
+    let folder = a_flow_with_a_warning(&place, "one");
+    let with = |scenarios: &str| {
+        std::fs::write(std::path::Path::new(&folder).join("scenarios.yaml"), scenarios).unwrap();
+        run(&["flow", "lint", &folder, "--json"])
+    };
+    let misspelt = with("scenarios: [{name: x, turns: [{sya: hello, reply: No.}]}]\n");
+    assert_eq!(misspelt.status.code(), Some(1));
+    assert!(stdout(&misspelt).contains("scenarios.yaml") && stdout(&misspelt).contains("unknown-key"));
+    let broken = with("scenarios: [{name: x, turns: [{say: hello, reply: Yes.}]}]\n");
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stdout(&broken).contains(r#""failures":1"#), "{}", stdout(&broken));
+    let kept = with("scenarios: [{name: x, turns: [{say: hello, reply: No.}]}]\n");
+    assert_eq!(kept.status.code(), Some(0), "{}", stdout(&kept));
+}
+
+#[test]
+fn every_lint_is_listed_and_explained() {
+    let list = run(&["flow", "lint", "--list"]);
+    assert_eq!(list.status.code(), Some(0));
+    let list = stdout(&list);
+    assert!(list.lines().count() >= 60, "{list}");
+    for id in list.lines().filter_map(|line| line.split_whitespace().next()) {
+        let page = run(&["flow", "lint", "--explain", id]);
+        assert!(stdout(&page).starts_with(&format!("# {id}\n")), "{id}");
+    }
+    assert_eq!(run(&["flow", "lint", "--explain", "no-such-lint"]).status.code(), Some(2));
 }
 
 #[test]

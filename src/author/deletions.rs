@@ -20,7 +20,7 @@ use crate::{
     fault::Fault,
     load,
     node::Node,
-    scenario::{Failure, Scenario, Suite, in_parallel, load_folders_scenarios},
+    scenario::{Failure, Scenario, Suite, in_parallel, some_scenarios},
 };
 
 /// Why the deletions of a flow tell nothing.
@@ -120,7 +120,7 @@ impl Sound {
     fn load(folder: &Path) -> Result<Self, DeletionError> {
         let tree = load::parse_folder(folder).map_err(DeletionError::Faults)?;
         let whole = load::load_tree(&tree).map_err(DeletionError::Faults)?;
-        let scenarios: Arc<[Scenario]> = load_folders_scenarios(folder).map_err(DeletionError::Faults)?.into();
+        let scenarios: Arc<[Scenario]> = some_scenarios(folder).map_err(DeletionError::Faults)?.into();
         let suite = Suite { loaded: whole, scenarios };
         match suite.first_failure() {
             Some(failure) => Err(DeletionError::Failing(Box::new(failure))),

@@ -94,6 +94,7 @@ pub fn inspect_sources(name: &str, mut sources: Vec<(String, String)>) -> Inspec
             line: 0,
             column: 0,
             message: "the loader ended unexpectedly".to_owned(),
+            path: Vec::new(),
             fix: "load the files one by one to find the one it cannot cope with".to_owned(),
         }])
     })
@@ -170,8 +171,12 @@ fn prepare(merged: &Node, faults: &mut Faults) -> Option<Prepared> {
     let mut source = String::new();
     merged.write_json(&mut source);
     let written = read::flow(merged, faults)?;
-    check::flow(&written, faults);
+    let view = check::flow(&written, faults)?;
     let texts = compile::texts(&written, faults);
+    if !faults.has_errors() {
+        check::doubts(&view, &texts.named, faults);
+    }
+    drop(view);
     Some(Prepared { written, texts, source })
 }
 
@@ -190,7 +195,7 @@ pub(crate) type Unreadable = (String, io::Error);
 /// # Errors
 /// The one [`Fault`] of what cannot be read.
 pub fn read_folder(path: &Path) -> Result<Vec<(String, String)>, Vec<Fault>> {
-    read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])
+    read_files(path).map_err(|(file, error)| vec![Fault::unreadable(&file, &error)])
 }
 
 fn read_files(path: &Path) -> Result<Vec<(String, String)>, Unreadable> {
@@ -223,18 +228,6 @@ pub(crate) fn read_file(path: &Path) -> Result<(String, String), Unreadable> {
     match read {
         Ok(_) => Ok((shown, text)),
         Err(error) => Err((shown, error)),
-    }
-}
-
-pub(crate) fn unreadable(file: &str, error: &io::Error) -> Fault {
-    Fault {
-        id: "unreadable",
-        severity: Severity::Error,
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        message: format!("cannot be read: {error}"),
-        fix: "give the path of a flow's folder or file, readable and in UTF-8".to_owned(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! YAML as a tree of nodes that know their place, read within budgets against hostile input.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
@@ -21,6 +21,8 @@ const NODES_MAX: usize = 100_000;
 /// Most aliases in one file, and most events they may replay.
 const ALIASES_MAX: usize = 256;
 const REPLAYED_EVENTS_MAX: usize = 20_000;
+/// Most text in one file once its aliases are replaced, in bytes.
+const TEXT_BYTES_MAX: usize = 4 * FILE_BYTES_MAX;
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -82,6 +84,19 @@ fn one_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim().to_owned()
 }
 
+thread_local! {
+    /// Text read so far, in bytes. The parser bounds how many nodes aliases repeat, not how large they are,
+    /// and a visitor has nowhere else to count.
+    static TEXT_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts a text against [`TEXT_BYTES_MAX`].
+fn counted<E: de::Error>(text: &str) -> Result<(), E> {
+    let bytes = TEXT_BYTES.get().saturating_add(text.len());
+    TEXT_BYTES.set(bytes);
+    if bytes > TEXT_BYTES_MAX { Err(E::custom("aliases repeat too much text")) } else { Ok(()) }
+}
+
 fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Raw>, serde_saphyr::Error> {
     let budget = serde_saphyr::budget! {
         max_depth: DEPTH_MAX,
@@ -99,6 +114,7 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Raw>, 
     };
     options.alias_limits.max_total_replayed_events = REPLAYED_EVENTS_MAX;
     options.alias_limits.max_replay_stack_depth = 8;
+    TEXT_BYTES.set(0);
     serde_saphyr::from_str_with_options(text, options)
 }
 
@@ -157,11 +173,13 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Number(value.to_string()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Raw, E> {
+        counted(value)?;
         Ok(Raw::Text(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Raw, E> {
+        counted(&value)?;
         Ok(Raw::Text(value))
     }
 
@@ -175,7 +193,8 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key()? {
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            counted(&key.value)?;
             entries.push((key, map.next_value()?));
         }
         Ok(Raw::Map(entries))

@@ -7,7 +7,7 @@ mod structure;
 mod understanding;
 mod upgrades;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use colloquy_flow::Limits;
 use colloquy_types::FlowName;
@@ -16,7 +16,7 @@ use crate::{
     fault::{Faults, Mark},
     node::{Key, Node, Value},
     reader::{self, Fields},
-    source::{SourceFlow, SourceIndex},
+    source::{SourceFlow, SourceNames},
 };
 
 /// The format this build reads.
@@ -82,8 +82,9 @@ fn join(key: &Key, held: &mut Node, more: Node, faults: &mut Faults) {
     match (&mut held.value, more.value) {
         (Value::List(items), Value::List(more)) if joins => items.extend(more),
         (Value::Map(entries), Value::Map(more)) if joins => {
+            let mut held: HashSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
             for (key, value) in more {
-                if entries.iter().any(|(held, _)| held.text == key.text) {
+                if !held.insert(key.text.clone()) {
                     let message = format!("{:?} is declared twice", key.text);
                     faults.error("duplicate-name", &key.mark, message, "give each entry a name of its own");
                 }
@@ -138,9 +139,9 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         progress: outside::progress(fields.get("progress"), faults),
         upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
-        index: SourceIndex::default(),
+        names: SourceNames::default(),
     };
-    Some(flow.indexed())
+    Some(flow.index())
 }
 
 fn format(fields: &Fields<'_>, faults: &mut Faults) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use colloquy_flow::{Condition, Name, Pattern, Place, Scope};
+use colloquy_flow::{Condition, Name, Pattern, Place, Scope, pattern::COMPILED_BYTES_LIGHT};
 
 use crate::{
     fault::{At, Faults, Mark},
@@ -249,14 +249,33 @@ pub(crate) fn scope(node: &Node, what: &str, faults: &mut Faults) -> Option<Writ
 /// A pattern.
 pub(crate) fn pattern(node: &Node, what: &str, faults: &mut Faults) -> Option<Pattern> {
     let said = text(node, what, faults)?;
+    if faults.has_patterns_enough() {
+        return None;
+    }
     match Pattern::compile(&said.value) {
-        Ok(pattern) => Some(pattern),
+        Ok(pattern) => {
+            costly(&pattern, what, &said.mark, faults);
+            faults.admits_pattern(pattern.bytes_max(), &said.mark).then_some(pattern)
+        }
         Err(error) => {
             let fix =
                 "write a regular expression of at most 1024 bytes that matches some text; put it in single quotes";
             faults.error("bad-pattern", &said.mark, format!("{what}: {error}"), fix);
             None
         }
+    }
+}
+
+/// Warns of what is slow to search for. Nothing blows up: the engine is linear in the text.
+fn costly(pattern: &Pattern, what: &str, mark: &Mark, faults: &mut Faults) {
+    if pattern.is_heavy() {
+        let message = format!("{what} compiles to more than {} KiB", COMPILED_BYTES_LIGHT >> 10);
+        let fix = "repeat less, or repeat a smaller class: [a-z] instead of \\w";
+        faults.warn("regex-costly", mark, message, fix);
+    }
+    if pattern.repeats_repetition() {
+        let message = format!("{what} repeats without end what already repeats without end");
+        faults.warn("regex-costly", mark, message, "drop one of the repetitions: \\w+ instead of (?:\\w+)+");
     }
 }
 
@@ -274,10 +293,23 @@ pub(crate) fn condition(node: Option<&Node>, what: &str, faults: &mut Faults) ->
     }
 }
 
+/// Words that are compared with a misspelt one, at most.
+const WORDS_COMPARED_MAX: usize = 200;
+/// Words that a fix lists, at most.
+const WORDS_LISTED_MAX: usize = 20;
+
 /// The known word nearest to what was written, if one is near.
 pub(crate) fn nearest<'w>(written: &str, known: &[&'w str]) -> Option<&'w str> {
-    let near = known.iter().map(|word| (distance(written, word), *word)).min()?;
+    let alike = |word: &&&str| word.len().abs_diff(written.len()) <= 8 && word.len() <= NAME_BYTES_MAX;
+    let compared = known.iter().filter(alike).take(WORDS_COMPARED_MAX);
+    let near = compared.map(|word| (distance(written, word), *word)).min()?;
     (near.0 <= 2 && near.0 < written.len()).then_some(near.1)
+}
+
+/// Known words for a fix, not all of them when they are many.
+pub(crate) fn some_of(known: &[&str]) -> String {
+    let listed = known.get(..WORDS_LISTED_MAX).unwrap_or(known).join(", ");
+    if known.len() > WORDS_LISTED_MAX { format!("{listed}, …") } else { listed }
 }
 
 /// Letters to insert, remove or replace to make one word of the other.

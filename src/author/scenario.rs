@@ -21,7 +21,7 @@ use colloquy_turn::{InputKind, TurnOutcome};
 
 #[cfg(test)]
 pub(crate) use self::read::{SCENARIO_KEYS, TURN_KEYS};
-pub(crate) use self::suite::{in_parallel, load_folders_scenarios};
+pub(crate) use self::suite::{in_parallel, some_scenarios};
 pub use self::{
     compare::{Mismatch, check, check_slots},
     play::{Failure, play},
@@ -29,7 +29,7 @@ pub use self::{
     read::load_scenarios,
     report::junit,
     script::{Answer, Fault as InjectedFault, Script},
-    suite::{Played, Suite, play_suites},
+    suite::{Played, Suite, folder_scenarios, play_suites},
     world::ScriptedWorld,
 };
 use crate::node::Node;

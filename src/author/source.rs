@@ -45,23 +45,27 @@ pub(crate) struct SourceFlow {
     pub(crate) progress: Vec<SourceProgress>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
-    pub(crate) index: SourceIndex,
+    /// Where each name stands in its table; made by [`SourceFlow::index`].
+    pub(crate) names: SourceNames,
 }
 
-/// Where named entries stand in their tables; of equal names the first.
+/// Places by name. Of what is declared twice, the first.
 #[derive(Debug, Default)]
-pub(crate) struct SourceIndex {
+pub(crate) struct SourceNames {
     slots: HashMap<Name, usize>,
     intents: HashMap<Name, usize>,
+    enrichments: HashMap<Name, usize>,
     actions: HashMap<Name, usize>,
+    prompts: HashMap<Name, usize>,
+    flags: HashMap<Name, usize>,
 }
 
-fn index<'n>(names: impl Iterator<Item = &'n At<Name>>) -> HashMap<Name, usize> {
-    let mut index = HashMap::new();
+fn places<'s>(names: impl Iterator<Item = &'s At<Name>>) -> HashMap<Name, usize> {
+    let mut places = HashMap::new();
     for (place, name) in names.enumerate() {
-        index.entry(Arc::clone(&name.value)).or_insert(place);
+        places.entry(Arc::clone(&name.value)).or_insert(place);
     }
-    index
+    places
 }
 
 #[derive(Debug, Default)]
@@ -258,6 +262,7 @@ pub(crate) enum SourceResult {
 
 #[derive(Debug)]
 pub(crate) struct SourceResponse {
+    pub(crate) mark: Mark,
     pub(crate) scope: Written,
     pub(crate) when: Option<At<Condition>>,
     pub(crate) text: SourceText,
@@ -293,16 +298,6 @@ pub(crate) struct SourceUpgrade {
 }
 
 impl SourceFlow {
-    /// Enters what was read, so that names are found at once.
-    pub(crate) fn indexed(mut self) -> Self {
-        self.index = SourceIndex {
-            slots: index(self.slots.iter().map(|slot| &slot.name)),
-            intents: index(self.intents.iter().map(|intent| &intent.name)),
-            actions: index(self.actions.iter().map(|action| &action.name)),
-        };
-        self
-    }
-
     /// Every position, in declared order.
     pub(crate) fn places(&self) -> Vec<Place> {
         let states = self.intents.iter().flat_map(|intent| intent.states.iter().map(move |state| (intent, state)));
@@ -314,24 +309,41 @@ impl SourceFlow {
             .collect()
     }
 
+    /// Enters every name in the tables that the lookups below use.
+    pub(crate) fn index(mut self) -> Self {
+        self.names = SourceNames {
+            slots: places(self.slots.iter().map(|slot| &slot.name)),
+            intents: places(self.intents.iter().map(|intent| &intent.name)),
+            enrichments: places(self.enrichments.iter().map(|enrichment| &enrichment.name)),
+            actions: places(self.actions.iter().map(|action| &action.name)),
+            prompts: places(self.prompts.iter().map(|prompt| &prompt.name)),
+            flags: places(self.flags.iter().map(|flag| &flag.name)),
+        };
+        self
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<&SourceSlot> {
-        self.slots.get(*self.index.slots.get(name)?)
+        self.names.slots.get(name).and_then(|place| self.slots.get(*place))
     }
 
     pub(crate) fn intent(&self, name: &str) -> Option<&SourceIntent> {
-        self.intents.get(*self.index.intents.get(name)?)
+        self.names.intents.get(name).and_then(|place| self.intents.get(*place))
     }
 
     pub(crate) fn enrichment(&self, name: &str) -> Option<&SourceEnrichment> {
-        self.enrichments.iter().find(|enrichment| enrichment.name.value.as_ref() == name)
+        self.names.enrichments.get(name).and_then(|place| self.enrichments.get(*place))
     }
 
     pub(crate) fn prompt(&self, name: &str) -> Option<&SourcePrompt> {
-        self.prompts.iter().find(|prompt| prompt.name.value.as_ref() == name)
+        self.names.prompts.get(name).and_then(|place| self.prompts.get(*place))
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<&SourceAction> {
-        self.actions.get(*self.index.actions.get(name)?)
+        self.names.actions.get(name).and_then(|place| self.actions.get(*place))
+    }
+
+    pub(crate) fn has_flag(&self, name: &str) -> bool {
+        self.names.flags.contains_key(name)
     }
 
     /// The value a slot would hold, read from what was written.

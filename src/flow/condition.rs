@@ -6,6 +6,7 @@
 
 mod facts;
 mod outside;
+mod shape;
 
 use std::{
     collections::BTreeSet,
@@ -23,6 +24,7 @@ use cel::{
 };
 
 pub use facts::{Facts, OUTSIDE, VARIABLES};
+pub use shape::{Comparison, Shape};
 
 use crate::value::Decimal;
 

@@ -4,11 +4,17 @@ use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder};
 use regex_automata::{Input, MatchKind, meta, nfa::thompson::WhichCaptures, util::syntax};
+use regex_syntax::hir::{Hir, HirKind};
 
 /// Longest source of a pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1024;
 /// Bound of one compiled pattern, in bytes.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// What is larger when compiled than this many bytes is slow to search for.
+pub const COMPILED_BYTES_LIGHT: usize = 256 << 10;
+/// The first size that is tried; then twice that, and so on: the engine tells whether a pattern fits, not how
+/// large it is.
+const COMPILED_BYTES_MIN: usize = 8 << 10;
 /// Bound of the patterns that are compiled together for one position, in bytes.
 const SET_BYTES_MAX: usize = 32 << 20;
 /// How deep groups may nest.
@@ -36,12 +42,24 @@ pub enum PatternError {
 
 /// One compiled pattern; case does not matter unless it says `(?-i)`.
 #[derive(Clone)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    bytes_max: usize,
+}
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pattern({:?})", self.0.as_str())
+        write!(f, "Pattern({:?})", self.regex.as_str())
     }
+}
+
+fn build(source: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(source)
+        .case_insensitive(true)
+        .size_limit(bytes_max)
+        .dfa_size_limit(COMPILED_BYTES_MAX)
+        .nest_limit(NESTING_MAX)
+        .build()
 }
 
 impl Pattern {
@@ -53,15 +71,15 @@ impl Pattern {
         if source.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong { len: source.len() });
         }
-        let regex = RegexBuilder::new(source)
-            .case_insensitive(true)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(COMPILED_BYTES_MAX)
-            .nest_limit(NESTING_MAX)
-            .build();
-        match regex {
+        let mut bytes_max = COMPILED_BYTES_MIN;
+        let mut built = build(source, bytes_max);
+        while bytes_max < COMPILED_BYTES_MAX && matches!(built, Err(regex::Error::CompiledTooBig(_))) {
+            bytes_max *= 2;
+            built = build(source, bytes_max);
+        }
+        match built {
             Ok(regex) if regex.is_match("") => Err(PatternError::MatchesEmpty),
-            Ok(regex) => Ok(Self(regex)),
+            Ok(regex) => Ok(Self { regex, bytes_max }),
             Err(regex::Error::CompiledTooBig(_)) => Err(PatternError::TooLarge),
             // The engine draws the pattern and an arrow over several lines; its last line says what is wrong.
             Err(error) => {
@@ -74,29 +92,77 @@ impl Pattern {
 
     /// The source.
     pub fn source(&self) -> &str {
-        self.0.as_str()
+        self.regex.as_str()
     }
 
     /// Whether the pattern has a group named `name`.
     pub fn has_group(&self, name: &str) -> bool {
-        self.0.capture_names().flatten().any(|group| group == name)
+        self.regex.capture_names().flatten().any(|group| group == name)
     }
 
     /// Whether the pattern matches anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.regex.is_match(text)
+    }
+
+    /// Whether it is larger than [`COMPILED_BYTES_LIGHT`] when compiled: slow to search for, though never
+    /// more than linear in the text.
+    pub const fn is_heavy(&self) -> bool {
+        self.bytes_max > COMPILED_BYTES_LIGHT
+    }
+
+    /// The size that it does not exceed when compiled, in bytes: a power of two.
+    pub const fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Whether it repeats without end what already repeats without end, with nothing in between that must
+    /// be there: `(?:\w+\s*)+`. There are countless ways to match the same text.
+    pub fn repeats_repetition(&self) -> bool {
+        regex_syntax::parse(self.source()).is_ok_and(|parsed| repeats_repetition(&parsed))
     }
 
     /// The text with every match replaced.
     pub(crate) fn replace_all<'t>(&self, text: &'t str, with: &str) -> Cow<'t, str> {
-        self.0.replace_all(text, regex::NoExpand(with))
+        self.regex.replace_all(text, regex::NoExpand(with))
     }
 
     /// Every match in `text`: what the group `value` matched, or all of it.
     pub(crate) fn values<'t>(&'t self, text: &'t str) -> impl Iterator<Item = &'t str> + 't {
-        self.0
+        self.regex
             .captures_iter(text)
             .filter_map(|captures| captures.name("value").or_else(|| captures.get(0)).map(|found| found.as_str()))
+    }
+}
+
+fn is_endless(node: &Hir) -> bool {
+    matches!(node.kind(), HirKind::Repetition(repetition) if repetition.max.is_none())
+}
+
+/// Groups nest at most [`NESTING_MAX`] deep, so this recursion is bounded.
+fn repeats_repetition(node: &Hir) -> bool {
+    match node.kind() {
+        HirKind::Repetition(repetition) => {
+            (repetition.max.is_none() && may_be_repetition(&repetition.sub)) || repeats_repetition(&repetition.sub)
+        }
+        HirKind::Capture(capture) => repeats_repetition(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(repeats_repetition),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
+    }
+}
+
+/// Whether an endless repetition may be all there is of it.
+fn may_be_repetition(node: &Hir) -> bool {
+    let optional = |part: &Hir| part.properties().minimum_len() == Some(0);
+    match node.kind() {
+        HirKind::Repetition(_) => is_endless(node),
+        HirKind::Capture(capture) => may_be_repetition(&capture.sub),
+        HirKind::Alternation(parts) => parts.iter().any(may_be_repetition),
+        HirKind::Concat(parts) => parts.iter().enumerate().any(|(place, part)| {
+            let mut others = parts.iter().enumerate().filter(|(other, _)| *other != place);
+            may_be_repetition(part) && others.all(|(_, other)| optional(other))
+        }),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
     }
 }
 
@@ -149,5 +215,23 @@ impl PatternSet {
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn what_is_slow_is_told_from_what_only_looks_so() {
+        let compile = |source: &str| Pattern::compile(source).expect("it compiles");
+        for source in [r"(?:\w+\s*)+!", "x(a*)*", r"(?:\d|[a-z]+)+x", "(?P<value>(?:a+)+)"] {
+            assert!(compile(source).repeats_repetition(), "{source}");
+        }
+        for source in [r"[a-z]+(?:\.[a-z]+)+", r"\bcancel(?:lation)?\b", r"(?:ab)+c*", r"(?:a{2,4})+", r"\w+\s+\w+"] {
+            assert!(!compile(source).repeats_repetition(), "{source}");
+        }
+        assert!(compile(r"\w{10}").is_heavy());
+        assert!(!compile(r"\b[a-z]{30}\b").is_heavy());
     }
 }

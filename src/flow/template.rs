@@ -27,6 +27,35 @@ const FUEL: u64 = 20_000;
 /// How deep expressions and blocks may nest.
 const NESTING_MAX: usize = 64;
 
+/// Whether a text has anything in it that a template replaces. One that has not cannot fail.
+pub fn has_markup(source: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| source.contains(mark))
+}
+
+/// Whether there is a bar between the marks of a template, outside quotes.
+fn uses_filter(source: &str) -> bool {
+    let mut rest = source;
+    while let Some(begin) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let inside = rest.get(begin + 2..).unwrap_or_default();
+        let mut quote = None;
+        let mut end = inside.len();
+        for (place, letter) in inside.char_indices() {
+            match quote {
+                Some(open) => quote = (letter != open).then_some(open),
+                None if matches!(letter, '"' | '\'') => quote = Some(letter),
+                None if letter == '|' => return true,
+                None if letter == '}' => {
+                    end = place;
+                    break;
+                }
+                None => {}
+            }
+        }
+        rest = inside.get(end..).unwrap_or_default();
+    }
+    false
+}
+
 /// Why a template was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -44,6 +73,9 @@ pub enum TemplateError {
         /// Line within the template, from 1.
         line: usize,
     },
+    /// It uses a filter.
+    #[error("the template uses a filter; there are none")]
+    Filter,
     /// There are more templates than a flow may have.
     #[error("the flow has too many templates")]
     TooMany,
@@ -149,6 +181,10 @@ impl Templates {
     pub fn add(&mut self, source: &str) -> Result<TemplateRef, TemplateError> {
         if source.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::TooLong { len: source.len() });
+        }
+        // The engine would find out only when the text is said.
+        if uses_filter(source) {
+            return Err(TemplateError::Filter);
         }
         if self.count >= usize::from(u16::MAX) {
             return Err(TemplateError::TooMany);

@@ -331,6 +331,7 @@ mod tests {
             line: n as u64,
             column: 1,
             message: "m".repeat(1000),
+            path: Vec::new(),
             fix: "f".into(),
         };
         let error = Error::Unpromotable { faults: (1..500).map(fault).collect(), failures: Vec::new() };

@@ -17,8 +17,8 @@ use crate::replaying::Replaying;
 pub(crate) struct Tools;
 
 fn fault(fault: Fault) -> FlowFault {
-    let Fault { id, severity, file, line, column, message, fix } = fault;
-    FlowFault { id: id.to_owned(), is_error: severity == Severity::Error, file, line, column, message, fix }
+    let Fault { id, severity, file, line, column, message, path, fix } = fault;
+    FlowFault { id: id.to_owned(), is_error: severity == Severity::Error, file, line, column, message, path, fix }
 }
 
 impl FlowAuthor for Tools {

@@ -10,7 +10,8 @@ use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
-    flow_deletions, flow_diff, flow_graph, flow_schema, flow_test, lint,
+    flow_deletions, flow_diff, flow_graph, flow_schema, flow_test,
+    lint::{self, LintArgs},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -220,13 +221,13 @@ struct StatusArgs {
 
 #[derive(Debug, Subcommand)]
 enum FlowCommand {
-    /// Checks the flow in a folder and prints every fault with file, line, column and fix.
+    /// Checks the flows in folders and prints every fault with file, line, column and fix.
     ///
-    /// Example: colloquy flow lint ./flows/order-desk
-    Lint {
-        /// The folder.
-        folder: PathBuf,
-    },
+    /// Ends with 0 when there is none, 1 when there are, 2 when it was called wrongly. Warnings count only with
+    /// `--deny warnings`.
+    ///
+    /// Example: colloquy flow lint ./flows/order-desk --deny warnings
+    Lint(LintArgs),
     /// Draws what leads where in a flow, and tells which states lead nowhere.
     ///
     /// Example: colloquy flow graph ./flows/order-desk --out order-desk.svg
@@ -271,9 +272,9 @@ impl Cli {
         match command {
             Command::Demo => demo::run(output).await,
             Command::Serve(args) => serve_command(&args, output).await,
-            Command::Flow(FlowCommand::Lint { folder }) => lint::run(&folder, output),
             Command::Flow(FlowCommand::Test(args)) => flow_test::run(&args, output),
             Command::Flow(FlowCommand::Deletions(args)) => flow_deletions::run(&args, output),
+            Command::Flow(FlowCommand::Lint(args)) => lint::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),

@@ -134,7 +134,11 @@ async fn publish(client: &Client, tenant: &str, args: PublishArgs, output: Outpu
     for fault in &published.faults {
         let severity = if fault.is_error { output.bad("error") } else { "warning".to_owned() };
         let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
-        output::line(&format!("{place}: {severity}[{}]: {}\n  fix: {}", fault.id, fault.message, fault.fix));
+        output::line(&format!("{place}: {severity}[{}]: {}", fault.id, fault.message));
+        if !fault.path.is_empty() {
+            output::line(&format!("  path: {}", fault.path.join(" -> ")));
+        }
+        output::line(&format!("  fix: {}", fault.fix));
     }
     let what = if published.created { "published" } else { "was published before" };
     output::line(&format!("{} {} {what}", output.strong(&revision.flow), revision.revision));
@@ -150,6 +154,7 @@ fn fault_json(fault: &v1::FlowFault) -> serde_json::Value {
     json!({
         "id": fault.id, "severity": if fault.is_error { "error" } else { "warning" }, "file": fault.file,
         "line": fault.line, "column": fault.column, "message": fault.message, "fix": fault.fix,
+        "path": fault.path,
     })
 }
 

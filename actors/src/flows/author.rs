@@ -39,6 +39,8 @@ pub struct FlowFault {
     pub column: u64,
     /// What is wrong.
     pub message: String,
+    /// How a conversation gets there, position by position; empty where that says nothing.
+    pub path: Vec<String>,
     /// What to do about it.
     pub fix: String,
 }

@@ -31,6 +31,7 @@ fn fault(fault: colloquy_author::Fault) -> FlowFault {
         line: fault.line,
         column: fault.column,
         message: fault.message,
+        path: fault.path,
         fix: fault.fix,
     }
 }

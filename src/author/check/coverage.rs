@@ -1,99 +1,87 @@
-//! Every state has something to say, and every slot is filled and used.
+//! Every state has something to say, and what is collected can be found.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
-use colloquy_flow::{Place, Scope, SlotKind};
+use colloquy_flow::SlotKind;
 
 use crate::{
+    check::view::{View, index},
     fault::Faults,
-    reader,
     source::{SourceEffect, SourceFlow, SourceText},
 };
 
-pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
-    responses(source, faults);
-    slots(source, faults);
+pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
+    responses(view, faults);
+    slots(view.source, faults);
 }
 
-fn responses(source: &SourceFlow, faults: &mut Faults) {
-    let every = source.places();
-    let mut answered: HashSet<Place> = HashSet::new();
-    let mut always: HashSet<Place> = HashSet::new();
-    for row in source.responses.iter().filter(|row| !matches!(row.text, SourceText::Resume(_))) {
-        let places = match reader::resolve(&row.scope, &every) {
-            Scope::Everywhere => every.clone(),
-            Scope::At(places) => places,
-        };
-        if row.when.is_none() {
-            always.extend(places.iter().cloned());
-        }
-        answered.extend(places);
+fn responses(view: &View<'_>, faults: &mut Faults) {
+    /// What a position has to say.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Said {
+        Nothing,
+        Sometimes,
+        Always,
     }
-    for intent in &source.intents {
-        for state in &intent.states {
-            let place = Place { intent: Arc::clone(&intent.name.value), state: Arc::clone(&state.name.value) };
-            let fix = format!("add to responses: {{in: {place}, exact: \"…\"}}");
-            if !answered.contains(&place) {
-                faults.error("no-response", &state.name.mark, format!("{place} has no response"), fix);
-            } else if !always.contains(&place) {
+    let mut said = vec![Said::Nothing; view.places.len()];
+    let rows = view.source.responses.iter().zip(&view.responses);
+    for (row, at) in rows.filter(|(row, _)| !matches!(row.text, SourceText::Resume(_))) {
+        for at in at {
+            if let Some(said) = said.get_mut(index(*at)).filter(|said| **said != Said::Always) {
+                *said = if row.when.is_none() { Said::Always } else { Said::Sometimes };
+            }
+        }
+    }
+    let states = view.source.intents.iter().flat_map(|intent| &intent.states);
+    for ((state, place), said) in states.zip(&view.places).zip(said) {
+        let fix = || format!("add to responses: {{in: {place}, exact: \"…\"}}");
+        match said {
+            Said::Always => {}
+            Said::Nothing => {
+                faults.error("no-response", &state.name.mark, format!("{place} has no response"), fix());
+            }
+            Said::Sometimes => {
                 let message =
                     format!("{place} has only responses with conditions; the fallback is said when none holds");
-                faults.warn("conditional-response", &state.name.mark, message, fix);
+                faults.warn("conditional-response", &state.name.mark, message, fix());
             }
         }
     }
 }
 
+/// A slot that is read from what the user says can be found there.
 fn slots(source: &SourceFlow, faults: &mut Faults) {
-    let collected = source.intents.iter().flat_map(|intent| {
-        intent
-            .collect
-            .iter()
-            .chain(intent.states.iter().flat_map(|state| &state.collect))
-            .map(|slot| slot.value.as_ref())
-    });
-    let needed = source.actions.iter().flat_map(|action| action.slots.iter().map(|slot| slot.value.as_ref()));
+    let collected: HashSet<&str> = collected(source).collect();
+    for slot in &source.slots {
+        let found = slot.has_extract || slot.by_model || !slot.patterns.is_empty();
+        if found || !matches!(slot.kind, SlotKind::Text { .. } | SlotKind::Enumeration(_)) {
+            continue;
+        }
+        let name = &slot.name.value;
+        if collected.contains(name.as_ref()) {
+            let message = format!("slot {name:?} is collected, but no pattern finds it");
+            faults.error("slot-without-pattern", &slot.name.mark, message, "add extract: ['\\b(?P<value>…)\\b']");
+        }
+    }
+}
+
+/// Slots that are read from what the user says: those a state collects, and what an action needs where it waits
+/// for its confirmation, unless a rule or another action writes it.
+pub(super) fn collected(source: &SourceFlow) -> impl Iterator<Item = &str> {
+    let written: HashSet<&str> = written(source).collect();
+    let intents = source.intents.iter();
+    let collected =
+        intents.flat_map(|intent| intent.collect.iter().chain(intent.states.iter().flat_map(|state| &state.collect)));
+    let needed = source.actions.iter().flat_map(|action| &action.slots);
+    let needed = needed.filter(move |slot| !written.contains(slot.value.as_ref()));
+    collected.chain(needed).map(|slot| slot.value.as_ref())
+}
+
+/// Slots that rules set and actions return.
+pub(super) fn written(source: &SourceFlow) -> impl Iterator<Item = &str> {
     let set = source.rules.iter().flat_map(|rule| &rule.then).filter_map(|effect| match effect {
         SourceEffect::Set(slot, _) => Some(slot.value.as_ref()),
         _ => None,
     });
-    let results = source.actions.iter().flat_map(|action| action.results.iter().map(|(slot, _)| slot.value.as_ref()));
-    let written: HashSet<&str> = set.chain(results).collect();
-    // What an action needs is read from the text where it waits for its confirmation, unless something writes it.
-    let read: HashSet<&str> = collected.chain(needed.filter(|slot| !written.contains(slot))).collect();
-    let filled: HashSet<&str> = read.union(&written).copied().collect();
-    for slot in &source.slots {
-        let name = slot.name.value.as_ref();
-        if read.contains(name)
-            && slot.patterns.is_empty()
-            && !slot.has_extract
-            && !slot.by_model
-            && matches!(slot.kind, SlotKind::Text { .. })
-        {
-            let message = format!("slot {name:?} is collected, but no pattern finds it");
-            faults.error("slot-without-pattern", &slot.name.mark, message, "add extract: ['\\b(?P<value>…)\\b']");
-        }
-        if !filled.contains(name) {
-            let message = format!("slot {name:?} is never filled");
-            faults.warn(
-                "slot-never-filled",
-                &slot.name.mark,
-                message,
-                "collect it, set it by a rule or an action, or remove it",
-            );
-        }
-    }
-    let effects = source.rules.iter().flat_map(|rule| &rule.then);
-    let staged: HashSet<&str> = effects
-        .filter_map(|effect| match effect {
-            SourceEffect::Stage(name) => Some(name.value.as_ref()),
-            _ => None,
-        })
-        .collect();
-    for action in &source.actions {
-        if !staged.contains(action.name.value.as_ref()) {
-            let message = format!("no rule stages action {:?}", action.name.value);
-            faults.warn("action-never-staged", &action.name.mark, message, "stage it by a rule, or remove it");
-        }
-    }
+    set.chain(source.actions.iter().flat_map(|action| &action.results).map(|(slot, _)| slot.value.as_ref()))
 }

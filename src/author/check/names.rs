@@ -37,10 +37,13 @@ impl<'s> Check<'s, '_> {
     }
 
     fn unknown(&mut self, id: &'static str, what: &str, name: &str, mark: &Mark, known: &[&str]) {
+        if self.faults.is_full() {
+            return self.faults.error(id, mark, "", "");
+        }
         let fix = match reader::nearest(name, known) {
             Some(meant) => format!("did you mean {meant:?}?"),
             None if known.is_empty() => format!("declare the {what}"),
-            None => format!("declare the {what}, or use one of {}", known.join(", ")),
+            None => format!("declare the {what}, or use one of {}", reader::some_of(known)),
         };
         self.faults.error(id, mark, format!("there is no {what} {name:?}"), fix);
     }
@@ -57,8 +60,8 @@ impl<'s> Check<'s, '_> {
     }
 
     fn flag(&mut self, name: &str, mark: &Mark) {
-        let known: Vec<&str> = self.source.flags.iter().map(|flag| flag.name.value.as_ref()).collect();
-        if !known.contains(&name) {
+        if !self.source.has_flag(name) {
+            let known: Vec<&str> = self.source.flags.iter().map(|flag| flag.name.value.as_ref()).collect();
             self.unknown("unknown-flag", "flag", name, mark, &known);
         }
     }
@@ -106,19 +109,22 @@ impl<'s> Check<'s, '_> {
 
     /// What a condition sees of the outside: enrichments, those that are kept, actions that call tools.
     fn member(&mut self, variable: &str, member: &str, mark: &Mark) {
-        let enrichments = self.source.enrichments.iter();
-        let known: Vec<&str> = match variable {
-            "enrich" => enrichments.map(|enrichment| enrichment.name.value.as_ref()).collect(),
-            "data" => enrichments
-                .filter(|enrichment| enrichment.keep)
-                .map(|enrichment| enrichment.name.value.as_ref())
-                .collect(),
-            _ => {
-                let actions = self.source.actions.iter().filter(|action| action.tool.is_some());
-                actions.map(|action| action.name.value.as_ref()).collect()
-            }
+        let source = self.source;
+        let enrichment = source.enrichment(member);
+        let there = match variable {
+            "enrich" => enrichment.is_some(),
+            "data" => enrichment.is_some_and(|enrichment| enrichment.keep),
+            _ => source.action(member).is_some_and(|action| action.tool.is_some()),
         };
-        if !known.contains(&member) {
+        if !there {
+            let enrichments = source.enrichments.iter().filter(|enrichment| enrichment.keep || variable == "enrich");
+            let known: Vec<&str> = match variable {
+                "enrich" | "data" => enrichments.map(|enrichment| enrichment.name.value.as_ref()).collect(),
+                _ => {
+                    let actions = source.actions.iter().filter(|action| action.tool.is_some());
+                    actions.map(|action| action.name.value.as_ref()).collect()
+                }
+            };
             let (id, what) = match variable {
                 "enrich" => ("unknown-enrichment", "enrichment called"),
                 "data" => ("unknown-enrichment", "enrichment that is kept called"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use colloquy_flow::Redaction;
+
 use crate::{
     fault::{Faults, Mark},
     source::{SourceAction, SourceFlow, SourceText},
@@ -26,6 +28,20 @@ pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
     deadlines(source, faults);
 }
 
+/// What is secret never reaches a prompt, so a prompt that lists it says "[redacted]" to the model.
+pub(super) fn secrets(source: &SourceFlow, faults: &mut Faults) {
+    let redaction = Redaction::new(&source.secret_keys, Vec::new());
+    for prompt in &source.prompts {
+        for variable in &prompt.variables {
+            let Some(slot) = variable.value.strip_prefix("slots.") else { continue };
+            if redaction.is_secret(slot) || source.slot(slot).is_some_and(|slot| slot.secret) {
+                let message = format!("prompt {:?} lists slot {slot:?}, which is always redacted", prompt.name.value);
+                faults.warn("secret-in-prompt", &variable.mark, message, "remove it from the prompt's variables");
+            }
+        }
+    }
+}
+
 fn tool(action: &SourceAction, faults: &mut Faults) {
     let Some(tool) = &action.tool else { return };
     let name = &action.name;
@@ -48,7 +64,9 @@ fn tool(action: &SourceAction, faults: &mut Faults) {
 fn deadlines(source: &SourceFlow, faults: &mut Faults) {
     let deadline = source.limits.turn_deadline;
     let prompt = |name: &str| source.prompt(name).map_or(Duration::ZERO, |prompt| prompt.patience.timeout);
-    let single = |what: &str, mark: &Mark, timeout: Duration, faults: &mut Faults| {
+    let mut over = false;
+    let mut single = |what: &str, mark: &Mark, timeout: Duration, faults: &mut Faults| {
+        over |= timeout > deadline;
         if timeout > deadline {
             let message = format!("{what} may take {timeout:?}, but the whole turn has {deadline:?}");
             faults.error("budget-over-deadline", mark, message, "shorten its timeout, or raise limits.turn_deadline");
@@ -76,9 +94,9 @@ fn deadlines(source: &SourceFlow, faults: &mut Faults) {
         _ => None,
     });
     let whole = act + intent + enrich + extract + tools + replies.max().unwrap_or_default();
-    if whole > deadline {
+    if whole > deadline && !over {
         let message = format!("one after the other, what a turn waits for may take {whole:?}; it has {deadline:?}");
         let fix = "shorten timeouts, or raise limits.turn_deadline: what comes last will be cut short";
-        faults.warn("budget-over-deadline", &source.mark, message, fix);
+        faults.warn("turn-over-deadline", &source.mark, message, fix);
     }
 }

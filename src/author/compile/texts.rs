@@ -1,6 +1,6 @@
 //! Compiles every text of a flow, and checks that each names only what it may see.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use colloquy_flow::{
     ModelText, Name, Place, PromptPart, ResponseText, Scope, SlotScope,
@@ -26,6 +26,8 @@ pub(crate) struct Texts {
     pub(super) prompts: Vec<PromptPart>,
     /// The texts among the arguments of enrichments, then of actions, in declared order.
     pub(super) arguments: Vec<Option<TemplateRef>>,
+    /// Every variable that a text names, dotted.
+    pub(crate) named: BTreeSet<String>,
 }
 
 /// What a template may see besides slots and what comes from outside.
@@ -41,7 +43,7 @@ enum Kind {
 
 /// Compiles every text and checks that templates name only what they may see.
 pub(crate) fn texts(source: &SourceFlow, faults: &mut Faults) -> Texts {
-    let mut compiler = Compiler { source, templates: Templates::default(), faults };
+    let mut compiler = Compiler { source, templates: Templates::default(), named: BTreeSet::new(), faults };
     let every = source.places();
     let mut responses = Vec::with_capacity(source.responses.len());
     for row in &source.responses {
@@ -62,7 +64,7 @@ pub(crate) fn texts(source: &SourceFlow, faults: &mut Faults) -> Texts {
             arguments.push(compiler.template(said, &[], Kind::Reply));
         }
     }
-    Texts { templates: compiler.templates, responses, clarify, collision, prompts, arguments }
+    Texts { templates: compiler.templates, responses, clarify, collision, prompts, arguments, named: compiler.named }
 }
 
 fn intents_of(source: &SourceFlow, scope: &Written, every: &[Place]) -> Vec<Name> {
@@ -78,6 +80,7 @@ fn intents_of(source: &SourceFlow, scope: &Written, every: &[Place]) -> Vec<Name
 struct Compiler<'s, 'f> {
     source: &'s SourceFlow,
     templates: Templates,
+    named: BTreeSet<String>,
     faults: &'f mut Faults,
 }
 
@@ -107,7 +110,10 @@ impl Compiler<'_, '_> {
 
     fn compiled(&mut self, said: &At<String>) -> Option<TemplateRef> {
         match self.templates.add(&said.value) {
-            Ok(compiled) => Some(compiled),
+            Ok(compiled) => {
+                self.named.extend(self.templates.variables(&compiled));
+                Some(compiled)
+            }
             Err(error) => {
                 let fix = "write {{ slots.name }}, {% if … %} … {% endif %}";
                 self.faults.error("bad-template", &said.mark, error.to_string(), fix);

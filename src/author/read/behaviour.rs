@@ -294,6 +294,7 @@ fn response(node: &Node, faults: &mut Faults) -> Option<SourceResponse> {
     let follow_ups = fields.get("follow_ups").into_iter().flat_map(reader::list);
     let follow_ups = follow_ups.filter_map(|item| reader::reply(item, "a follow-up", faults));
     Some(SourceResponse {
+        mark: node.mark.clone(),
         follow_ups: follow_ups.map(|said| reader::shared(said.value)).collect(),
         scope: scope?,
         when,

@@ -1,5 +1,7 @@
 //! Slots, intents, states and transitions.
 
+use std::{collections::HashSet, sync::LazyLock};
+
 use colloquy_flow::{
     Case, Date, Decimal, Name, Pattern, Signal, SlotKind, SlotScope, Words,
     slot::{LIST_ITEMS_MAX, TEXT_CHARS_DEFAULT, TEXT_CHARS_MAX},
@@ -7,7 +9,7 @@ use colloquy_flow::{
 };
 
 use crate::{
-    fault::{At, Faults},
+    fault::{At, Faults, Mark},
     node::{Key, Node, Value},
     read::{label_of, outside},
     reader::{self, Fields},
@@ -82,7 +84,7 @@ fn slot(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceSlot> {
     // A slot whose type is wrong is still a slot: what refers to it is not wrong too.
     let has_extract = written.is_some() || known.is_none();
     let kind = known.unwrap_or(SlotKind::Text { chars_min: 1, chars_max: TEXT_CHARS_MAX, case: Case::AsIs });
-    let patterns = written.unwrap_or_else(|| default_patterns(&kind));
+    let patterns = written.unwrap_or_else(|| default_patterns(&kind, fields.mark, faults));
     let description = fields.get("description").and_then(|node| reader::text(node, "the description", faults));
     let scope = match fields.get("scope").and_then(|node| reader::text(node, "the scope", faults)) {
         Some(said) if said.value == "conversation" => SlotScope::Conversation,
@@ -230,41 +232,46 @@ fn enumeration(fields: &Fields<'_>, kind: &At<String>, faults: &mut Faults) -> O
         faults.error("enum-without-values", &kind.mark, "an enum needs values", "add values: [one, another]");
         return None;
     }
-    let mut folded: Vec<String> = Vec::with_capacity(values.len());
+    let mut folded = HashSet::with_capacity(values.len());
     for value in &values {
         let lower = value.value.trim().to_lowercase();
-        if lower.is_empty() || folded.contains(&lower) {
+        if lower.is_empty() || !folded.insert(lower) {
             let message = format!("the value {:?} is empty or stands twice", value.value);
             faults.error("duplicate-name", &value.mark, message, "remove it; case does not tell values apart");
         }
-        folded.push(lower);
     }
     Some(SlotKind::Enumeration(values.into_iter().map(|value| value.value.trim().into()).collect()))
 }
 
 /// Where values of a type are looked for when no pattern is given; texts have no such pattern.
-fn default_patterns(kind: &SlotKind) -> Vec<Pattern> {
-    let source = match kind {
-        SlotKind::Text { .. } | SlotKind::Object(_) => return Vec::new(),
-        SlotKind::List { item, .. } => return default_patterns(item),
-        SlotKind::Integer { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,19})\b".to_owned(),
-        SlotKind::Decimal { .. } => r"(?:^|[^\w.])(?P<value>[-+]?\d{1,12}(?:\.\d{1,6})?)\b".to_owned(),
-        SlotKind::Boolean => r"\b(?P<value>yes|no|true|false)\b".to_owned(),
-        SlotKind::Date { .. } => r"\b(?P<value>\d{4}-\d{2}-\d{2})\b".to_owned(),
+fn default_patterns(kind: &SlotKind, mark: &Mark, faults: &mut Faults) -> Vec<Pattern> {
+    match kind {
+        SlotKind::Text { .. } | SlotKind::Object(_) => Vec::new(),
+        SlotKind::List { item, .. } => default_patterns(item, mark, faults),
+        SlotKind::Integer { .. } => INTEGER.iter().cloned().collect(),
+        SlotKind::Decimal { .. } => DECIMAL.iter().cloned().collect(),
+        SlotKind::Boolean => BOOLEAN.iter().cloned().collect(),
+        SlotKind::Date { .. } => DATE.iter().cloned().collect(),
         SlotKind::Enumeration(values) => {
             // Longer values first, so that one which begins like another is not cut short.
             let mut longest: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
             longest.sort_by_key(|value| std::cmp::Reverse(value.len()));
-            let alternatives = longest.iter().map(|value| escape(value)).collect::<Vec<_>>().join("|");
-            format!(r"(?:^|\W)(?P<value>{alternatives})(?:$|\W)")
+            let alternatives = longest.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|");
+            let source = format!(r"(?:^|\W)(?P<value>{alternatives})(?:$|\W)");
+            let pattern = Pattern::compile(&source).ok().filter(|_| !faults.has_patterns_enough());
+            pattern.filter(|pattern| faults.admits_pattern(pattern.bytes_max(), mark)).into_iter().collect()
         }
-    };
-    Pattern::compile(&source).into_iter().collect()
+    }
 }
 
-fn escape(text: &str) -> String {
-    regex::escape(text)
-}
+/// A pattern that many slots share: compiled once, cheap to clone.
+type Shared = LazyLock<Option<Pattern>>;
+
+static INTEGER: Shared = LazyLock::new(|| Pattern::compile(r"(?:^|[^\w.])(?P<value>[-+]?\d{1,19})\b").ok());
+static DECIMAL: Shared =
+    LazyLock::new(|| Pattern::compile(r"(?:^|[^\w.])(?P<value>[-+]?\d{1,12}(?:\.\d{1,6})?)\b").ok());
+static BOOLEAN: Shared = LazyLock::new(|| Pattern::compile(r"\b(?P<value>yes|no|true|false)\b").ok());
+static DATE: Shared = LazyLock::new(|| Pattern::compile(r"\b(?P<value>\d{4}-\d{2}-\d{2})\b").ok());
 
 pub(super) fn intents(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceIntent> {
     let entries = node.and_then(|node| reader::map(node, "intents", faults)).unwrap_or_default();

@@ -36,7 +36,7 @@ impl Suite {
     /// # Errors
     /// Every fault of either, ordered by place; a folder without scenarios is one.
     pub fn load(folder: &Path) -> Result<Self, Vec<Fault>> {
-        Ok(Self { loaded: load_folder(folder)?, scenarios: load_folders_scenarios(folder)?.into() })
+        Ok(Self { loaded: load_folder(folder)?, scenarios: some_scenarios(folder)?.into() })
     }
 
     /// Plays the scenarios in order until one fails.
@@ -45,22 +45,30 @@ impl Suite {
     }
 }
 
-/// The scenarios of a flow's folder, of which there must be some.
-pub(crate) fn load_folders_scenarios(folder: &Path) -> Result<Vec<Scenario>, Vec<Fault>> {
+/// The scenarios of a flow's folder; none when it has no file of them.
+///
+/// # Errors
+/// Every fault of the file, ordered by place.
+pub fn folder_scenarios(folder: &Path) -> Result<Vec<Scenario>, Vec<Fault>> {
     let path = folder.join(SCENARIOS_FILE);
-    let shown = path.display().to_string();
-    let none = || {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let (file, text) = load::read_file(&path).map_err(|(file, error)| vec![Fault::unreadable(&file, &error)])?;
+    load_scenarios(&file, &text)
+}
+
+/// The scenarios of a flow's folder, of which there must be some.
+pub(crate) fn some_scenarios(folder: &Path) -> Result<Vec<Scenario>, Vec<Fault>> {
+    let scenarios = folder_scenarios(folder)?;
+    if scenarios.is_empty() {
+        let shown = folder.join(SCENARIOS_FILE).display().to_string();
         let mut faults = Faults::default();
         let fix = format!("add {SCENARIOS_FILE} with scenarios: [{{name: …, turns: [{{say: …, reply: …}}]}}]");
         faults.error("no-source", &Mark::file(&shown.as_str().into()), "there are no scenarios", fix);
-        faults.into_sorted()
-    };
-    if !path.exists() {
-        return Err(none());
+        return Err(faults.into_sorted());
     }
-    let (file, text) = load::read_file(&path).map_err(|(file, error)| vec![load::unreadable(&file, &error)])?;
-    let scenarios = load_scenarios(&file, &text)?;
-    if scenarios.is_empty() { Err(none()) } else { Ok(scenarios) }
+    Ok(scenarios)
 }
 
 /// A scenario that was played.

@@ -8,6 +8,7 @@ name: small
 start: home.idle
 fallback: Sorry?
 flags: [vip]
+guard: {policies: [{id: guests, prefix: [platinum], flag: vip}]}
 slots:
   number: {type: string, extract: '\b(?P<value>\d{4})\b'}
   size: {type: enum, values: [small, large]}
@@ -48,6 +49,7 @@ actions:
 responses:
   - {in: home.idle, exact: Hello.}
   - {in: order.ask, exact: Which one?}
+  - {in: order.sure, when: "has(slots.size) && slots.size == 'small'", exact: Is small right?}
   - {in: "order.*", template: "Number {{ slots.number }}."}
 "#;
 
@@ -160,6 +162,7 @@ fn patterns_conditions_and_templates() {
     one_error("bad-condition", "has(slots.number) && !flags.vip", "nobody == 1", "nobody == 1");
     one_error("bad-template", "{{ slots.number }}", "{{ slots.number", "\"Number {{");
     one_error("bad-template", "{{ slots.number }}", "{% include 'x' %}", "\"Number {%");
+    one_error("bad-template", "{{ slots.number }}", "{{ slots.number|upper }}", "\"Number {{");
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn warnings_do_not_refuse_a_flow() {
     let loaded = load_sources("test", vec![("flow.yaml".to_owned(), source.clone())]).expect("it can be used");
     let found: Vec<_> = loaded.warnings.iter().map(|fault| (fault.id, fault.line, fault.column)).collect();
     let (line, column) = place_of(&source, "spare");
-    assert_eq!(found, [("slot-never-filled", line, column)]);
+    assert_eq!(found, [("slot-never-filled", line, column), ("slot-never-used", line, column)]);
 }
 
 #[test]

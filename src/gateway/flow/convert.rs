@@ -23,6 +23,7 @@ pub(super) fn faults(faults: &[FlowFault]) -> Vec<v1::FlowFault> {
         column: fault.column,
         message: fault.message.clone(),
         fix: fault.fix.clone(),
+        path: fault.path.clone(),
     };
     faults.iter().take(FAULTS_MAX).map(fault).collect()
 }
