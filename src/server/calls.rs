@@ -17,7 +17,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn said(turn: &v1::Turn) -> &str {
     match turn.input.as_ref().and_then(|input| input.input.as_ref()) {
-        Some(v1::turn_input::Input::Text(text)) => text,
+        Some(v1::turn_input::Input::Text(said) | v1::turn_input::Input::Json(said)) => said,
         _ => "",
     }
 }
@@ -33,6 +33,8 @@ pub(crate) fn turn_json(turn: &v1::Turn, replayed: bool) -> Value {
         "text": said(turn),
         "reply": reply.text,
         "reply_kind": reply.kind,
+        "follow_ups": reply.follow_ups,
+        "reply_json": reply.json.map(|json| serde_json::from_str::<Value>(&json).unwrap_or(Value::String(json))),
         "intent": turn.intent,
         "state": turn.state,
         "outcome": turn.outcome().as_str_name().trim_start_matches("TURN_OUTCOME_").to_lowercase(),
@@ -49,6 +51,15 @@ fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
     output::line(&format!("{} {}", output.faint(&format!("{:>4} user     ", turn.turn_seq)), said(turn)));
     let place = format!("[{}.{}{}]", turn.intent, turn.state, if replayed { ", replayed" } else { "" });
     output::line(&format!("{} {} {}", output.faint("     assistant"), output.strong(reply), output.faint(&place)));
+    offered(turn, output);
+}
+
+/// Shows what may be said next, if the reply offers anything.
+pub(crate) fn offered(turn: &v1::Turn, output: Output) {
+    let offered = turn.reply.as_ref().map(|reply| reply.follow_ups.join(" | ")).unwrap_or_default();
+    if !offered.is_empty() {
+        output::line(&output.faint(&format!("     offers    {offered}")));
+    }
 }
 
 pub(crate) async fn send(client: &Client, turn: &Turn, output: Output) -> Result<(), ClientError> {
@@ -77,6 +88,7 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
                     format!("{} {} {} {}", stage.stage, stage.result, stage.reason, stage.detail).trim_end().to_owned(),
                 );
             }
+            Some(Event::Progress(progress)) => note(format!("{} waits: {}", progress.stage, progress.text)),
             Some(Event::Committed(committed)) => {
                 print_turn(&committed.turn.unwrap_or_default(), committed.replayed, output);
             }
