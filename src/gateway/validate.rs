@@ -111,7 +111,7 @@ impl Faults {
                 self.add("input.json", problem)
             }
             Err(faults) => {
-                faults.into_iter().for_each(|fault| drop(self.add::<()>(json_field(fault), fault.to_string())));
+                self.0.extend(faults.into_iter().map(|fault| InvalidField::new(json_field(fault), fault.to_string())));
                 None
             }
         }
