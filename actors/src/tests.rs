@@ -282,6 +282,26 @@ async fn an_accepted_turn_is_ended_by_the_next_activation() {
 }
 
 #[tokio::test]
+async fn a_structured_turn_is_journalled_as_such_and_resumed_as_such() {
+    let runtime = start(Gate::new()).await;
+    runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
+    let said = r#"{"intent":"cancel","slots":{"order_number":"A-1001"}}"#;
+    let structured = || SubmitTurn { input: InputKind::Json, ..turn("c", "r-1", said) };
+    let mut stream = runtime.stream_turn(structured()).unwrap();
+    let accepted = stream.event().await;
+    assert!(matches!(accepted, Some(TurnEvent::Accepted { .. })), "{accepted:?}");
+    runtime.shared().directory.get(&key("c")).unwrap().actor.kill();
+    drop(stream);
+    restarted(&runtime, "c").await;
+    let again = runtime.submit_turn(structured()).await.unwrap();
+    let Ending::Committed(committed) = again.ending else { panic!("closed") };
+    assert_eq!((committed.record.input, committed.record.text.as_str()), (InputKind::Json, said));
+    assert_eq!((&*committed.record.intent, &*committed.record.state), ("cancel", "confirm"));
+    let as_text = runtime.submit_turn(turn("c", "r-1", said)).await;
+    assert_eq!(as_text.unwrap_err(), Error::RequestIdReused);
+}
+
+#[tokio::test]
 async fn an_accepted_turn_whose_deadline_is_gone_is_closed_with_the_fallback() {
     let gate = Gate::new();
     let runtime = start(gate.clone()).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use colloquy_flow::Flow;
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
 use colloquy_turn::{
-    CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Outcome,
-    Remembered, SnapshotRecord, Stage, Step, TurnInput,
+    CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Machine,
+    Outcome, Remembered, SnapshotRecord, Stage, Step, TurnInput,
 };
 use colloquy_types::{Clock, Entropy, Timestamp};
 
@@ -15,35 +15,41 @@ use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
 
 /// Runs the machine on `state`, performing the effects it asks for.
 ///
-/// Nothing here waits: what is asked of the outside is answered as unavailable. `tell` gets each progress message of the
-/// flow once, before the effects it stands for are performed.
+/// Nothing here waits: what is asked of the outside is answered as unavailable. `tell` gets the flow's progress messages,
+/// each before the effects it stands for are performed.
 pub(crate) fn decide(
     flow: &Arc<Flow>,
     state: &ConversationState,
     input: TurnInput,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-    mut tell: impl FnMut(Stage, &Arc<str>),
+    mut tell: impl FnMut(Stage, Arc<str>),
 ) -> Box<Outcome> {
     let mut step = colloquy_turn::start(Arc::clone(flow), state.clone(), input, clock.now());
-    let mut told: Option<(Stage, Arc<str>)> = None;
+    let mut told = None;
     loop {
         match step {
             Step::Done(outcome) => return outcome,
             Step::Perform(machine, effects) => {
-                // What is answered at once is nothing to wait for; a stage that asks again says nothing new.
-                let waits = effects.iter().any(|effect| effect.timeout().is_some());
-                if let Some((stage, text)) = machine.progress().filter(|_| waits)
-                    && told.as_ref().is_none_or(|(last, shown)| *last != stage || shown != text)
+                let message = progress(&machine, &effects);
+                // A stage that asks again says nothing new.
+                if message != told
+                    && let Some((stage, text)) = &message
                 {
-                    tell(stage, text);
-                    told = Some((stage, Arc::clone(text)));
+                    tell(*stage, Arc::clone(text));
+                    told = message;
                 }
                 let results = effects.into_iter().map(|effect| perform(&effect, clock, entropy)).collect();
                 step = machine.resume(results);
             }
         }
     }
+}
+
+/// What may be shown while these effects are performed; nothing while all of them are answered at once.
+fn progress(machine: &Machine, effects: &[Effect]) -> Option<(Stage, Arc<str>)> {
+    let waits = effects.iter().any(|effect| effect.timeout().is_some());
+    machine.progress().filter(|_| waits).map(|(stage, text)| (stage, Arc::clone(text)))
 }
 
 fn perform(effect: &Effect, clock: &dyn Clock, entropy: &dyn Entropy) -> EffectResult {

@@ -131,8 +131,8 @@ impl Conversation {
                 Some(upgrading) => (&upgrading.pin, &upgrading.flow, &upgrading.state),
                 None => (&loaded.pin, &loaded.flow, &loaded.state),
             };
-            let tell = |stage, text: &Arc<str>| waiters.progress(stage, text);
-            let outcome = commit::decide(flow, before, input, clock, entropy, tell);
+            let outcome =
+                commit::decide(flow, before, input, clock, entropy, |stage, text| waiters.progress(stage, &text));
             let at = clock.now();
             let mut batch = BatchBuilder::new(lease, loaded, entropy, at)?;
             if let Some(upgrading) = &upgrading {
