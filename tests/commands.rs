@@ -269,7 +269,7 @@ fn structured_input_and_what_a_reply_offers_are_shown() {
     let refused = send(&["e", r#"{"slots": 1}"#, "--json-input", "--flow", "order-desk"]);
     assert_eq!(refused.status.code(), Some(4));
     assert!(stderr(&refused).contains("input.json.slots: must be an object"), "{}", stderr(&refused));
-    // The line's connection cannot be tested, which the flow says while it waits.
+    // No stock can be reached; what the flow says meanwhile is told all the same.
     let asked = ["f", "do you have lamps?", "--flow", "inventory", "--stream"];
     let streamed = stdout(&send(&asked));
     assert!(streamed.contains("act waits: Looking into the stock …"), "{streamed}");
