@@ -60,6 +60,7 @@ async fn a_streamed_turn_is_accepted_then_staged_then_committed_at_rising_offset
                 assert_eq!(committed.turn.unwrap().state, "confirm");
                 "committed"
             }
+            Streamed::Delta(delta) => panic!("no model was asked: {delta:?}"),
             Streamed::Failed(failed) => panic!("failed: {failed:?}"),
         });
     }

@@ -10,6 +10,7 @@
 
 mod commit;
 mod controlling;
+mod deciding;
 mod loaded;
 mod message;
 mod replying;
@@ -84,6 +85,7 @@ impl Actor for Conversation {
                 }
                 self.next(&myself, state);
             }
+            Message::Performed { round, step, value } => self.performed(&myself, state, round, step, value),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
         Ok(())

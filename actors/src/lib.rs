@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod export;
 mod flows;
+mod outside;
 mod pinning;
 mod reply;
 mod root;
@@ -35,6 +36,7 @@ pub use self::{
         GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
         ScenarioMismatch, ScenarioResult,
     },
+    outside::{CallContext, Deltas, ModelCall, Nowhere, Outside, SourceCall},
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     runtime::{

@@ -66,15 +66,22 @@ pub enum TurnEvent {
         /// The head after acceptance.
         head: Head,
     },
-    /// A stage waits for something from outside, and the flow says what may be shown meanwhile.
-    Progress {
-        /// The stage.
-        stage: Stage,
-        /// What may be shown.
-        text: Arc<str>,
-    },
     /// A stage ended.
     Stage(StageEvent),
+    /// The turn waits for something outside; the flow says what to show meanwhile.
+    Progress {
+        /// The stage that waits.
+        stage: Stage,
+        /// The flow's words.
+        text: Arc<str>,
+    },
+    /// A part of an answer that a model is writing. What the turn ends with stands in its place.
+    Delta {
+        /// The number of the effect that is answered, so that parts of another try are told apart.
+        step: u16,
+        /// The part.
+        text: Arc<str>,
+    },
 }
 
 /// A snapshot of a conversation, as far as it is synced.

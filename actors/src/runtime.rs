@@ -24,6 +24,7 @@ use crate::{
     error::{DeadlineOutcome, Error},
     export::Export,
     flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
+    outside::Outside,
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
     root::Root,
     settings::{Limits, RuntimeSettings},
@@ -59,6 +60,8 @@ pub struct Dependencies {
     pub author: Arc<dyn FlowAuthor>,
     /// Where figures go.
     pub metrics: Arc<Metrics>,
+    /// Models, sources and tools.
+    pub outside: Arc<dyn Outside>,
 }
 
 /// Why the runtime did not start.

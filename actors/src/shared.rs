@@ -16,6 +16,7 @@ use crate::{
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
+    outside::Outside,
     settings::RuntimeSettings,
     watch::WatchHub,
 };
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) author: Arc<dyn FlowAuthor>,
     pub(crate) workshop: Workshop,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) outside: Arc<dyn Outside>,
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
     pub(crate) watches: Arc<WatchHub>,
@@ -48,7 +50,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
-        let crate::Dependencies { store, clock, entropy, flows, author, metrics } = dependencies;
+        let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside } = dependencies;
         Arc::new_cyclic(|myself| Self {
             admission: Admission::new(settings.limits),
             settings,
@@ -59,6 +61,7 @@ impl Shared {
             author,
             workshop: Workshop::default(),
             metrics,
+            outside,
             directory: Directory::default(),
             watches: Arc::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),

@@ -1,5 +1,7 @@
 //! What the tree promises, on the memory engine: one turn at a time, one ending per request id, whatever dies.
 
+mod outside;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,8 +18,8 @@ use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, 
 use tokio::time::Instant;
 
 use crate::{
-    BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, Limits, ResetConversation, Runtime, RuntimeSettings,
-    SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
+    BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, Limits, Outside, ResetConversation, Runtime,
+    RuntimeSettings, SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
 };
 
 const FLOW: &str = include_str!("../../src/server/flows/order-desk/flow.yaml");
@@ -105,8 +107,17 @@ impl ConversationStore for Gate {
 
 async fn start_with(store: Arc<dyn ConversationStore>, settings: RuntimeSettings) -> Runtime {
     let sources = vec![("flow.yaml".to_owned(), FLOW.to_owned()), ("responses.yaml".to_owned(), RESPONSES.to_owned())];
+    start_in(store, settings, sources, Arc::new(crate::Nowhere)).await
+}
+
+async fn start_in(
+    store: Arc<dyn ConversationStore>,
+    settings: RuntimeSettings,
+    sources: Vec<(String, String)>,
+    outside: Arc<dyn Outside>,
+) -> Runtime {
     let flows = FlowCatalogue::new();
-    flows.insert(SHARED_TENANT, load_sources("order-desk", sources).unwrap().flow);
+    flows.insert(SHARED_TENANT, load_sources("the flow", sources).expect("the flow is sound").flow);
     let dependencies = Dependencies {
         store,
         clock: Arc::new(SystemClock),
@@ -114,6 +125,7 @@ async fn start_with(store: Arc<dyn ConversationStore>, settings: RuntimeSettings
         flows,
         author: Arc::new(Tools),
         metrics: Arc::new(Metrics::default()),
+        outside,
     };
     Runtime::start(settings, dependencies).await.unwrap()
 }

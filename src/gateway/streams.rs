@@ -57,6 +57,9 @@ async fn feed_turn(mut stream: TurnStream, call: Call, events: mpsc::Sender<Resu
                 Event::Progress(v1::StageProgress { stage: stage.name().to_owned(), text: text.to_string() })
             }
             TurnEvent::Stage(stage) => Event::Stage(convert::stage(&stage)),
+            TurnEvent::Delta { step, text } => {
+                Event::Delta(v1::TextDelta { answer: step.into(), text: text.to_string() })
+            }
         };
         if events.send(Ok(offsets.next(event))).await.is_err() {
             return;

@@ -108,6 +108,7 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
             Some(Event::Committed(committed)) => {
                 print_turn(&committed.turn.unwrap_or_default(), committed.replayed, output);
             }
+            Some(Event::Delta(delta)) => note(format!("writes {}", delta.text)),
             Some(Event::Failed(failed)) => note(format!("failed {} {}", failed.reason, failed.message)),
             None => {}
         }

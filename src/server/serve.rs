@@ -100,8 +100,15 @@ impl Server {
         let opening = FlowCatalogue::open(store.as_ref(), clock.as_ref(), entropy.as_ref(), &author, &flows);
         let flows = opening.await?;
         let metrics = Arc::new(Metrics::default());
-        let dependencies =
-            Dependencies { store: Arc::clone(&store), clock, entropy, flows, author, metrics: Arc::clone(&metrics) };
+        let dependencies = Dependencies {
+            store: Arc::clone(&store),
+            clock,
+            entropy,
+            flows,
+            author,
+            metrics: Arc::clone(&metrics),
+            outside: Arc::new(colloquy_actors::Nowhere),
+        };
         let runtime = Runtime::start(settings.runtime, dependencies).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let stop = watch::Sender::new(false);

@@ -130,7 +130,8 @@ pub struct CallRequest {
 }
 
 impl CallRequest {
-    fn digest(&self) -> [u8; 16] {
+    /// Hash of target and arguments.
+    pub fn digest(&self) -> [u8; 16] {
         let mut hash = Digest::default();
         hash.part(self.target.as_bytes()).part(self.arguments.to_string().as_bytes());
         hash.finish()

@@ -7,7 +7,7 @@ use colloquy_types::{RequestId, Timestamp, TurnId};
 
 use crate::{
     effect::{Effect, EffectResult},
-    event::Stage,
+    event::{Stage, StageEvent},
     record::{InputKind, TurnRecord},
     stages::{self, Progress},
     state::ConversationState,
@@ -74,11 +74,15 @@ impl Machine {
         (*self).run()
     }
 
-    /// The stage that waits, and what a user interface may show meanwhile.
+    /// What a user interface may show while the effects are performed, and of which stage.
     pub fn progress(&self) -> Option<(Stage, &Arc<str>)> {
         let (stage, _) = stages::ORDER.get(self.stage)?;
-        let text = self.work.flow.progress(stage.name(), self.work.candidate)?;
-        Some((*stage, text))
+        self.work.flow.progress(stage.name(), self.work.candidate).map(|text| (*stage, text))
+    }
+
+    /// What the stages did so far.
+    pub fn stages(&self) -> &[StageEvent] {
+        self.work.stages()
     }
 
     fn run(mut self) -> Step {

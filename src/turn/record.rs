@@ -150,6 +150,36 @@ impl AcceptedRecord {
     }
 }
 
+/// An action that is about to be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The effect's number; with the turn id it is the call's stable key.
+    pub step: u16,
+    /// The action's name.
+    pub name: Arc<str>,
+    /// Hash of target and arguments, as in [`RequestTrace`].
+    pub digest: [u8; 16],
+    /// Whether calling it once more with the same key acts once.
+    pub idempotent: bool,
+}
+
+/// What a turn has learned since it last wrote something, and which actions it is about to call. With it a turn that
+/// a crash interrupted is decided again as it was: nothing that was answered is asked again, and an action that may
+/// have been called is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectsRecord {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The time the machine was given.
+    pub now: Timestamp,
+    /// The revision that decides.
+    pub flow: PinnedRevision,
+    /// What was learned, ordered by step.
+    pub results: Vec<EffectResult>,
+    /// What is called once this record is synced, ordered by step.
+    pub intents: Vec<Intent>,
+}
+
 /// How a reply was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReplyKind {
@@ -375,6 +405,7 @@ pub struct SnapshotRecord {
 
 versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
 versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
+versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed);
 versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);

@@ -319,6 +319,11 @@ impl Work {
         }
     }
 
+    /// What the stages did so far.
+    pub(crate) fn stages(&self) -> &[StageEvent] {
+        &self.stages
+    }
+
     /// Records what a stage did.
     pub(crate) fn event(&mut self, stage: Stage, result: StageResult, reason: Reason, detail: Detail) {
         self.stages.push(StageEvent { stage, result, reason, detail });

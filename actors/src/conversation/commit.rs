@@ -1,68 +1,11 @@
 //! How a decided turn becomes records: one batch, appended whole or not at all.
 
-use std::sync::Arc;
-
-use colloquy_flow::Flow;
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
-use colloquy_turn::{
-    CallOutcome, ConversationState, CreatedRecord, Effect, EffectKind, EffectResult, EffectValue, Failure, Machine,
-    Outcome, Remembered, SnapshotRecord, Stage, Step, TurnInput,
-};
-use colloquy_types::{Clock, Entropy, Timestamp};
+use colloquy_turn::{ConversationState, CreatedRecord, Remembered, SnapshotRecord};
+use colloquy_types::{Entropy, Timestamp};
 
 use super::loaded::Loaded;
 use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
-
-/// Runs the machine on `state`, performing the effects it asks for.
-///
-/// Nothing here waits: what is asked of the outside is answered as unavailable. `tell` gets the flow's progress messages,
-/// each before the effects it stands for are performed.
-pub(crate) fn decide(
-    flow: &Arc<Flow>,
-    state: &ConversationState,
-    input: TurnInput,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
-    mut tell: impl FnMut(Stage, Arc<str>),
-) -> Box<Outcome> {
-    let mut step = colloquy_turn::start(Arc::clone(flow), state.clone(), input, clock.now());
-    let mut told = None;
-    loop {
-        match step {
-            Step::Done(outcome) => return outcome,
-            Step::Perform(machine, effects) => {
-                let message = progress(&machine, &effects);
-                // A stage that asks again says nothing new.
-                if message != told
-                    && let Some((stage, text)) = &message
-                {
-                    tell(*stage, Arc::clone(text));
-                    told = message;
-                }
-                let results = effects.into_iter().map(|effect| perform(&effect, clock, entropy)).collect();
-                step = machine.resume(results);
-            }
-        }
-    }
-}
-
-/// What may be shown while these effects are performed; nothing while all of them are answered at once.
-fn progress(machine: &Machine, effects: &[Effect]) -> Option<(Stage, Arc<str>)> {
-    let waits = effects.iter().any(|effect| effect.timeout().is_some());
-    machine.progress().filter(|_| waits).map(|(stage, text)| (stage, Arc::clone(text)))
-}
-
-fn perform(effect: &Effect, clock: &dyn Clock, entropy: &dyn Entropy) -> EffectResult {
-    let value = match &effect.kind {
-        EffectKind::Time => EffectValue::Time(clock.now()),
-        EffectKind::Identifier => EffectValue::Identifier(entropy.bytes16()),
-        // Nothing outside can be reached yet: the flow's declared defaults and fallbacks stand in.
-        EffectKind::Model(_) => EffectValue::Model(Err(Failure::Unavailable)),
-        EffectKind::Fetch(_) => EffectValue::Fetch(CallOutcome::Failed(Failure::Unavailable)),
-        EffectKind::Act(_) => EffectValue::Act(CallOutcome::Failed(Failure::Unavailable)),
-    };
-    EffectResult { step: effect.step, value }
-}
 
 /// Builds the batch of one commit.
 pub(crate) struct BatchBuilder<'a> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use colloquy_flow::Flow;
 use colloquy_store::{Opened, RecordKind, StoredRecord};
 use colloquy_turn::{
-    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Remembered, SnapshotRecord, TurnClosedRecord,
-    TurnRecord, open_conversation,
+    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Effect, EffectResult, EffectValue, EffectsRecord,
+    Intent, PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
 };
 use colloquy_types::{FlowName, Head, RequestId, Revision, Timestamp};
 
@@ -29,8 +29,38 @@ pub(crate) struct Loaded {
     pub(crate) since_snapshot: SinceSnapshot,
     /// A turn that was promised and has not ended: a crash came in between.
     pub(crate) open_accepted: Option<AcceptedRecord>,
+    /// What that turn had learned, and what it was about to call.
+    pub(crate) open_effects: OpenEffects,
     /// The revision that is promoted for it.
     pub(crate) promotable: Promotable,
+}
+
+/// What the records of an unended turn say that it had learned, and which actions it was about to call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenEffects {
+    /// The time its machine was given, and the revision it ran; nothing when it had not begun.
+    pub(crate) begun: Option<(Timestamp, PinnedRevision)>,
+    pub(crate) results: Vec<EffectResult>,
+    pub(crate) intents: Vec<Intent>,
+}
+
+impl OpenEffects {
+    fn add(&mut self, record: EffectsRecord) {
+        self.begun = Some((record.now, record.flow));
+        self.results.extend(record.results);
+        self.intents.extend(record.intents);
+    }
+
+    /// The recorded answer to an effect.
+    pub(crate) fn result(&self, effect: &Effect) -> Option<EffectValue> {
+        let answers = |result: &&EffectResult| result.step == effect.step && result.value.answers(&effect.kind);
+        self.results.iter().find(answers).map(|result| result.value.clone())
+    }
+
+    /// Whether an action was about to be called in this step.
+    pub(crate) fn intends(&self, step: u16) -> bool {
+        self.intents.iter().any(|intent| intent.step == step)
+    }
 }
 
 /// What was written after the last snapshot, and how large that was.
@@ -67,6 +97,7 @@ impl Loaded {
             updated_at: now,
             since_snapshot: SinceSnapshot::default(),
             open_accepted: None,
+            open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
         }
     }
@@ -108,6 +139,7 @@ impl Loaded {
             updated_at: stored.header.time,
             since_snapshot: SinceSnapshot { snapshot_bytes: stored.payload.len(), ..SinceSnapshot::default() },
             open_accepted: record.open_accepted,
+            open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
         })
     }
@@ -127,6 +159,9 @@ impl Loaded {
             }
             RecordKind::Accepted => {
                 self.open_accepted = Some(AcceptedRecord::decode(&stored.payload).map_err(undecodable)?);
+            }
+            RecordKind::EffectIntent | RecordKind::EffectResult => {
+                self.open_effects.add(EffectsRecord::decode(&stored.payload).map_err(undecodable)?);
             }
             RecordKind::Control => match ControlRecord::decode(&stored.payload).map_err(undecodable)? {
                 ControlRecord::Reset { request_id, request_digest, changes, .. } => {
@@ -152,6 +187,7 @@ impl Loaded {
     fn ended(&mut self, request_id: &RequestId, request_digest: [u8; 16], kind: EndingKind, stored: &StoredRecord) {
         self.remember(request_id, request_digest, kind, stored.header.turn_seq.get());
         self.open_accepted = None;
+        self.open_effects = OpenEffects::default();
         self.since_snapshot.turns += 1;
     }
 

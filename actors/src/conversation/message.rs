@@ -1,7 +1,7 @@
 //! What a conversation actor is told, and by whom.
 
 use colloquy_store::AppendError;
-use colloquy_turn::{InputKind, Rating};
+use colloquy_turn::{EffectValue, InputKind, Rating};
 use colloquy_types::{FlowName, Head, RequestId, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -28,6 +28,8 @@ pub(crate) enum Message {
     /// From whoever lists pinned conversations. With `passing` the actor was woken for this alone and makes way
     /// again, unless something else came meanwhile.
     Pinned { reply: oneshot::Sender<Result<Option<Pinned>, Error>>, passing: bool },
+    /// From a call that a turn waits for, once per call. An answer of an older round is ignored.
+    Performed { round: u64, step: u16, value: EffectValue },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
     Appended { attempt: u64, result: Result<Head, AppendError> },
 }

@@ -68,12 +68,18 @@ impl Waiters {
         self.first.iter_mut().chain(&mut self.repeated)
     }
 
-    pub(super) fn accepted(&mut self, turn_id: TurnId, attempt: u32, head: Head) {
-        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Accepted { turn_id, attempt, head }));
+    /// Those who want to be told what happens before the ending.
+    pub(super) fn readers(&self) -> Vec<mpsc::Sender<TurnEvent>> {
+        self.first.iter().chain(&self.repeated).filter_map(|waiter| waiter.events.clone()).collect()
     }
 
+    /// What a user interface may show while the turn waits.
     pub(super) fn progress(&mut self, stage: Stage, text: &Arc<str>) {
         self.each().for_each(|waiter| waiter.emit(&TurnEvent::Progress { stage, text: Arc::clone(text) }));
+    }
+
+    pub(super) fn accepted(&mut self, turn_id: TurnId, attempt: u32, head: Head) {
+        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Accepted { turn_id, attempt, head }));
     }
 
     pub(super) fn stages(&mut self, stages: &[StageEvent]) {

@@ -8,6 +8,7 @@ use colloquy_types::{Head, Timestamp};
 use tokio::time::Instant;
 
 use super::{
+    deciding::Deciding,
     loaded::Loaded,
     message::{ControlSubmission, Submission},
     replying::Waiters,
@@ -22,6 +23,8 @@ pub(crate) struct State {
     pub(super) queue: VecDeque<Queued>,
     /// Counts appends; an answer to another attempt is ignored.
     pub(super) attempt: u64,
+    /// Counts the rounds of calls; an answer of another round is ignored.
+    pub(super) round: u64,
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
 }
@@ -41,7 +44,7 @@ pub(super) enum Queued {
     Control(Box<ControlSubmission>),
 }
 
-/// The one thing that is being written.
+/// The one thing that is being decided or written.
 pub(super) struct Running {
     pub(super) work: Work,
     pub(super) started_at: Instant,
@@ -58,6 +61,8 @@ pub(super) struct RunningTurn {
     pub(super) request_hash: [u8; 16],
     pub(super) waiters: Waiters,
     pub(super) phase: Phase,
+    /// Whether a synced record promises that it ends.
+    pub(super) journalled: bool,
     /// Set while the conversation is being created; becomes the body when its first batch is synced.
     pub(super) creating: Option<Box<Loaded>>,
     pub(super) deadline: Instant,
@@ -66,6 +71,8 @@ pub(super) struct RunningTurn {
 pub(super) enum Phase {
     /// The `accepted` record is on its way; then the turn runs.
     Accepting,
+    /// The machine waits for calls, or for what must be synced before it goes on.
+    Deciding(Box<Deciding>),
     /// The turn's record is on its way.
     Committing(Box<Committing>),
 }
@@ -92,7 +99,7 @@ pub(super) struct RunningControl {
 
 impl State {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, running: None, queue: VecDeque::new(), attempt: 0, retired: false }
+        Self { body, running: None, queue: VecDeque::new(), attempt: 0, round: 0, retired: false }
     }
 
     /// The head as last synced.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, Reason, Remembered, TurnClosedRecord, TurnInput, TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, EffectValue, Outcome, Reason, Remembered, Step, TurnClosedRecord, TurnOutcome,
+    TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
 use ractor::ActorRef;
@@ -13,13 +14,15 @@ use tokio::time::Instant;
 use super::{
     Conversation,
     commit::{self, BatchBuilder},
+    deciding::Deciding,
     loaded::Loaded,
     message::{Message, Submission},
     replying::Waiters,
-    state::{Body, Committing, Pending, Phase, RunningTurn, State, Work},
+    state::{Body, Committing, Pending, Phase, Running, RunningTurn, State, Work},
     window::{EndingKind, hash16},
 };
 use crate::{
+    directory::ActorStatus,
     error::{DeadlineOutcome, Error},
     reply::{CommittedTurn, Ending, FlowPin},
 };
@@ -69,6 +72,7 @@ impl Conversation {
             request_hash,
             waiters: waiters.led_by(reply, events, permit),
             phase: Phase::Accepting,
+            journalled: false,
             creating,
             deadline,
         });
@@ -113,26 +117,143 @@ impl Conversation {
         self.append(myself, state, Work::Turn(turn), deadline, batch);
     }
 
-    /// Decides the turn and hands it to the writer.
-    pub(super) fn run(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
-        let upgrading = state.loaded_mut().and_then(|loaded| self.upgrading(loaded));
-        let RunningTurn { accepted, request_hash, waiters, creating, .. } = &mut *turn;
-        let decided = state.with_loaded(creating.as_deref(), |lease, loaded| {
-            let (clock, entropy) = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
-            let input = TurnInput {
-                turn_id: accepted.turn_id,
-                request_id: accepted.request_id.clone(),
-                request_digest: accepted.request_digest,
-                input: accepted.input,
-                text: accepted.text.clone(),
-                accepted_at: accepted.accepted_at,
-            };
+    /// Begins to decide the turn.
+    pub(super) fn run(&self, myself: &ActorRef<Message>, state: &mut State, turn: Box<RunningTurn>) {
+        let known = state.loaded_mut().map(|loaded| std::mem::take(&mut loaded.open_effects)).unwrap_or_default();
+        let upgrading = match state.loaded_mut().map(|loaded| self.upgrading_as(loaded, &known)).transpose() {
+            Ok(upgrading) => upgrading.flatten(),
+            Err(_) => return self.close(myself, state, turn, ClosedReason::Failed),
+        };
+        let now = known.begun.as_ref().map_or_else(|| self.shared.clock.now(), |(now, _)| *now);
+        let begun = state.with_loaded(turn.creating.as_deref(), |_, loaded| {
             let (pin, flow, before) = match &upgrading {
                 Some(upgrading) => (&upgrading.pin, &upgrading.flow, &upgrading.state),
                 None => (&loaded.pin, &loaded.flow, &loaded.state),
             };
-            let outcome =
-                commit::decide(flow, before, input, clock, entropy, |stage, text| waiters.progress(stage, &text));
+            let step = colloquy_turn::start(Arc::clone(flow), before.clone(), Self::turn_input(&turn), now);
+            Ok((pin.clone(), Arc::clone(flow), step))
+        });
+        match begun {
+            Ok((pin, flow, step)) => {
+                let deciding = Box::new(Deciding::new(now, pin, flow, upgrading, known));
+                self.go_on(myself, state, turn, deciding, step);
+            }
+            Err(error) => turn.waiters.fail(&error),
+        }
+    }
+
+    /// Goes on until the turn is decided or must wait.
+    fn go_on(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        mut turn: Box<RunningTurn>,
+        mut deciding: Box<Deciding>,
+        mut step: Step,
+    ) {
+        loop {
+            match step {
+                Step::Done(outcome) => return self.commit(myself, state, turn, *deciding, *outcome),
+                Step::Perform(machine, effects) => {
+                    let waits = self.look_at(&mut deciding, effects, turn.deadline);
+                    deciding.machine = Some(machine);
+                    if waits {
+                        turn.waiters.stages(deciding.new_stages());
+                        return self.wait(myself, state, turn, deciding);
+                    }
+                    match deciding.resumed() {
+                        Some(next) => step = next,
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the calls of a round, and writes what must be synced before it can end.
+    fn wait(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        mut turn: Box<RunningTurn>,
+        mut deciding: Box<Deciding>,
+    ) {
+        if let Some((stage, text)) = deciding.new_progress() {
+            turn.waiters.progress(stage, &text);
+        }
+        let batch = state.with_loaded(turn.creating.as_deref(), |lease, loaded| {
+            let batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), self.shared.clock.now())?;
+            self.round_batch(&turn, &mut deciding, batch)
+        });
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return self.give_up(myself, state, turn, &error),
+        };
+        state.round += 1;
+        self.start_calls(myself, state.round, &turn, &mut deciding);
+        deciding.writing = batch.is_some();
+        let deadline = turn.deadline;
+        turn.phase = Phase::Deciding(deciding);
+        match batch {
+            Some(batch) => self.append(myself, state, Work::Turn(turn), deadline, Ok(batch)),
+            None => {
+                state.running = Some(Running { work: Work::Turn(turn), started_at: Instant::now(), deadline });
+                self.info.set_status(ActorStatus::Running);
+            }
+        }
+    }
+
+    /// Takes the answer to a call.
+    pub(super) fn performed(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        round: u64,
+        step: u16,
+        value: EffectValue,
+    ) {
+        if let Some(Running { work: Work::Turn(turn), .. }) = &mut state.running
+            && let Phase::Deciding(deciding) = &mut turn.phase
+        {
+            deciding.answered(round, step, value);
+            if deciding.is_ready()
+                && let Some(Running { work: Work::Turn(turn), .. }) = state.running.take()
+            {
+                self.proceed(myself, state, turn);
+            }
+        }
+        self.next(myself, state);
+    }
+
+    /// Resumes the machine of a turn that has everything it waited for; otherwise the turn goes on waiting.
+    fn proceed(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
+        match std::mem::replace(&mut turn.phase, Phase::Accepting) {
+            Phase::Deciding(mut deciding) if deciding.is_ready() => {
+                if let Some(step) = deciding.resumed() {
+                    self.go_on(myself, state, turn, deciding, step);
+                }
+            }
+            phase => {
+                turn.phase = phase;
+                let deadline = turn.deadline;
+                state.running = Some(Running { work: Work::Turn(turn), started_at: Instant::now(), deadline });
+            }
+        }
+    }
+
+    /// Hands a decided turn to the writer.
+    fn commit(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        mut turn: Box<RunningTurn>,
+        deciding: Deciding,
+        outcome: Outcome,
+    ) {
+        let stages_told = deciding.stages_told();
+        let Deciding { upgrading, pin, .. } = deciding;
+        let decided = state.with_loaded(turn.creating.as_deref(), |lease, loaded| {
+            let (clock, entropy) = (self.shared.clock.as_ref(), self.shared.entropy.as_ref());
             let at = clock.now();
             let mut batch = BatchBuilder::new(lease, loaded, entropy, at)?;
             if let Some(upgrading) = &upgrading {
@@ -143,27 +264,34 @@ impl Conversation {
             let mut snapshot_bytes = None;
             if commit::snapshot_due(loaded, bytes, &self.shared.settings.snapshot) {
                 let last = Remembered {
-                    request_hash: *request_hash,
-                    request_digest: accepted.request_digest,
+                    request_hash: turn.request_hash,
+                    request_digest: turn.accepted.request_digest,
                     turn_seq: batch.turn_seq(),
                     kind: EndingKind::Turn.to_byte(),
                 };
-                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, pin, &outcome.state, last))?;
+                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, last))?;
             }
-            let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
-            Ok((Committing { pending, at, bytes, snapshot_bytes, upgrading: None }, batch))
+            Ok((at, bytes, snapshot_bytes, batch))
         });
-        let (mut committing, batch) = match decided {
+        let (at, bytes, snapshot_bytes, batch) = match decided {
             Ok(decided) => decided,
-            Err(error) => return turn.waiters.fail(&error),
+            Err(error) => return self.give_up(myself, state, turn, &error),
         };
-        if let Pending::Turn { record, .. } = &committing.pending {
-            turn.waiters.stages(&record.stages);
-        }
-        committing.upgrading = upgrading;
-        turn.phase = Phase::Committing(Box::new(committing));
+        turn.waiters.stages(outcome.record.stages.get(stages_told..).unwrap_or_default());
+        let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
+        turn.phase = Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, upgrading }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
+    }
+
+    /// Ends a turn that cannot be written as it was decided. One that was promised is closed, or it would be decided
+    /// the same way for ever.
+    fn give_up(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>, error: &Error) {
+        let waiters = std::mem::take(&mut turn.waiters);
+        waiters.fail(error);
+        if turn.journalled {
+            self.close(myself, state, turn, ClosedReason::Failed);
+        }
     }
 
     /// Ends an accepted turn without a committed one.
@@ -205,16 +333,25 @@ impl Conversation {
         state.install(turn.creating.take());
         let Some(loaded) = state.loaded_mut() else { return };
         loaded.head = head;
+        let promised = !matches!(turn.phase, Phase::Committing(_)) && !std::mem::replace(&mut turn.journalled, true);
+        if promised {
+            loaded.updated_at = turn.accepted.accepted_at;
+            loaded.since_snapshot.bytes += turn.accepted.text.len();
+            turn.waiters.accepted(turn.accepted.turn_id, turn.accepted.attempt, head);
+        }
         match std::mem::replace(&mut turn.phase, Phase::Accepting) {
             Phase::Accepting => {
-                loaded.updated_at = turn.accepted.accepted_at;
-                loaded.since_snapshot.bytes += turn.accepted.text.len();
-                turn.waiters.accepted(turn.accepted.turn_id, turn.accepted.attempt, head);
                 if turn.deadline <= Instant::now() {
                     self.close(myself, state, turn, ClosedReason::DeadlineExceeded);
                 } else {
                     self.run(myself, state, turn);
                 }
+            }
+            Phase::Deciding(mut deciding) => {
+                deciding.writing = false;
+                self.start_held(myself, &turn, &mut deciding);
+                turn.phase = Phase::Deciding(deciding);
+                self.proceed(myself, state, turn);
             }
             Phase::Committing(committing) => self.turn_committed(loaded, *turn, *committing, head),
         }
@@ -264,7 +401,10 @@ impl Conversation {
 
     /// Ends a turn that was promised before a crash: runs it, or closes it when its time is gone.
     pub(super) fn resume_accepted(&self, myself: &ActorRef<Message>, state: &mut State) {
-        let Some(mut accepted) = state.loaded_mut().and_then(|loaded| loaded.open_accepted.clone()) else { return };
+        let Some(loaded) = state.loaded_mut() else { return };
+        let Some(mut accepted) = loaded.open_accepted.clone() else { return };
+        // What may have changed the world is told by a committed turn, however late.
+        let acted = !loaded.open_effects.intents.is_empty();
         let now = self.shared.clock.now();
         let budget = accepted.budget();
         // A clock that went back must not keep a turn alive for ever: then the budget decides.
@@ -276,11 +416,12 @@ impl Conversation {
             request_hash,
             waiters: Waiters::default(),
             phase: Phase::Accepting,
+            journalled: true,
             creating: None,
             deadline: Instant::now() + left,
         });
         self.shared.metrics.turns_resumed.inc();
-        if left.is_zero() {
+        if left.is_zero() && !acted {
             self.close(myself, state, turn, ClosedReason::DeadlineExceeded);
         } else {
             self.run(myself, state, turn);

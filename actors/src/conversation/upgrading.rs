@@ -9,7 +9,7 @@ use colloquy_types::Timestamp;
 
 use super::{
     Conversation,
-    loaded::Loaded,
+    loaded::{Loaded, OpenEffects},
     state::{Body, State},
 };
 use crate::{
@@ -53,15 +53,39 @@ impl Conversation {
         if !at_boundary(&loaded.state, &loaded.flow) {
             return None;
         }
-        let Ok(changes) = upgrade(&loaded.state, loaded.pin.revision, &promoted) else {
+        let moving = self.moving(loaded, promoted);
+        if moving.is_none() {
             self.shared.metrics.upgrades_blocked.inc();
-            return None;
-        };
+        }
+        moving
+    }
+
+    /// The move that a turn begins with: the one an earlier activation began it with, if it did; otherwise the one
+    /// that is due.
+    ///
+    /// # Errors
+    /// [`Error::RevisionUnavailable`] when the revision that began to decide the turn is gone, or does not take the
+    /// conversation any more.
+    pub(super) fn upgrading_as(&self, loaded: &mut Loaded, known: &OpenEffects) -> Result<Option<Upgrading>, Error> {
+        let Some((_, begun)) = &known.begun else { return Ok(self.upgrading(loaded)) };
+        if begun.revision == loaded.pin.revision {
+            return Ok(None);
+        }
+        let flow = self.shared.flows.revision(&begun.flow_tenant, begun.revision);
+        let moved = flow.and_then(|flow| self.moving(loaded, flow));
+        moved.map(Some).ok_or_else(|| Error::RevisionUnavailable {
+            flow: loaded.pin.name.to_string(),
+            revision: begun.revision.to_string(),
+        })
+    }
+
+    fn moving(&self, loaded: &Loaded, flow: Arc<Flow>) -> Option<Upgrading> {
+        let changes = upgrade(&loaded.state, loaded.pin.revision, &flow).ok()?;
         let mut state = loaded.state.clone();
         state.apply_all(&changes);
         let tenant = self.info.key.tenant().into();
-        let pin = FlowPin { tenant, name: loaded.pin.name.clone(), revision: promoted.revision() };
-        Some(Upgrading { pin, flow: promoted, state, from: loaded.pin.clone(), changes })
+        let pin = FlowPin { tenant, name: loaded.pin.name.clone(), revision: flow.revision() };
+        Some(Upgrading { pin, flow, state, from: loaded.pin.clone(), changes })
     }
 
     /// The promoted flow, when it is another revision. Looks only when something was promoted since it looked last.

@@ -141,6 +141,7 @@ impl House {
             flows,
             author,
             metrics: Arc::new(Metrics::default()),
+            outside: Arc::new(crate::Nowhere),
         };
         Self { store, runtime: Runtime::start(settings, dependencies).await.unwrap() }
     }

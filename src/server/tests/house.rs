@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Runtime, RuntimeSettings};
+use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Nowhere, Outside, Runtime, RuntimeSettings};
 use colloquy_client::{Client, Key, Turn, v1};
 use colloquy_gateway::GatewaySettings;
 use colloquy_store::{ConversationStore, MemoryStore};
@@ -80,21 +80,21 @@ pub(super) fn key(conversation: &str) -> Key {
 
 /// A running server and its client.
 pub(super) struct House {
-    pub(super) store: Arc<MemoryStore>,
-    pub(super) runtime: Runtime,
+    store: Arc<MemoryStore>,
+    runtime: Runtime,
     pub(super) client: Client,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), colloquy_gateway::Error>>,
 }
 
 impl House {
-    /// A server over an empty store.
+    /// A server over an empty store that can reach nothing.
     pub(super) async fn new() -> Self {
-        Self::on(MemoryStore::new(Arc::new(SystemEntropy))).await
+        Self::on(MemoryStore::new(Arc::new(SystemEntropy)), Arc::new(Nowhere)).await
     }
 
     /// A server over what an earlier one wrote.
-    pub(super) async fn on(store: MemoryStore) -> Self {
+    pub(super) async fn on(store: MemoryStore, outside: Arc<dyn Outside>) -> Self {
         let store = Arc::new(store);
         let author: Arc<dyn FlowAuthor> = Arc::new(Tools);
         let flows = FlowCatalogue::open(store.as_ref(), &SystemClock, &SystemEntropy, &author, &[]).await.unwrap();
@@ -106,6 +106,7 @@ impl House {
             flows,
             author,
             metrics: Arc::clone(&metrics),
+            outside,
         };
         let runtime = Runtime::start(RuntimeSettings::default(), dependencies).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,18 +126,13 @@ impl House {
         house
     }
 
-    /// Ends the server; gives its store to the next one.
-    pub(super) async fn end(self) -> MemoryStore {
+    /// Ends the server and starts another over the same store, which can reach nothing.
+    pub(super) async fn restart(self) -> Self {
         drop(self.client);
         self.runtime.drain(Instant::now() + DEADLINE).await;
         self.stop.send(()).unwrap();
         timeout(DEADLINE, self.served).await.unwrap().unwrap().unwrap();
-        self.store.reopen()
-    }
-
-    /// Ends the server and starts another over the same store.
-    pub(super) async fn restart(self) -> Self {
-        Self::on(self.end().await).await
+        Self::on(self.store.reopen(), Arc::new(Nowhere)).await
     }
 
     /// Keeps a revision.

@@ -1,23 +1,22 @@
 //! Structured input, and what replies carry: the same wherever a turn is told, and after a restart.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
+use colloquy_actors::{ModelCall, Outside, SourceCall};
 use colloquy_client::{
     Client, Turn,
     v1::{self, stream_turn_response::Event as Streamed, watch_conversation_response::Event as Watched},
 };
-use colloquy_store::{Batch, ConversationStore as _, MemoryStore, RecordKind};
-use colloquy_turn::{
-    EffectKind, EffectResult, EffectValue, InputKind, ModelOutput, Step, TurnInput, TurnRecord, Usage,
-};
-use colloquy_types::{ConversationKey, RequestId, Timestamp, TurnId};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use colloquy_store::{BoxFuture, MemoryStore};
+use colloquy_turn::{CallOutcome, Failure, ModelOutput, Usage};
+use colloquy_types::SystemEntropy;
+use tokio::time::timeout;
 use tonic::Code;
 
-use super::house::{DEADLINE, House, key};
+use super::house::{DEADLINE, House, key, kiosk};
 
 const SERVE: &str = r#"{"slots": {"number": "1234"}, "intent": "counter"}"#;
 const CANONICAL: &str = r#"{"intent":"counter","slots":{"number":"1234"}}"#;
@@ -149,69 +148,44 @@ async fn progress_is_told_before_the_stage_that_waits_and_is_no_part_of_the_hist
     assert!(!quiet.iter().any(|event| matches!(event, Streamed::Progress(_))));
 }
 
-/// The model's answer, which no model can be asked for in this process.
-fn advised(house_flow: Arc<colloquy_actors::Flow>, state: colloquy_turn::ConversationState) -> TurnRecord {
-    let now = Timestamp::from_micros(1_767_603_600_000_000);
-    let input = TurnInput {
-        turn_id: TurnId([7; 16]),
-        request_id: RequestId::parse("r-2").unwrap(),
-        request_digest: [0; 16],
-        input: InputKind::Text,
-        text: "advise me".to_owned(),
-        accepted_at: now,
-    };
-    let answer = |effect: &colloquy_turn::Effect| {
-        assert!(matches!(effect.kind, EffectKind::Model(_)), "{effect:?}");
-        // The first answer does not fit the schema and is sent back.
-        let text = if effect.step == 0 { "{}" } else { r#"{"minutes": 5, "text": "Wait a little."}"# };
+/// A model whose first answer does not fit the schema, so that it is sent back.
+#[derive(Debug, Default)]
+struct Adviser(AtomicUsize);
+
+impl Outside for Adviser {
+    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+        let again = self.0.fetch_add(1, Ordering::SeqCst) > 0;
+        let text = if again { r#"{"minutes": 5, "text": "Wait a little."}"# } else { "{}" };
         let usage = Usage { tokens_in: 40, tokens_out: 7, tokens_cached: 3, cost_micros: 11 };
         let output = ModelOutput { text: text.into(), model: "m".into(), usage, truncated: false };
-        EffectResult { step: effect.step, value: EffectValue::Model(Ok(output)) }
-    };
-    let mut step = colloquy_turn::start(house_flow, state, input, now);
-    loop {
-        match step {
-            Step::Done(outcome) => return outcome.record,
-            Step::Perform(machine, effects) => step = machine.resume(effects.iter().map(answer).collect()),
-        }
+        Box::pin(std::future::ready(Ok(output)))
+    }
+
+    fn call(&self, _: SourceCall) -> BoxFuture<'static, CallOutcome> {
+        Box::pin(std::future::ready(CallOutcome::Unknown))
     }
 }
 
-async fn append(store: &MemoryStore, record: &TurnRecord) {
-    let key = ConversationKey::from_parts("acme", "c").unwrap();
-    let opened = store.open(&key).await.unwrap();
-    let mut batch = Batch::new(&opened.lease, &opened.head);
-    batch.push(RecordKind::Turn, record.now, [3; 16], &record.encode().unwrap()).unwrap();
-    let (done, ended) = oneshot::channel();
-    store.append(&opened.lease, batch, Box::new(move |result| done.send(result).unwrap()));
-    timeout(DEADLINE, ended).await.unwrap().unwrap().unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_models_json_and_what_it_cost_are_told_of_the_recorded_turn() {
-    let house = House::with_kiosk().await;
-    house.say("c", "r-1", "hello").await;
-    let key = ConversationKey::from_parts("acme", "c").unwrap();
-    let state = house.runtime.describe(&key, Instant::now() + DEADLINE).await.unwrap().state;
-    let flow = colloquy_author::load_sources("kiosk", vec![("flow.yaml".to_owned(), super::house::kiosk("Come in."))]);
-    let record = advised(flow.unwrap().flow, state);
-    let store = house.end().await;
-    append(&store, &record).await;
-
-    let house = House::on(store.reopen()).await;
-    let turn = told(&house.client, 2).await;
-    let reply = turn.reply.clone().unwrap();
+async fn a_models_json_and_what_it_cost_are_told_wherever_the_turn_is_and_after_a_restart() {
+    let store = MemoryStore::new(Arc::new(SystemEntropy));
+    let house = House::on(store, Arc::new(Adviser::default())).await;
+    house.release(&kiosk("Come in.")).await;
+    let turn = Turn { include_stages: true, ..Turn::new(key("c"), "r-1", "kiosk", "advise me") };
+    let answered = house.client.submit(&turn).await.unwrap().turn.unwrap();
+    let reply = answered.reply.clone().unwrap();
     assert_eq!((reply.text.as_str(), reply.kind.as_str()), ("Wait a little.", "model_json"));
     assert_eq!(reply.json.as_deref(), Some(r#"{"minutes":5,"text":"Wait a little."}"#));
     assert_eq!(reply.follow_ups, ["Thank you"]);
     let used = v1::Usage { model_calls: 2, input_tokens: 80, output_tokens: 14, cost_micros: 22 };
-    assert_eq!(turn.usage, Some(used));
-    // The conversation goes on behind it, and another process tells the same.
-    assert_eq!(house.say("c", "r-3", "hello").await.turn_seq, 3);
+    assert_eq!(answered.usage, Some(used));
+    assert_eq!(told(&house.client, 1).await, answered);
+    // The next process can ask no model, and need not.
     let house = house.restart().await;
-    assert_eq!(told(&house.client, 2).await, turn);
-    let replayed = house.client.replay(&super::house::key("c"), None).await.unwrap();
-    assert_eq!((replayed.turns_identical, replayed.turns_different), (3, 0), "{:?}", replayed.differences);
+    assert_eq!(told(&house.client, 1).await, answered);
+    assert_eq!(house.client.submit(&turn).await.unwrap().turn.unwrap(), answered);
+    let replayed = house.client.replay(&key("c"), None).await.unwrap();
+    assert_eq!((replayed.turns_identical, replayed.turns_different), (1, 0), "{:?}", replayed.differences);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,316 @@
+//! A turn that is being decided: its machine, what the machine waits for, and what must be written meanwhile.
+//!
+//! What the machine asks for falls into three kinds. Time and identifiers are answered at once. Questions to models
+//! and sources start at once, while the promise to end the turn is on its way to the store. Tools that change the
+//! world start only when their intents are synced. The machine goes on when nothing is on its way any more.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use colloquy_flow::Flow;
+use colloquy_store::RecordKind;
+use colloquy_turn::{
+    CallOutcome, Effect, EffectKind, EffectResult, EffectValue, EffectsRecord, Failure, Intent, Machine,
+    PinnedRevision, Stage, Step, TurnInput,
+};
+use colloquy_types::{Timestamp, TurnId};
+use futures::FutureExt as _;
+use ractor::ActorRef;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Conversation,
+    commit::{self, BatchBuilder},
+    loaded::OpenEffects,
+    message::Message,
+    state::RunningTurn,
+    upgrading::Upgrading,
+};
+use crate::{
+    error::Error,
+    outside::{CallContext, Deltas, ModelCall, SourceCall},
+    reply::FlowPin,
+};
+
+/// Kept of a turn's budget for its commit and its reply: never lent to a call.
+pub(super) const COMMIT_RESERVE: Duration = Duration::from_millis(50);
+/// A call that should have ended by its deadline is given up this much later.
+const OVERDUE: Duration = Duration::from_millis(10);
+
+/// What a turn is decided on, and how far it is.
+#[derive(Debug)]
+pub(super) struct Deciding {
+    /// The time the machine was given.
+    pub(super) now: Timestamp,
+    pub(super) upgrading: Option<Upgrading>,
+    pub(super) pin: FlowPin,
+    pub(super) flow: Arc<Flow>,
+    /// Waits for the results below; nothing while it runs.
+    pub(super) machine: Option<Box<Machine>>,
+    /// This round's results so far.
+    results: Vec<EffectResult>,
+    /// The effects of this round that have none.
+    awaited: Vec<Effect>,
+    /// Actions of this round that start once their intents are synced.
+    held: Vec<Effect>,
+    /// Results that no record holds yet.
+    unwritten: Vec<EffectResult>,
+    /// Results and intents that an earlier activation left.
+    known: OpenEffects,
+    /// Whether a batch of this turn is on its way.
+    pub(super) writing: bool,
+    /// Whether a record says that an action was called.
+    pub(super) acted: bool,
+    /// An answer of another round is ignored.
+    round: u64,
+    stages_told: usize,
+    progress_told: Option<(Stage, Arc<str>)>,
+    /// Ends with the turn, however that ends.
+    calls: Option<JoinSet<()>>,
+}
+
+impl Deciding {
+    pub(super) fn new(
+        now: Timestamp,
+        pin: FlowPin,
+        flow: Arc<Flow>,
+        upgrading: Option<Upgrading>,
+        known: OpenEffects,
+    ) -> Self {
+        Self {
+            now,
+            upgrading,
+            pin,
+            flow,
+            machine: None,
+            results: Vec::new(),
+            awaited: Vec::new(),
+            held: Vec::new(),
+            unwritten: Vec::new(),
+            acted: !known.intents.is_empty(),
+            known,
+            writing: false,
+            round: 0,
+            stages_told: 0,
+            progress_told: None,
+            calls: None,
+        }
+    }
+
+    /// Whether the machine can go on.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.writing && self.awaited.is_empty()
+    }
+
+    /// Goes on with the results of the round.
+    pub(super) fn resumed(&mut self) -> Option<Step> {
+        self.calls = None;
+        let machine = self.machine.take()?;
+        Some(machine.resume(std::mem::take(&mut self.results)))
+    }
+
+    fn answer(&mut self, step: u16, value: EffectValue) {
+        let result = EffectResult { step, value };
+        self.unwritten.push(result.clone());
+        self.results.push(result);
+    }
+
+    /// Takes the answer to a call of this round.
+    pub(super) fn answered(&mut self, round: u64, step: u16, value: EffectValue) {
+        if round == self.round
+            && let Some(place) = self.awaited.iter().position(|effect| effect.step == step)
+        {
+            self.awaited.swap_remove(place);
+            self.answer(step, value);
+        }
+    }
+
+    /// The stages that ended since this was last asked.
+    pub(super) fn new_stages(&mut self) -> &[colloquy_turn::StageEvent] {
+        let Some(machine) = &self.machine else { return &[] };
+        let told = std::mem::replace(&mut self.stages_told, machine.stages().len());
+        machine.stages().get(told..).unwrap_or_default()
+    }
+
+    /// What may be shown while the turn waits, unless it was said before.
+    pub(super) fn new_progress(&mut self) -> Option<(Stage, Arc<str>)> {
+        let (stage, text) = self.machine.as_ref()?.progress()?;
+        let progress = (stage, Arc::clone(text));
+        if self.progress_told.as_ref() == Some(&progress) {
+            return None;
+        }
+        self.progress_told = Some(progress.clone());
+        Some(progress)
+    }
+
+    pub(super) const fn stages_told(&self) -> usize {
+        self.stages_told
+    }
+}
+
+/// Whether the call may change the world, so that its intent comes first.
+fn acts(effect: &Effect) -> bool {
+    matches!(&effect.kind, EffectKind::Act(request) if !request.read_only)
+}
+
+fn intent(effect: &Effect) -> Option<Intent> {
+    let EffectKind::Act(request) = &effect.kind else { return None };
+    let name = Arc::clone(&request.name);
+    Some(Intent { step: effect.step, name, digest: request.digest(), idempotent: request.idempotent })
+}
+
+/// Stands for an answer that never came. A tool that changes the world may have been called by then.
+fn overdue(effect: &Effect, failure: Failure) -> EffectValue {
+    match EffectValue::failed(&effect.kind, failure) {
+        Some(EffectValue::Act(_)) if acts(effect) => EffectValue::Act(CallOutcome::Unknown),
+        Some(value) => value,
+        None => EffectValue::Time(Timestamp::default()),
+    }
+}
+
+impl Conversation {
+    /// What the machine is given to begin with.
+    pub(super) fn turn_input(turn: &RunningTurn) -> TurnInput {
+        let accepted = &turn.accepted;
+        TurnInput {
+            turn_id: accepted.turn_id,
+            request_id: accepted.request_id.clone(),
+            request_digest: accepted.request_digest,
+            input: accepted.input,
+            text: accepted.text.clone(),
+            accepted_at: accepted.accepted_at,
+        }
+    }
+
+    /// Answers what can be answered at once and keeps the rest; whether anything is left to wait for.
+    pub(super) fn look_at(&self, deciding: &mut Deciding, effects: Vec<Effect>, deadline: Instant) -> bool {
+        let is_late = Instant::now() + COMMIT_RESERVE >= deadline;
+        for effect in effects {
+            let step = effect.step;
+            if let Some(value) = deciding.known.result(&effect) {
+                deciding.results.push(EffectResult { step, value });
+                continue;
+            }
+            match &effect.kind {
+                EffectKind::Time => deciding.answer(step, EffectValue::Time(self.shared.clock.now())),
+                EffectKind::Identifier => deciding.answer(step, EffectValue::Identifier(self.shared.entropy.bytes16())),
+                EffectKind::Act(request) if deciding.known.intends(step) => {
+                    // An earlier activation may have called it.
+                    if request.idempotent && !is_late {
+                        deciding.awaited.push(effect);
+                    } else {
+                        deciding.answer(step, EffectValue::Act(CallOutcome::Unknown));
+                    }
+                }
+                // Nothing is begun that cannot end in time.
+                kind if is_late => {
+                    if let Some(value) = EffectValue::failed(kind, Failure::TimedOut) {
+                        deciding.answer(step, value);
+                    }
+                }
+                _ if acts(&effect) => deciding.held.push(effect),
+                _ => deciding.awaited.push(effect),
+            }
+        }
+        !(deciding.awaited.is_empty() && deciding.held.is_empty())
+    }
+
+    /// What must be written before the round can end: the promise to end the turn, what was learned in rounds before,
+    /// and the intents of what is held. `None` when there is nothing.
+    pub(super) fn round_batch<'a>(
+        &'a self,
+        turn: &RunningTurn,
+        deciding: &mut Deciding,
+        mut batch: BatchBuilder<'a>,
+    ) -> Result<Option<BatchBuilder<'a>>, Error> {
+        let promise = !turn.journalled;
+        let learned = deciding.unwritten.iter().any(|result| {
+            !matches!(result.value, EffectValue::Time(_) | EffectValue::Identifier(_)) || !deciding.held.is_empty()
+        });
+        if !promise && !learned && deciding.held.is_empty() {
+            return Ok(None);
+        }
+        if promise {
+            batch.push(RecordKind::Accepted, &turn.accepted.encode().map_err(commit::too_large)?)?;
+        }
+        let pin = PinnedRevision { flow_tenant: deciding.pin.tenant.to_string(), revision: deciding.pin.revision };
+        let record = EffectsRecord {
+            turn_id: turn.accepted.turn_id,
+            now: deciding.now,
+            flow: pin,
+            results: std::mem::take(&mut deciding.unwritten),
+            intents: deciding.held.iter().filter_map(intent).collect(),
+        };
+        let kind = if record.intents.is_empty() { RecordKind::EffectResult } else { RecordKind::EffectIntent };
+        deciding.acted |= !record.intents.is_empty();
+        batch.push(kind, &record.encode().map_err(commit::too_large)?)?;
+        Ok(Some(batch))
+    }
+
+    /// Starts the calls of a round that need not wait for anything.
+    pub(super) fn start_calls(
+        &self,
+        myself: &ActorRef<Message>,
+        round: u64,
+        turn: &RunningTurn,
+        deciding: &mut Deciding,
+    ) {
+        deciding.round = round;
+        for effect in deciding.awaited.clone() {
+            self.start_call(myself, turn, deciding, effect);
+        }
+    }
+
+    /// Starts the actions whose intents are synced. Those that can no longer end in time are not begun.
+    pub(super) fn start_held(&self, myself: &ActorRef<Message>, turn: &RunningTurn, deciding: &mut Deciding) {
+        let is_late = Instant::now() + COMMIT_RESERVE >= turn.deadline;
+        for effect in std::mem::take(&mut deciding.held) {
+            if is_late {
+                deciding.answer(effect.step, EffectValue::Act(CallOutcome::Failed(Failure::TimedOut)));
+                continue;
+            }
+            deciding.awaited.push(effect.clone());
+            self.start_call(myself, turn, deciding, effect);
+        }
+    }
+
+    fn start_call(&self, myself: &ActorRef<Message>, turn: &RunningTurn, deciding: &mut Deciding, effect: Effect) {
+        let ends_by = turn.deadline.checked_sub(COMMIT_RESERVE).unwrap_or(turn.deadline);
+        let deadline = effect.timeout().map_or(ends_by, |timeout| ends_by.min(Instant::now() + timeout));
+        let context = self.context(turn.accepted.turn_id, effect.step, deadline);
+        let answer = match &effect.kind {
+            EffectKind::Model(request) => {
+                let readers = if request.stream { turn.waiters.readers() } else { Vec::new() };
+                let deltas = (!readers.is_empty()).then_some(Deltas { step: effect.step, readers });
+                let (request, flow) = (Arc::clone(request), Arc::clone(&deciding.flow));
+                self.shared.outside.model(ModelCall { context, request, flow, deltas }).map(EffectValue::Model).boxed()
+            }
+            EffectKind::Fetch(request) => {
+                let call = SourceCall { context, request: Arc::clone(request) };
+                self.shared.outside.call(call).map(EffectValue::Fetch).boxed()
+            }
+            EffectKind::Act(request) => {
+                let call = SourceCall { context, request: Arc::clone(request) };
+                self.shared.outside.call(call).map(EffectValue::Act).boxed()
+            }
+            EffectKind::Time | EffectKind::Identifier => return,
+        };
+        let (actor, round) = (myself.clone(), deciding.round);
+        deciding.calls.get_or_insert_default().spawn(async move {
+            let ended = timeout_at(deadline + OVERDUE, AssertUnwindSafe(answer).catch_unwind()).await;
+            let value = match ended {
+                Ok(Ok(value)) => value,
+                Ok(Err(_)) => overdue(&effect, Failure::Unavailable),
+                Err(_) => overdue(&effect, Failure::TimedOut),
+            };
+            // The actor may be gone; then nobody waits.
+            drop(actor.send_message(Message::Performed { round, step: effect.step, value }));
+        });
+    }
+
+    fn context(&self, turn_id: TurnId, step: u16, deadline: Instant) -> CallContext {
+        CallContext { key: self.info.key.clone(), turn_id, step, deadline }
+    }
+}
