@@ -253,6 +253,31 @@ fn a_conversation_can_be_held_from_the_command_line() {
 }
 
 #[test]
+fn structured_input_and_what_a_reply_offers_are_shown() {
+    let place = Place::new();
+    let server = place.start();
+    let send = |arguments: &[&str]| run(&[&["send"], arguments, &["--addr", &server.grpc]].concat());
+    let said = r#"{"slots": {"order_number": "A-1001"}, "intent": "cancel"}"#;
+    let sent = send(&["c", said, "--json-input", "--flow", "order-desk", "--json"]);
+    let turn: serde_json::Value = serde_json::from_str(&stdout(&sent)).unwrap();
+    assert_eq!(turn["text"], r#"{"intent":"cancel","slots":{"order_number":"A-1001"}}"#);
+    assert_eq!((turn["input"].as_str(), turn["state"].as_str()), (Some("json"), Some("confirm")));
+    assert_eq!((&turn["usage"], &turn["reply_json"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let offered = stdout(&send(&["d", "qwertz", "--flow", "faq-desk"]));
+    assert!(
+        offered.contains("offers    When do you open? | How long does delivery take? | Can I return it?"),
+        "{offered}"
+    );
+    let refused = send(&["e", r#"{"slots": 1}"#, "--json-input", "--flow", "order-desk"]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(stderr(&refused).contains("input.json.slots: must be an object"), "{}", stderr(&refused));
+    // No stock can be reached; what the flow says meanwhile is told all the same.
+    let asked = ["f", "do you have lamps?", "--flow", "inventory", "--stream"];
+    let streamed = stdout(&send(&asked));
+    assert!(streamed.contains("act waits: Looking into the stock …"), "{streamed}");
+}
+
+#[test]
 fn every_engine_serves_and_the_durable_ones_remember() {
     for engine in ["journal", "memory", "sled"] {
         let place = Place::new();

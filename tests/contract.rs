@@ -1,7 +1,7 @@
 //! What a client may rely on: conflicts, streams, watches, and what bad requests are told.
 
 use colloquy_client::{
-    Client, Key, Turn,
+    Client, Input, Key, Turn,
     v1::{self, stream_turn_response::Event as Streamed, watch_conversation_response::Event as Watched},
 };
 use tonic::Code;
@@ -52,6 +52,7 @@ async fn a_streamed_turn_is_accepted_then_staged_then_committed_at_rising_offset
         offsets.push((offset.turn_seq, offset.attempt, offset.index));
         kinds.push(match event.event.unwrap() {
             Streamed::Accepted(_) => "accepted",
+            Streamed::Progress(progress) => panic!("nothing waits: {progress:?}"),
             Streamed::Stage(stage) => {
                 stages.push(stage.stage);
                 "stage"
@@ -161,9 +162,9 @@ async fn each_bad_input_names_its_field() {
         assert_eq!((refused.code(), refused.reason()), (Code::InvalidArgument, "INVALID_FIELD"));
         refused.fields().iter().map(|(field, _)| field.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(named(|turn| turn.text.clear()).await, ["input.text"]);
-    assert_eq!(named(|turn| turn.text = "a".repeat((16 << 10) + 1)).await, ["input.text"]);
-    assert_eq!(named(|turn| turn.text = "bell \u{7}".to_owned()).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text(String::new())).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text("a".repeat((16 << 10) + 1))).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text("bell \u{7}".to_owned())).await, ["input.text"]);
     assert_eq!(named(|turn| turn.key.tenant = "../acme".to_owned()).await, ["key.tenant"]);
     assert_eq!(named(|turn| turn.key.conversation = "../c".to_owned()).await, ["key.conversation"]);
     assert_eq!(named(|turn| turn.key.conversation = "c".repeat(129)).await, ["key.conversation"]);

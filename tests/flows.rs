@@ -214,6 +214,7 @@ async fn tenants_do_not_see_each_others_flows() {
         tenant: tenant.to_owned(),
         flow: "desk".to_owned(),
         revision: String::new(),
+        format: v1::GraphFormat::Rows.into(),
     };
     assert_eq!(client.transition_graph(graph("other")).await.unwrap_err().reason(), "FLOW_NOT_FOUND");
     let shown = client.transition_graph(graph("acme")).await.unwrap();

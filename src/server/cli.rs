@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use colloquy_client::{Client, Key};
+use colloquy_client::{Client, Key, Turn};
 
 use crate::{
     Exit, calls, chat, demo,
@@ -163,8 +163,11 @@ struct ChatArgs {
 struct SendArgs {
     /// The conversation.
     conversation: String,
-    /// What to say.
+    /// What to say; with --json-input, a JSON object that names an intent, slots or an action.
     text: String,
+    /// Send structured input instead of text.
+    #[arg(long)]
+    json_input: bool,
     /// The flow of a new conversation.
     #[arg(long, default_value = "")]
     flow: String,
@@ -301,7 +304,8 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
         }
         Command::Send(args) => {
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("send"));
-            let mut turn = colloquy_client::Turn::new(key(args.conversation), request_id, args.flow, args.text);
+            let new = if args.json_input { Turn::structured } else { Turn::new };
+            let mut turn = new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
             if args.stream {
                 calls::stream(&client, &turn, output).await

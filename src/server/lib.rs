@@ -22,6 +22,8 @@ mod replay;
 mod replaying;
 mod serve;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
