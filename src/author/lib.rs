@@ -10,6 +10,7 @@ pub mod deletions;
 pub mod diff;
 mod fault;
 pub mod graph;
+pub mod guard;
 mod load;
 mod node;
 mod read;

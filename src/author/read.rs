@@ -19,6 +19,8 @@ use crate::{
     source::{SourceFlow, SourceIndex},
 };
 
+pub(crate) use guard::{BLOCK_AT, FLAG_AT, built_in_signs};
+
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 

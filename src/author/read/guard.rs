@@ -67,6 +67,11 @@ fn id(node: &Node, faults: &mut Faults) -> Option<At<colloquy_flow::Name>> {
     Some(At { value: reader::name(&said.value, &said.mark, "an id", true, faults)?, mark: said.mark })
 }
 
+/// From this score on the flag is raised when the flow does not say, in percent.
+pub(crate) const FLAG_AT: u8 = 40;
+/// From this score on the turn is refused when the flow does not say, in percent.
+pub(crate) const BLOCK_AT: u8 = 70;
+
 const STEERING_KEYS: [&str; 7] = ["enabled", "builtin", "signs", "flag_at", "flag", "block_at", "block"];
 
 fn steering(node: &Node, faults: &mut Faults) -> Option<SourceSteering> {
@@ -88,8 +93,8 @@ fn steering(node: &Node, faults: &mut Faults) -> Option<SourceSteering> {
     }
     let steering = SourceSteering {
         signs,
-        flag_at: flag.map(|flag| (flag_at.unwrap_or(40), flag)),
-        block_at: block.map(|block| (block_at.unwrap_or(70), block.value.into())),
+        flag_at: flag.map(|flag| (flag_at.unwrap_or(FLAG_AT), flag)),
+        block_at: block.map(|block| (block_at.unwrap_or(BLOCK_AT), block.value.into())),
     };
     reader::boolean(fields.get("enabled"), "enabled", true, faults).then_some(steering)
 }
