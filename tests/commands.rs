@@ -90,6 +90,64 @@ fn the_example_flows_pass_lint_from_disk() {
     }
 }
 
+/// A flow and two scenarios, of which the second promises something else.
+fn greeter(place: &Place) -> String {
+    let flow = "format: colloquy.flow/v1\nname: greeter\nstart: desk.idle\nfallback: Sorry?
+intents: {desk: {initial: idle, classify: {keywords: [[hello, there]]}, states: {idle: {terminal: true}}}}
+transitions: [{from: \"*\", to: desk.idle, by: intent}]
+responses: [{in: desk.idle, when: recognised, exact: Hello.}, {in: desk.idle, exact: Yes?}]\n";
+    let scenarios = "scenarios:
+  - {name: greets, turns: [{say: hello there, reply: Hello.}]}
+  - {name: wonders, turns: [{say: hm, reply: Yes?}, {say: hm, reply: No., restart: true}]}\n";
+    for (file, text) in [("flow.yaml", flow), ("scenarios.yaml", scenarios)] {
+        std::fs::write(place.path().join(file), text).unwrap();
+    }
+    place.path().to_str().unwrap().to_owned()
+}
+
+/// CE-008: scenarios are played in parallel and a failure says what each stage did.
+#[test]
+fn scenarios_are_played_and_a_failure_is_told_with_its_stages() {
+    let place = Place::new();
+    let folder = greeter(&place);
+    let junit = place.path().join("report.xml");
+    let played = run(&["flow", "test", &folder, "--jobs", "2", "--junit", junit.to_str().unwrap()]);
+    let told = stdout(&played);
+    assert_eq!(played.status.code(), Some(1), "{told}");
+    assert!(told.contains("greeter: wonders, turn 2: reply\n  expected: No.\n  got:      Yes?\n"), "{told}");
+    assert!(told.contains("    guard passed\n") && told.ends_with("1 passed, 1 failed\n"), "{told}");
+    let report = std::fs::read_to_string(&junit).unwrap();
+    assert!(report.contains("tests=\"2\" failures=\"1\""), "{report}");
+
+    let json = stdout(&run(&["flow", "test", &folder, "--json"]));
+    let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["passed"], &lines[1]["failure"]["turn"]), (&true.into(), &2.into()));
+    assert_eq!(lines[2], serde_json::json!({ "passed": 1, "failed": 1 }));
+
+    let chosen = run(&["flow", "test", &folder, "--filter", "greets"]);
+    assert_eq!((chosen.status.code(), stdout(&chosen).as_str()), (Some(0), "1 passed, 0 failed\n"));
+    let none = run(&["flow", "test", &folder, "--filter", "nobody"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("fix: "), "{}", stderr(&none));
+}
+
+#[test]
+fn rows_that_nobody_misses_are_told_with_their_place() {
+    let place = Place::new();
+    let folder = greeter(&place);
+    let failing = run(&["flow", "deletions", &folder]);
+    assert_eq!(failing.status.code(), Some(1));
+    assert!(stderr(&failing).contains("nothing was deleted yet, and scenario \"wonders\""), "{}", stderr(&failing));
+    let sound = "scenarios: [{name: greets, turns: [{say: hello there, reply: Hello.}]}]";
+    std::fs::write(place.path().join("scenarios.yaml"), sound).unwrap();
+    let told = run(&["flow", "deletions", &folder, "--min", "100"]);
+    assert_eq!(told.status.code(), Some(1), "{}", stdout(&told));
+    let place_of_hello = "flow.yaml:5:56: nobody misses intents.desk.classify.keywords[1][hello]: \"hello\"\n";
+    assert!(stdout(&told).contains(place_of_hello), "{}", stdout(&told));
+    let enough = run(&["flow", "deletions", &folder, "--min", "50"]);
+    assert_eq!(enough.status.code(), Some(0), "{}", stdout(&enough));
+}
+
 #[test]
 fn without_a_server_a_call_says_so() {
     let sent = run(&["send", "c", "hello", "--addr", "127.0.0.1:1"]);

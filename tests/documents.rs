@@ -63,9 +63,15 @@ fn printed_settings_are_taken_as_a_file() {
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    for document in
-        ["README.md", "docs/ARCHITECTURE.md", "docs/settings.md", "docs/flows.md", "docs/replay.md", "CONTRIBUTING.md"]
-    {
+    for document in [
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "docs/settings.md",
+        "docs/flows.md",
+        "docs/replay.md",
+        "docs/testing.md",
+        "CONTRIBUTING.md",
+    ] {
         let text = read(document);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -18,7 +18,7 @@ use self::rows::Row;
 pub use self::rows::Which;
 use crate::{
     fault::Fault,
-    load::{self, LoadedFlow},
+    load,
     node::Node,
     scenario::{Failure, Scenario, Suite, in_parallel, load_folders_scenarios},
 };
@@ -91,7 +91,7 @@ impl Deletions {
             each(done.fetch_add(1, Ordering::Relaxed) + 1, rows.len());
             noticed.map(|noticed| row.deletion(noticed))
         });
-        Ok(Self { flow: sound.whole.flow.name().to_string(), rows: deleted.into_iter().flatten().collect() })
+        Ok(Self { flow: sound.suite.loaded.flow.name().to_string(), rows: deleted.into_iter().flatten().collect() })
     }
 
     /// How many deletions somebody noticed.
@@ -113,8 +113,7 @@ impl Deletions {
 /// A flow that is sound as it is.
 struct Sound {
     tree: Node,
-    whole: LoadedFlow,
-    scenarios: Arc<[Scenario]>,
+    suite: Suite,
 }
 
 impl Sound {
@@ -122,29 +121,26 @@ impl Sound {
         let tree = load::parse_folder(folder).map_err(DeletionError::Faults)?;
         let whole = load::load_tree(&tree).map_err(DeletionError::Faults)?;
         let scenarios: Arc<[Scenario]> = load_folders_scenarios(folder).map_err(DeletionError::Faults)?.into();
-        let suite = Suite::new(whole.clone(), Arc::clone(&scenarios)).map_err(DeletionError::Faults)?;
+        let suite = Suite { loaded: whole, scenarios };
         match suite.first_failure() {
             Some(failure) => Err(DeletionError::Failing(Box::new(failure))),
-            None => Ok(Self { tree, whole, scenarios }),
+            None => Ok(Self { tree, suite }),
         }
     }
 
     /// Who notices that a row is gone. `None` for a key that must be there: that it is missed shows nothing.
     fn without(&self, row: &Row<'_>) -> Option<Option<Noticed>> {
-        let refused = |faults: Vec<Fault>| {
-            let required = row.is_key && faults.iter().any(|fault| fault.id == "missing-key");
-            (!required).then(|| faults.first().map(|fault| Noticed::Lint(fault.id)))
-        };
         let loaded = match load::load_tree(&row.deleted_from(&self.tree)) {
             Ok(loaded) => loaded,
-            Err(faults) => return refused(faults),
+            Err(faults) => {
+                let required = row.is_key && faults.iter().any(|fault| fault.id == "missing-key");
+                return (!required).then(|| faults.first().map(|fault| Noticed::Lint(fault.id)));
+            }
         };
-        if let Some(warning) = loaded.warnings.iter().find(|warning| !self.whole.warnings.contains(warning)) {
+        if let Some(warning) = loaded.warnings.iter().find(|warning| !self.suite.loaded.warnings.contains(warning)) {
             return Some(Some(Noticed::Lint(warning.id)));
         }
-        match Suite::new(loaded, Arc::clone(&self.scenarios)) {
-            Ok(suite) => Some(suite.first_failure().map(|failure| Noticed::Scenario(failure.scenario, failure.turn))),
-            Err(faults) => refused(faults),
-        }
+        let suite = Suite { loaded, scenarios: Arc::clone(&self.suite.scenarios) };
+        Some(suite.first_failure().map(|failure| Noticed::Scenario(failure.scenario, failure.turn)))
     }
 }

@@ -58,28 +58,6 @@ impl Inspected {
     }
 }
 
-impl LoadedFlow {
-    /// The flow with these limits in place of its own: names, and values as JSON.
-    ///
-    /// # Errors
-    /// Every fault, ordered by place.
-    pub(crate) fn with_limits(&self, limits: &[(String, String)]) -> Result<Arc<Flow>, Vec<Fault>> {
-        let file: Arc<str> = self.flow.name().as_str().into();
-        let mut faults = Faults::default();
-        let Some(mut whole) = node::parse(&file, &self.source, &mut faults) else { return Err(faults.into_sorted()) };
-        let mut own = whole.get("limits").cloned().unwrap_or_else(|| Node::empty_map(Mark::file(&file)));
-        for (name, json) in limits {
-            if let Some(value) = node::parse(&file, json, &mut faults) {
-                own.set(name, value);
-            }
-        }
-        whole.set("limits", own);
-        let mut source = String::new();
-        whole.write_json(&mut source);
-        load_sources(&file, vec![(file.to_string(), source)]).map(|loaded| loaded.flow)
-    }
-}
-
 /// Loads the flow in `path`: a folder whose `.yaml` and `.yml` files are one flow, in the order of their
 /// names and without `scenarios.yaml`; or a single file.
 ///
@@ -134,7 +112,7 @@ fn inspect(whole: &Mark, sources: &[(String, String)]) -> Inspected {
 /// # Errors
 /// Every fault, ordered by place.
 pub(crate) fn parse_folder(path: &Path) -> Result<Node, Vec<Fault>> {
-    let mut sources = read_files(path).map_err(|(file, error)| vec![unreadable(&file, &error)])?;
+    let mut sources = read_folder(path)?;
     sources.sort();
     let whole = Mark::file(&path.display().to_string().into());
     let mut faults = Faults::default();

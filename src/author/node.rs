@@ -219,24 +219,10 @@ impl Node {
         }
     }
 
-    /// A map without entries.
-    pub(crate) const fn empty_map(mark: Mark) -> Self {
-        Self { mark, value: Value::Map(Vec::new()) }
-    }
-
     /// The node under `key` of a map.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(held, _)| held.text == key).map(|(_, node)| node)
-    }
-
-    /// Puts a node under `key` of a map, in place of what is there; does nothing to what is no map.
-    pub(crate) fn set(&mut self, key: &str, node: Self) {
-        let Value::Map(entries) = &mut self.value else { return };
-        match entries.iter_mut().find(|(held, _)| held.text == key) {
-            Some((_, held)) => *held = node,
-            None => entries.push((Key { mark: node.mark.clone(), text: key.to_owned() }, node)),
-        }
     }
 
     /// The node as a value; `None` when it nests too deep, is too large, or has a number that cannot be held.

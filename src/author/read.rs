@@ -119,7 +119,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
             .and_then(|node| reader::reply(node, "the fallback", faults))
             .map(|said| reader::shared(said.value)),
         clarify: fields.get("clarify").and_then(|node| reader::reply(node, "clarify", faults)),
-        limits: limits(fields.get("limits"), faults),
+        limits: limits(Limits::default(), fields.get("limits"), faults),
         guard: guard::guard(fields.get("guard"), faults),
         acts,
         act_model,
@@ -168,9 +168,8 @@ fn flow_name(node: &Node, faults: &mut Faults) -> Option<FlowName> {
     }
 }
 
-/// The bounds of a turn.
-pub(crate) fn limits(node: Option<&Node>, faults: &mut Faults) -> Limits {
-    let mut limits = Limits::default();
+/// The bounds of a turn: those of `limits` that are not written.
+pub(crate) fn limits(mut limits: Limits, node: Option<&Node>, faults: &mut Faults) -> Limits {
     let known = ["rule_passes", "digression_depth", "pending_actions", "action_calls", "text_chars", "turn_deadline"];
     let Some(fields) = node.and_then(|node| Fields::of(node, "limits", &known, faults)) else { return limits };
     let mut small = |key: &str, bounds, into: &mut u8| {

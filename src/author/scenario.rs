@@ -19,6 +19,8 @@ use std::time::Duration;
 use colloquy_flow::Pattern;
 use colloquy_turn::{InputKind, TurnOutcome};
 
+#[cfg(test)]
+pub(crate) use self::read::{SCENARIO_KEYS, TURN_KEYS};
 pub(crate) use self::suite::{in_parallel, load_folders_scenarios};
 pub use self::{
     compare::{Mismatch, check, check_slots},
@@ -30,14 +32,15 @@ pub use self::{
     suite::{Played, Suite, play_suites},
     world::ScriptedWorld,
 };
+use crate::node::Node;
 
 /// A conversation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Its name, unique within the file.
     pub name: String,
-    /// Limits it is played with in place of the flow's own: names, and values as JSON.
-    pub limits: Vec<(String, String)>,
+    /// Limits it is played with in place of the flow's own.
+    limits: Option<Node>,
     /// What models, sources and tools answer when a turn does not say otherwise.
     pub script: Script,
     /// Its turns in order.
@@ -45,11 +48,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether it needs nothing but what a user says: no passing time, nothing scripted, no structured input.
+    /// Whether it needs nothing but what a user says: no passing time, nothing scripted, no structured input, no
+    /// limits of its own.
     pub fn is_plain(&self) -> bool {
         let plain =
             |turn: &ScenarioTurn| turn.after.is_zero() && turn.script.is_empty() && turn.input == InputKind::Text;
-        self.script.is_empty() && self.turns.iter().all(plain)
+        self.limits.is_none() && self.script.is_empty() && self.turns.iter().all(plain)
     }
 }
 

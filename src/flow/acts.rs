@@ -79,7 +79,7 @@ pub enum Recognised {
 }
 
 /// The patterns of the dialogue acts, searched in one pass.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ActPatterns {
     set: PatternSet,
     rows: Vec<(Act, u8)>,

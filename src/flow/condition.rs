@@ -100,8 +100,9 @@ pub enum ConditionError {
 pub struct Unevaluable;
 
 /// A compiled condition.
+#[derive(Clone)]
 pub struct Condition {
-    program: Program,
+    program: Arc<Program>,
     source: Arc<str>,
     slots: BTreeSet<String>,
     flags: BTreeSet<String>,
@@ -138,7 +139,7 @@ impl Condition {
         let mut walk = Walk::default();
         walk.expression(program.expression(), 0)?;
         let Walk { slots, flags, outside } = walk;
-        Ok(Self { slots, flags, outside, source: source.into(), program })
+        Ok(Self { slots, flags, outside, source: source.into(), program: Arc::new(program) })
     }
 
     /// The source.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A compiled, immutable flow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flow {
     pub(crate) name: FlowName,
     pub(crate) revision: Revision,
@@ -64,7 +64,7 @@ pub struct Flow {
 }
 
 /// An intent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Intent {
     /// Its name.
     pub name: Name,
@@ -101,7 +101,7 @@ impl Intent {
 }
 
 /// A state, with everything that can apply in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Its intent.
     pub intent: IntentIx,
@@ -134,7 +134,7 @@ pub struct State {
 }
 
 /// A state that collects until it is complete, then leads on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Until {
     /// When it is complete; none asks for every slot it collects.
     pub when: Option<Condition>,
@@ -143,7 +143,7 @@ pub struct Until {
 }
 
 /// Something fetched from outside before slots are read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Enrichment {
     /// Its name.
     pub name: Name,
@@ -162,7 +162,7 @@ pub struct Enrichment {
 }
 
 /// A rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// Its id.
     pub id: Name,
@@ -194,7 +194,7 @@ pub enum RuleEffect {
 }
 
 /// An action.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Action {
     /// Its name.
     pub name: Name,
@@ -224,7 +224,7 @@ pub struct Action {
 }
 
 /// A tool an action calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tool {
     /// The tool, as the settings name it.
     pub tool: Name,
@@ -257,7 +257,7 @@ fn chosen(label: &str, patterns: &[Pattern], text: &str) -> bool {
 }
 
 /// A response.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Response {
     /// Its condition; none holds always.
     pub when: Option<Condition>,
@@ -316,6 +316,12 @@ impl Flow {
     pub fn start(&self) -> (&Name, &Name) {
         let state = self.state(self.start);
         (&state.intent_name, &state.name)
+    }
+
+    /// The same flow with these bounds. Everything else is copied.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
     }
 
     /// Bounds of one turn.

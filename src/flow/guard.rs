@@ -54,7 +54,7 @@ pub struct SteeringSign {
 }
 
 /// How the score is made and what follows from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Steering {
     set: PatternSet,
     signs: Vec<(Name, u8)>,
@@ -96,7 +96,7 @@ impl Steering {
 }
 
 /// Everything the guard stage checks beyond size and characters.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Guard {
     /// The policies that are switched on, in declared order.
     pub policies: Vec<Policy>,

@@ -117,6 +117,7 @@ impl Object for SlotView {
 }
 
 /// The compiled templates of one flow.
+#[derive(Clone)]
 pub struct Templates {
     environment: Environment<'static>,
     count: usize,

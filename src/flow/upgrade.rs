@@ -64,7 +64,7 @@ pub enum Mapped<T> {
 }
 
 /// A compiled mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upgrade {
     pub(crate) from: UpgradeFrom,
     pub(crate) states: HashMap<Place, StateIx>,

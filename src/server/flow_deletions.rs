@@ -80,7 +80,7 @@ fn tell(deletions: &Deletions, output: Output) {
 
 /// With one digit after the point, rounded down: a hundred means all.
 fn percent(part: usize, whole: usize) -> String {
-    let mille = if whole == 0 { 1000 } else { part * 1000 / whole };
+    let mille = (part * 1000).checked_div(whole).unwrap_or(1000);
     format!("{}.{} %", mille / 10, mille % 10)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use colloquy_author::{SCENARIOS_FILE, Suite, load_folder, load_scenarios};
+use colloquy_author::{SCENARIOS_FILE, load_folder, load_scenarios, scenario};
 use serde_json::json;
 
 use crate::{
@@ -20,11 +20,10 @@ pub(crate) fn run(folder: &Path, output: Output) -> Exit {
     let mut played = 0;
     let scenarios = folder.join(SCENARIOS_FILE);
     if let Ok(text) = std::fs::read_to_string(&scenarios) {
-        let scenarios = load_scenarios(&scenarios.display().to_string(), &text);
-        match scenarios.and_then(|scenarios| Suite::new(loaded.clone(), scenarios.into())) {
-            Ok(suite) => {
-                played = suite.scenarios.len();
-                failures.extend(suite.scenarios.iter().filter_map(|scenario| suite.play(scenario).err()));
+        match load_scenarios(&scenarios.display().to_string(), &text) {
+            Ok(scenarios) => {
+                played = scenarios.len();
+                failures.extend(scenarios.iter().filter_map(|scenario| scenario::play(&loaded.flow, scenario).err()));
             }
             Err(faults) => return faulty(&faults, output),
         }

@@ -350,10 +350,10 @@ fn prompts_remember_the_newest_turns_that_fit() {
 
 #[test]
 fn stored_values_that_nest_too_deep_are_refused() {
-    let mut bytes = vec![5_u8, 1].repeat(40);
+    let mut bytes = [5_u8, 1].repeat(40);
     bytes.push(0);
     assert!(colloquy_types::codec::decode::<Json>(&bytes).is_err());
-    let shallow = [vec![5_u8, 1].repeat(3), vec![0]].concat();
+    let shallow = [[5_u8, 1].repeat(3), vec![0]].concat();
     assert!(colloquy_types::codec::decode::<Json>(&shallow).is_ok());
     // A list that says it is longer than what follows.
     assert!(colloquy_types::codec::decode::<Json>(&[5, 250, 0]).is_err());

@@ -3,6 +3,8 @@
 //! `cargo bench -p colloquy-author --bench turn` runs itself under `valgrind --tool=callgrind`, once with few and
 //! once with many turns, and prints what one more turn costs. Bounds that are promised make it end with code 1.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot go on stops")]
+
 use std::{
     env,
     fmt::Write as _,
@@ -16,8 +18,9 @@ use colloquy_author::{load_scenarios, load_sources, scenario::ScriptedWorld};
 use colloquy_flow::Flow;
 use colloquy_turn::open_conversation;
 
-const ORDER_DESK: [(&str, &str); 2] = [
+const ORDER_DESK: [(&str, &str); 3] = [
     ("flow.yaml", include_str!("../../server/flows/order-desk/flow.yaml")),
+    ("refunds.yaml", include_str!("../../server/flows/order-desk/refunds.yaml")),
     ("responses.yaml", include_str!("../../server/flows/order-desk/responses.yaml")),
 ];
 /// What the order desk's turn may cost.

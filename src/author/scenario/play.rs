@@ -10,7 +10,7 @@ use super::{
     Scenario, ScriptedWorld,
     compare::{Mismatch, check, check_calls, check_outcome, check_slots},
 };
-use crate::replay;
+use crate::{fault::Faults, read, replay};
 
 /// A turn of a played scenario that did not come out as promised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Plays a scenario on `flow` as it is: limits of its own are not applied here, see [`super::Suite::play`]. Time
-/// and identifiers are scripted: the same scenario always gives the same outcomes.
+/// Plays a scenario on `flow`, under its limits where it has some. Time and identifiers are scripted: the same
+/// scenario always gives the same outcomes.
 ///
 /// # Errors
 /// The first [`Failure`].
 pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
+    let flow = &limited(flow, scenario);
     let mut state = open_conversation(flow);
     let mut world = ScriptedWorld::default();
     let mut outcomes = Vec::with_capacity(scenario.turns.len());
@@ -74,6 +75,12 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+fn limited(flow: &Arc<Flow>, scenario: &Scenario) -> Arc<Flow> {
+    // Faults were told when the scenario was read.
+    let bounded = |node| read::limits(*flow.limits(), Some(node), &mut Faults::default());
+    scenario.limits.as_ref().map_or_else(|| Arc::clone(flow), |node| Arc::new(flow.with_limits(bounded(node))))
 }
 
 /// The state as it comes back from the bytes a store would hold.

@@ -2,6 +2,7 @@
 
 mod promises;
 
+use colloquy_flow::Limits;
 use colloquy_turn::{InputKind, TurnOutcome};
 
 use super::{Scenario, ScenarioTurn, script};
@@ -59,28 +60,18 @@ fn scenarios(node: &Node, faults: &mut Faults) -> Vec<Scenario> {
         let name = fields.required("name", "name the scenario", faults);
         let turns = fields.required("turns", "add turns: [{say: …, reply: …}]", faults);
         let turns: Vec<_> = turns.into_iter().flat_map(reader::list).filter_map(|item| turn(item, faults)).collect();
-        let limits = limits(fields.get("limits"), faults);
+        let limits = fields.get("limits");
+        // Which flow they bound is known when the scenario is played; whether they are bounds is known now.
+        read::limits(Limits::default(), limits, faults);
         let Some(name) = name.and_then(|node| reader::text(node, "the name", faults)) else { continue };
         if scenarios.iter().any(|known| known.name == name.value) {
             let message = format!("scenario {:?} is declared twice", name.value);
             faults.error("duplicate-name", &name.mark, message, "give each scenario a name of its own");
         }
         let script = script::read(fields.get("effects"), faults);
-        scenarios.push(Scenario { name: name.value, limits, script, turns });
+        scenarios.push(Scenario { name: name.value, limits: limits.cloned(), script, turns });
     }
     scenarios
-}
-
-/// Limits as they are written, once they are known to be sound.
-fn limits(node: Option<&Node>, faults: &mut Faults) -> Vec<(String, String)> {
-    read::limits(node, faults);
-    let entries = node.and_then(|node| reader::map(node, "limits", faults)).unwrap_or_default();
-    let written = |(key, node): &(Key, Node)| {
-        let mut json = String::new();
-        node.write_json(&mut json);
-        (key.text.clone(), json)
-    };
-    entries.iter().map(written).collect()
 }
 
 fn turn(node: &Node, faults: &mut Faults) -> Option<ScenarioTurn> {

@@ -1,7 +1,6 @@
 //! Playing the scenarios of several flows in parallel.
 
 use std::{
-    collections::HashMap,
     num::NonZeroUsize,
     path::Path,
     sync::{
@@ -11,9 +10,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-use colloquy_flow::Flow;
-use colloquy_turn::Outcome;
 
 use super::{
     Scenario,
@@ -32,8 +28,6 @@ pub struct Suite {
     pub loaded: LoadedFlow,
     /// Its scenarios, in the order of their file.
     pub scenarios: Arc<[Scenario]>,
-    /// The flow under the limits that scenarios ask for.
-    limited: HashMap<Vec<(String, String)>, Arc<Flow>>,
 }
 
 impl Suite {
@@ -42,35 +36,12 @@ impl Suite {
     /// # Errors
     /// Every fault of either, ordered by place; a folder without scenarios is one.
     pub fn load(folder: &Path) -> Result<Self, Vec<Fault>> {
-        let loaded = load_folder(folder)?;
-        Self::new(loaded, load_folders_scenarios(folder)?.into())
-    }
-
-    /// Joins a flow and scenarios.
-    ///
-    /// # Errors
-    /// The faults of the flow under limits that a scenario asks for.
-    pub fn new(loaded: LoadedFlow, scenarios: Arc<[Scenario]>) -> Result<Self, Vec<Fault>> {
-        let mut limited = HashMap::new();
-        for scenario in scenarios.iter().filter(|scenario| !scenario.limits.is_empty()) {
-            if !limited.contains_key(&scenario.limits) {
-                limited.insert(scenario.limits.clone(), loaded.with_limits(&scenario.limits)?);
-            }
-        }
-        Ok(Self { loaded, scenarios, limited })
-    }
-
-    /// Plays one of the scenarios, under its limits.
-    ///
-    /// # Errors
-    /// The first [`Failure`].
-    pub fn play(&self, scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
-        play(self.limited.get(&scenario.limits).unwrap_or(&self.loaded.flow), scenario)
+        Ok(Self { loaded: load_folder(folder)?, scenarios: load_folders_scenarios(folder)?.into() })
     }
 
     /// Plays the scenarios in order until one fails.
     pub(crate) fn first_failure(&self) -> Option<Failure> {
-        self.scenarios.iter().find_map(|scenario| self.play(scenario).err())
+        self.scenarios.iter().find_map(|scenario| play(&self.loaded.flow, scenario).err())
     }
 }
 
@@ -122,7 +93,7 @@ pub fn play_suites(
         .collect();
     in_parallel(&chosen, jobs, |(suite, scenario)| {
         let begun = Instant::now();
-        let failure = suite.play(scenario).err();
+        let failure = play(&suite.loaded.flow, scenario).err();
         let played = Played {
             flow: suite.loaded.flow.name().to_string(),
             scenario: scenario.name.clone(),

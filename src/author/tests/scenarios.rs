@@ -2,7 +2,10 @@
 
 use colloquy_turn::{Reason, Stage, StageResult};
 
-use crate::{Fault, Mismatch, Scenario, Suite, load_scenarios, load_sources, scenario::play};
+use crate::{
+    Fault, Mismatch, Scenario, load_scenarios, load_sources,
+    scenario::{SCENARIO_KEYS, TURN_KEYS, play},
+};
 
 /// A shop with a confirmed action, a flag, a prompt and something to say next.
 pub(super) const SHOP: &str = r#"
@@ -155,9 +158,9 @@ fn limits_hold_for_the_scenario_that_names_them() {
   - {name: short, limits: {text_chars: 5}, turns: [{say: buy 1234, reply: Sorry?, outcome: blocked, stages: {guard: too_long}}]}
   - {name: as it is, turns: [{say: buy 1234, reply: Sure?}]}";
     let scenarios = load_scenarios("scenarios.yaml", source).expect("they can be read");
-    let suite = Suite::new(shop(), scenarios.into()).expect("the limits are sound");
-    assert_eq!(suite.scenarios.iter().filter_map(|scenario| suite.play(scenario).err()).collect::<Vec<_>>(), []);
-    assert!(play(&suite.loaded.flow, &suite.scenarios[0]).is_err(), "the flow itself has other limits");
+    let flow = shop().flow;
+    assert_eq!(scenarios.iter().filter_map(|scenario| play(&flow, scenario).err()).collect::<Vec<_>>(), []);
+    assert_eq!([0, 1].map(|place: usize| scenarios[place].is_plain()), [false, true], "no server has those limits");
 }
 
 #[test]
@@ -167,6 +170,15 @@ fn a_failure_carries_the_stages_of_its_turn() {
     let intent = failure.stages.iter().find(|event| event.stage == Stage::Intent).expect("it is told");
     assert_eq!((intent.result, intent.reason), (StageResult::Matched, Reason::Keywords));
     assert!(failure.stage_lines().any(|line| line == "intent matched keywords buy"));
+}
+
+#[test]
+fn every_key_is_described() {
+    let docs = [include_str!("../../../docs/flows.md"), include_str!("../../../docs/testing.md")].concat();
+    for key in SCENARIO_KEYS.into_iter().chain(TURN_KEYS).filter(|key| *key != "description") {
+        let described = [format!("`{key}`"), format!("{key}:"), format!("`{key}:")];
+        assert!(described.iter().any(|words| docs.contains(words)), "{key} is not described");
+    }
 }
 
 fn faults(turn: &str) -> Vec<(&'static str, u64, String)> {

@@ -68,8 +68,8 @@ fn run(work: &mut Work, phase: RulePhase) -> Progress {
     let mut fired = Vec::new();
     let mut at_rest = false;
     for _ in 0..work.flow.limits().rule_passes {
-        let moved = pass(work, phase, &mut fired);
-        if !moved && !(leads_on && lead_on(work)) {
+        let goes_on = pass(work, phase, &mut fired) || (leads_on && lead_on(work));
+        if !goes_on {
             at_rest = true;
             break;
         }
