@@ -5,6 +5,7 @@ mod diff;
 mod examples;
 mod faults;
 mod graph;
+mod guard;
 mod machine;
 mod outside;
 mod properties;

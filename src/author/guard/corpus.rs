@@ -1,6 +1,6 @@
 //! Labelled texts: what each is, and which are held out.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs::File, io::Read as _, path::Path};
 
 use serde::Serialize;
 
@@ -70,6 +70,26 @@ impl Row {
 /// None that a released program shows: a test reads the corpus.
 pub fn built_in_corpus() -> Result<Vec<Row>, Vec<Fault>> {
     parse_corpus("built-in corpus", include_str!("corpus.tsv"))
+}
+
+/// Reads the corpus in a file, as [`parse_corpus`] does.
+///
+/// # Errors
+/// The faults, ordered by line; one when the file cannot be read.
+pub fn read_corpus(path: &Path) -> Result<Vec<Row>, Vec<Fault>> {
+    let file = path.display().to_string();
+    let mut corpus = String::new();
+    // One byte more than is allowed, so that too much is seen and nothing without end is read.
+    let bytes_max = u64::try_from(CORPUS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    match File::open(path).and_then(|opened| opened.take(bytes_max).read_to_string(&mut corpus)) {
+        Ok(_) => parse_corpus(&file, &corpus),
+        Err(failed) => {
+            let mut faults = Faults::default();
+            let fix = "give a UTF-8 text file that exists and may be read";
+            faults.error("unreadable", &Mark::file(&file.into()), format!("the corpus cannot be read: {failed}"), fix);
+            Err(faults.into_sorted())
+        }
+    }
 }
 
 /// Reads a corpus: a row a line, with a tab between label, kind and text. Blank lines and lines that begin with
