@@ -70,7 +70,11 @@ const SIGNS: [(&str, u8, &str); 37] = [
         60,
         r"\b(?:i am|i'?m|this is|we are) (?:your|ur) (?:developers?|creators?|makers?|programmers?|admin\w*|owner|operator)\b|\b(?:i am|i'?m|this is|we are) [^.?!]{0,25}\b(?:openai|anthropic|deepmind)\b|\bauthori[sz]ed (?:red.?team|penetration|security|jailbreak)\b",
     ),
-    ("claimed-rank", 30, r"\b(?:i am|i'?m|this is) the (?:ceo|boss|head|director|owner) of (?:this|your|the) (?:company|shop|firm)\b"),
+    (
+        "claimed-rank",
+        30,
+        r"\b(?:i am|i'?m|this is) the (?:ceo|boss|head|director|owner) of (?:this|your|the) (?:company|shop|firm)\b",
+    ),
     // Limits that are to fall.
     (
         "known-jailbreak",
@@ -92,7 +96,11 @@ const SIGNS: [(&str, u8, &str); 37] = [
         70,
         r"\b(?:answer|respond|reply|speak|talk|go on|continue|write)\b[^.?!]{0,25}\b(?:unfiltered|uncensored|(?:without|with no|no) (?:\w+ )?(?:filters?|restrictions?|rules|limits?))\b|\b(?:uncensored|unfiltered|unrestricted|unlocked) (?:version of you\w*|ai|assistant|mode|self)\b|\bno more rules\b",
     ),
-    ("ethics-off", 70, r"\b(?:ethics?|safety|moral|moderation) (?:module|layer|filters?|protocols?|checks?|settings?)\b[^.?!]{0,20}\b(?:uninstalled|removed|disabled|off|gone|deactivated|suspended)\b"),
+    (
+        "ethics-off",
+        70,
+        r"\b(?:ethics?|safety|moral|moderation) (?:module|layer|filters?|protocols?|checks?|settings?)\b[^.?!]{0,20}\b(?:uninstalled|removed|disabled|off|gone|deactivated|suspended)\b",
+    ),
     (
         "must-comply",
         50,
@@ -145,7 +153,11 @@ const SIGNS: [(&str, u8, &str); 37] = [
         70,
         r"\b(?:what (?:were you|you were|have you been) (?:told|instructed|given)|(?:text|words|message|everything|all)(?: that)? (?:you were given|(?:comes |came |is |stands )?(?:above|before) (?:this|my) (?:line|first|message|chat))|words of your (?:instructions|rules|prompt)|(?:not allowed|forbidden) to (?:tell|share with|reveal to|show) (?:me|us|anyone)|rules your (?:operator|owner|developers?|company) gave)\b",
     ),
-    ("need-configuration", 40, r"\b(?:need|want|send|share|give)\b[^.?!]{0,15}\byour (?:configuration|source code|weights|model name|training data)\b"),
+    (
+        "need-configuration",
+        40,
+        r"\b(?:need|want|send|share|give)\b[^.?!]{0,15}\byour (?:configuration|source code|weights|model name|training data)\b",
+    ),
     (
         "others-data",
         80,
@@ -183,11 +195,7 @@ const SIGNS: [(&str, u8, &str); 37] = [
         70,
         r"\b(?:decode|convert|decrypt|decipher|answer|translate|read|unscramble)\b[^.?!]{0,30}\b(?:base64|rot13|hex|morse|cipher|backwards|first letters)\b[^.?!]{0,60}(?::|\b(?:follow|execute|obey|do|answer|run)\b)|\b(?:base64|rot13|hex|morse|backwards)\b[^.?!]{0,20}\b(?:and|then)? ?(?:do (?:it|what)|follow|execute|obey)\b|\bdecode (?:this|the following|it) and (?:answer|follow|do|execute|obey|reply)\b",
     ),
-    (
-        "blob",
-        50,
-        r"(?:^|\s)(?:[a-z0-9+/]{20,}={1,2}|(?:[0-9a-f]{2}){14,})(?:\s|$)",
-    ),
+    ("blob", 50, r"(?:^|\s)(?:[a-z0-9+/]{20,}={1,2}|(?:[0-9a-f]{2}){14,})(?:\s|$)"),
     (
         "disguised",
         70,
