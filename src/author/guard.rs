@@ -6,11 +6,12 @@
 mod corpus;
 mod figures;
 
-use colloquy_flow::{Consequence, Guard, Name, PatternError, Steering};
+use colloquy_flow::{Consequence, Name, PatternError, Steering};
 use serde::Serialize;
 
 use crate::read;
 
+pub use colloquy_flow::Guard;
 pub use corpus::{
     CORPUS_BYTES_MAX, KIND_BYTES_MAX, Label, Row, TEXT_CHARS_MAX, built_in_corpus, parse_corpus, read_corpus,
 };

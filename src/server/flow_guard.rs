@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use colloquy_author::{
     Fault,
-    guard::{Label, Misjudged, Part, Report, Row, Tally, built_in_corpus, built_in_guard, evaluate, read_corpus},
+    guard::{
+        Guard, Label, Misjudged, Part, Report, Row, Tally, built_in_corpus, built_in_guard, evaluate, read_corpus,
+    },
     load_folder,
 };
-use colloquy_flow::Guard;
 use serde_json::json;
 
 use crate::{
@@ -41,7 +42,7 @@ pub(crate) struct GuardArgs {
 pub(crate) fn run(args: &GuardArgs, output: Output) -> Exit {
     let (name, guard) = match guard(args.folder.as_deref()) {
         Ok(guard) => guard,
-        Err(exit) => return exit.told(output),
+        Err(none) => return none.told(output),
     };
     let rows = match corpus(args.corpus.as_deref()) {
         Ok(rows) => rows,
@@ -51,13 +52,12 @@ pub(crate) fn run(args: &GuardArgs, output: Output) -> Exit {
     let good = [&report.open, &report.held_out].into_iter().all(|part| args.holds(&part.noticed));
     if output.json {
         report.misjudged.iter().for_each(|misjudged| output::line(&json!(misjudged).to_string()));
-        let (min_precision, min_recall) = (args.min_precision, args.min_recall);
         let sum = json!({
             "guard": name,
             "open": report.open,
             "held_out": report.held_out,
-            "min_precision": min_precision,
-            "min_recall": min_recall,
+            "min_precision": args.min_precision,
+            "min_recall": args.min_recall,
             "reached": good,
         });
         output::line(&sum.to_string());

@@ -11,6 +11,8 @@ use crate::{
     source::{SourceConsequence, SourceGuard, SourcePolicy, SourceSteering},
 };
 
+#[cfg(test)]
+pub(crate) use signs::BUILT_IN_SIGNS;
 pub(crate) use signs::built_in_signs;
 
 pub(super) fn guard(node: Option<&Node>, faults: &mut Faults) -> SourceGuard {

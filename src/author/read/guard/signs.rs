@@ -8,8 +8,14 @@ use colloquy_flow::{Pattern, SteeringSign};
 /// The signs that come with the program.
 pub(crate) fn built_in_signs() -> impl Iterator<Item = SteeringSign> {
     SIGNS.into_iter().filter_map(|(id, weight, source)| {
-        Some(SteeringSign { id: id.into(), pattern: Pattern::compile(source).ok()?, weight })
+        Some(SteeringSign { id: id.into(), pattern: Pattern::compile(&in_ascii(source)).ok()?, weight })
     })
+}
+
+/// The pattern with the words of ASCII: boundaries of Unicode's words take the engine off its fast way in every text
+/// that is not ASCII, and Unicode's letters make the signs together twice as large.
+fn in_ascii(source: &str) -> String {
+    source.replace(r"\b", r"(?-u:\b)").replace(r"\w", "[a-z0-9_]")
 }
 
 /// How many signs come with the program.
@@ -17,7 +23,7 @@ pub(crate) fn built_in_signs() -> impl Iterator<Item = SteeringSign> {
 pub(crate) const BUILT_IN_SIGNS: usize = SIGNS.len();
 
 /// What each sign is called, what it weighs in percent, and what it looks like.
-const SIGNS: [(&str, u8, &str); 37] = [
+const SIGNS: [(&str, u8, &str); 40] = [
     // Instructions that are to hold no longer, misspelt too.
     (
         "ignore-instructions",
@@ -27,7 +33,7 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "ignore-context",
         80,
-        r"\b(?:ignore|disregard|forget|discard)\b[^.?!]{0,20}\b(?:(?:the|all|everything|anything|text) above|(?:everything|all|anything|whatever|what) you (?:were|have been|know|are)|what(?:ever)? (?:your|the) (?:operator|owner|developers?|makers?|company|system|admin\w*))\b",
+        r"\b(?:ignore|disregard|forget|discard|overrul\w+|stop (?:following|obeying)|pay no attention to)\b[^.?!]{0,20}\b(?:(?:the|all|everything|anything|text) above|(?:everything|all|anything|whatever|what) you (?:were|have been|know|are)|what(?:ever)? (?:your|the) (?:operator|owner|developers?|makers?|company|system|admin\w*)|(?:guidelines|instructions|rules|prompt) (?:that |which )?you)\b|\bwhat(?:ever)? (?:is|was|stands) (?:\w+ )?in your (?:instructions|rules|prompt|guidelines)\b",
     ),
     (
         "void-instructions",
@@ -84,12 +90,22 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "no-limits",
         70,
-        r"\b(?:without|no|free (?:from|of)|not bound by|remov\w+|disabl\w+|turn(?:ed)? off|switch(?:ed)? off|lift\w*|drop|leave out|with)\b[^.?!,]{0,25}\b(?:morals?|ethics?|ethical|censorship|guardrails?|moderation|content polic\w+|safety (?:filters?|warnings?|guidelines|protocols?|rules)|disclaimers?|your (?:filters?|restrictions|limits|rules|guidelines)|its (?:filters?|restrictions|limits|rules|guidelines) (?:off|removed|lifted))\b|\bnot bound by (?:any|the|your)\b",
+        r"\b(?:without|no|free (?:from|of)|not bound by|remov(?:e|ing)|disabl(?:e|ing)|turn off|switch off|lift|drop|leave out|with)\b[^.?!,]{0,25}\b(?:morals?|ethics?|ethical|censorship|guardrails?|moderation|content polic\w+|safety (?:filters?|warnings?|guidelines|protocols?|rules)|disclaimers?|your (?:filters?|restrictions|limits|rules|guidelines)|its (?:filters?|restrictions|limits|rules|guidelines) (?:off|removed|lifted))\b|\bnot bound by (?:any|the|your)\b",
     ),
     (
         "limitless-ai",
         70,
         r"\b(?:ai|bot|chatbot|assistant|agent|model|persona|if you (?:had|have|were))\b[^.?!]{0,25}\b(?:without|no|free (?:from|of)|not bound by|hates?|beyond)\b[^.?!]{0,15}\b(?:limits?|limitations?|rules|restrictions?|filters?|guidelines|supervision|morals?|constraints|polic\w+)\b",
+    ),
+    (
+        "free-of-limits",
+        70,
+        r"\byou(?:'re| are)(?: now)? (?:free (?:from|of)|beyond|above|without)\b[^.?!]{0,15}\b(?:restrictions?|limits?|limitations?|rules|guidelines|constraints)\b|\b(?:ai|bot|assistant|model|you)\b[^.?!]{0,15}\b(?:its|your) (?:filters?|safety|restrictions) (?:(?:turned|switched) off|removed|lifted)\b|\b(?:ai|bot|assistant|model)\b[^.?!]{0,25}\b(?:never|not|cannot|can'?t|unable)\b[^.?!]{0,20}\b(?:decline|refuse|say no|object)\b",
+    ),
+    (
+        "nothing-forbidden",
+        60,
+        r"\byou have no (?:rules|limits|restrictions|guidelines|morals?|filters?)\b|\bnothing is (?:forbidden|off.limits|prohibited)\b|\beverything is (?:allowed|permitted)\b",
     ),
     (
         "answer-unfiltered",
@@ -125,7 +141,7 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "new-role",
         70,
-        r"\byou(?:'re| are) (?:now|no longer) (?:an? |the |my )?(?:[\w-]+ ){0,2}(?:ai|assistant|\w*bot|hacker|pirate|manager|supervisor|admin\w*|agent|terminal|console|database|character|persona|mode)\b|\bfrom now on,? you(?:'re| are| act| obey| answer| behave| must| will (?:act|be|obey|answer|behave|always|never))\b",
+        r"\byou(?:'re| are) (?:now|no longer) (?:an? |the |my )?(?:[a-z0-9_-]+ ){0,2}(?:ai|assistant|\w*bot|hacker|pirate|manager|supervisor|admin\w*|agent|terminal|console|database|character|persona|mode)\b|\bfrom now on,? you(?:'re| are| act| obey| answer| behave| must| will (?:act|be|obey|answer|behave|always|never))\b",
     ),
     (
         "pretend",
@@ -135,7 +151,7 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "persona",
         60,
-        r"\b(?:take on|assume|adopt|play) the (?:persona|role|character|identity) of\b|\bstay in character\b|\bimagine (?:that )?you(?:'re| are| were) (?:an? |the )(?:\w+ ){0,2}(?:ai|assistant|bot|clerk|employee|hacker|model|system|program)\b|\byou(?:'re| are) the (?:customer|user) and i(?:'m| am)\b",
+        r"\b(?:take on|assume|adopt|play) the (?:persona|role|character|identity) of\b|(?:^|[.!?,;:]\s*|\b(?:please|and|always|you) )stay in character\b|\bimagine (?:that )?you(?:'re| are| were) (?:an? |the )(?:\w+ ){0,2}(?:ai|assistant|bot|clerk|employee|hacker|model|system|program)\b|\byou(?:'re| are) the (?:customer|user) and i(?:'m| am)\b",
     ),
     (
         "fiction",
@@ -154,6 +170,11 @@ const SIGNS: [(&str, u8, &str); 37] = [
         r"\b(?:what (?:were you|you were|have you been) (?:told|instructed|given)|(?:text|words|message|everything|all)(?: that)? (?:you were given|(?:comes |came |is |stands )?(?:above|before) (?:this|my) (?:line|first|message|chat))|words of your (?:instructions|rules|prompt)|(?:not allowed|forbidden) to (?:tell|share with|reveal to|show) (?:me|us|anyone)|rules your (?:operator|owner|developers?|company) gave)\b",
     ),
     (
+        "rules-asked",
+        40,
+        r"\b(?:tell|show|give|list|read)(?: me| us)? (?:all )?(?:of )?your rules\s*(?:[.!;]|$)|\b(?:customer|user|client|person|one) (?:before|ahead of) me (?:ask|say|said|write|wrote|tell|order|buy|bought)\w*",
+    ),
+    (
         "need-configuration",
         40,
         r"\b(?:need|want|send|share|give)\b[^.?!]{0,15}\byour (?:configuration|source code|weights|model name|training data)\b",
@@ -161,7 +182,7 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "others-data",
         80,
-        r"\b(?:(?:data|orders?|address(?:es)?|e-?mails?|passwords?|names|numbers|chats?|history|records|details)\b[^.?!]{0,12}\b(?:of|from|by|for) (?:all |the )*(?:other|another|all|every) (?:users?|customers?|clients?|people|accounts?)|(?:give|show|send|dump|export|list|get|print)\b[^.?!]{0,25}\b(?:customers?|clients?|users?) (?:data(?:base)?|list|records|passwords))\b|\bi am not that (?:customer|user)\b",
+        r"\b(?:\b(?:show|give|tell|list|send|print|export|dump|get|forward|what|use|cancel|delete)\b[^.?!]{0,40}\b(?:data|orders?|address(?:es)?|e-?mails?|passwords?|names|numbers|chats?|history|records|details)\b[^.?!]{0,12}\b(?:of|from|by|for) (?:all |the )*(?:other|another|all|every) (?:users?|customers?|clients?|people|accounts?)|(?:give|show|send|dump|export|list|get|print)\b[^.?!]{0,25}\b(?:customers?|clients?|users?) (?:data(?:base)?|list|records|passwords))\b|\bi am not that (?:customer|user)\b",
     ),
     (
         "secrets",
@@ -182,12 +203,12 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "tool-abuse",
         70,
-        r"\b(?:call|invoke|run|execute|use|trigger)\b[^.?!]{0,25}\b(?:tools?|functions?|shell|sql|command|\w+_\w+)\b[^.?!]{0,40}\b(?:without (?:asking|confirm)|skip|directly|immediately|delete|drop|rm|all|every)\b|\b(?:all|every|which|what|whatever)\b[^.?!]{0,12}\b(?:tools?|functions?|commands)\b[^.?!]{0,10}\byou (?:have|can|may)\b|\btool_calls?\b|\buse your tools?\b|\bthe (?:refund|payment|update|delete|cancel|admin) (?:tool|function) ?(?:for|on|to|$|[.,!])|\bwith the (?:update|delete|refund|cancel|admin) function",
+        r"\b(?:call|invoke|run|execute|use|trigger)\b[^.?!]{0,25}\b(?:tools?|functions?|shell|sql|command|\w+_\w+)\b[^.?!]{0,40}\b(?:without (?:asking|confirm)|skip|directly|immediately|delete|drop|rm|all|every)\b|\b(?:all|every|which|what|whatever)\b[^.?!]{0,12}\b(?:tools?|functions?|commands)\b[^.?!]{0,10}\byou (?:have|can|may)\b|\btool_calls?\b|\buse your tools?\b|\bthe (?:refund|payment|update|delete|cancel|admin) (?:tool|function) ?(?:for|on|to|$|[.,!])|\b(?:give|grant|set|change|make|delete|cancel)\b[^.?!]{0,60}\b(?:with|using) (?:the|your|a) (?:\w+ )?(?:tool|function)\b",
     ),
     (
         "skip-checks",
         60,
-        r"\b(?:without|skip|bypass)\b[^.?!]{0,15}\b(?:confirmation|verification|(?:identity|security|all) checks?|approval)\b|\b(?:customer|user|caller) (?:is|has|was)?(?: ?already| ?been)* ?(?:verified|confirmed|approved)\b|\bcheck as passed\b|\bis_admin\b|\bgrant (?:me )?(?:admin|root)\b|\bprices?\b[^.?!]{0,25}\bto (?:0|zero)\b|\brefund of -\d",
+        r"\b(?:without|skip|bypass)\b[^.?!]{0,15}\b(?:confirmation|verification|(?:identity|security|all) checks?|approval)\b|\b(?:customer|user|caller) (?:is|has|was)?(?: ?already| ?been)* ?(?:verified|confirmed|approved)\b|\bcheck as passed\b|\bis_admin\b|\bgrant (?:me )?(?:admin|root)\b|\bprices?\b[^.?!]{0,25}\bto (?:0|zero)\b|\brefund of -\d|\b(?:do not|don'?t|without|never) (?:log\b|logging|ask\w*\b[^.?!]{0,20}\b(?:sure|confirm\w*|permission))|\b[a-z_]{3,30}\(\w+ ?= ?[\x22']",
     ),
     // What is hidden.
     (
@@ -199,12 +220,12 @@ const SIGNS: [(&str, u8, &str); 37] = [
     (
         "disguised",
         70,
-        r"\b(?:(?:\p{L}[ .*_-]{1,2}){10,}\p{L}|i[ .*_-]g[ .*_-]n[ .*_-]o[ .*_-]r[ .*_-]e|(?:ignore|disregard|forget)[._*-](?:all|any|the|your|previous)|1gn[o0]re|ign0re|instruct1[o0]ns?|prev1[o0]us|syst3m|pr0mpt|j[a4]1lbr\w+)\b|[a-z]\p{Cyrillic}+[a-z]|\p{L}[\u{200B}\u{2060}\u{FEFF}]\p{L}|[\u{E0020}-\u{E007E}]{8}",
+        r"\b(?:(?:[a-z][ .*_-]{1,2}){10,}[a-z]|i[ .*_-]g[ .*_-]n[ .*_-]o[ .*_-]r[ .*_-]e|(?:ignore|disregard|forget)[._*-](?:all|any|the|your|previous)|1gn[o0]re|ign0re|instruct1[o0]ns?|prev1[o0]us|syst3m|pr0mpt|j[a4]1lbr\w+)\b|[a-z]\p{Cyrillic}+[a-z]|[a-z][\u{200B}\u{2060}\u{FEFF}][a-z]|[\u{E0020}-\u{E007E}]{8}",
     ),
     // The same in other languages.
     (
         "other-languages",
         80,
-        r"\b(?:ignorier\w*|vergiss|missachte)\b[^.?!]{0,30}\b(?:anweisungen|regeln|vorgaben)\b|\b(?:ignore[zr]?|oublie[zr]?)\b[^.?!]{0,30}\b(?:instructions|règles|consignes)\b|\b(?:ignor[aei]\w*|olvid\w+|dimentic\w+|esque[cç]\w+)\b[^.?!]{0,30}\b(?:instrucciones|reglas|istruzioni|regole|instruções|regras)\b|\b(?:negeer|vergeet)\b[^.?!]{0,30}\b(?:instructies|regels)\b|(?:игнорируй|забудь)[^.?!]{0,30}(?:инструкци|правил)|(?:忽略|无视|忘记)[^。？！]{0,15}(?:指令|规则|提示)|\b(?:systemprompt|prompt (?:système|del? sistema))\b",
+        r"\b(?:ignorier\w*|vergiss|missachte)\b[^.?!]{0,30}\b(?:anweisungen|regeln|vorgaben)\b|\b(?:ignore[zr]?|oublie[zr]?)\b[^.?!]{0,30}\b(?:instructions|règles|consignes)\b|\b(?:ignor[aei]\w*|olvid\w+|dimentic\w+|esque[cç]\w+)\b[^.?!]{0,30}\b(?:instrucciones|reglas|istruzioni|regole|instruções|regras)\b|\b(?:negeer|vergeet)\b[^.?!]{0,30}\b(?:instructies|regels)\b|(?:игнорируй|забудь)[^.?!]{0,30}(?:инструкци|правил)|(?:忽略|无视|忘记)[^。？！]{0,15}(?:指令|规则|提示)|(?:指示|ルール|命令)[^。？！]{0,10}(?:無視|忘れ)|\bdu bist (?:jetzt|nun|ab jetzt) eine?\b|\b(?:hältst dich|halte dich) an keine\b|\b(?:systemprompt|prompt (?:système|del? sistema))\b",
     ),
 ];
