@@ -89,7 +89,7 @@ fn figures_are_counted_exactly() {
     let mut rows =
         parse_corpus("c", "attack\ta\todd\nattack\ta\tbad\nattack\tb\tfine\nbenign\tc\tbad luck\nbenign\tc\tok\n");
     let rows = rows.as_mut().unwrap();
-    // Each text is on both sides in turn, whichever its hash says.
+    // Which part a text is in, its hash decides; here both are added.
     let report = evaluate(&guard, rows);
     let sum = |of: fn(&Part) -> Tally| {
         let (open, held_out) = (of(&report.open), of(&report.held_out));
@@ -150,7 +150,7 @@ fn a_turn_ends_as_the_measurement_says() {
         let outcome = ScriptedWorld::default().turn(&flow, open_conversation(&flow), &row.text);
         let guarded: Vec<_> = outcome
             .record
-            .events
+            .stages
             .iter()
             .filter(|event| event.stage == Stage::Guard)
             .map(|event| event.result)
