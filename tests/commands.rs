@@ -215,6 +215,48 @@ fn rows_that_nobody_misses_are_told_with_their_place() {
     assert_eq!(enough.status.code(), Some(0), "{}", stdout(&enough));
 }
 
+/// BO-07: how well attempts to steer the model are told from what customers write is measured, with floors.
+#[test]
+fn a_guard_is_measured_on_labelled_texts() {
+    let json = run(&["flow", "guard", "--json", "--min-precision", "90", "--min-recall", "75"]);
+    assert_eq!(json.status.code(), Some(0), "{}{}", stdout(&json), stderr(&json));
+    let sum: serde_json::Value = serde_json::from_str(stdout(&json).lines().last().unwrap()).unwrap();
+    assert_eq!((&sum["guard"], &sum["reached"]), (&"built-in signs".into(), &true.into()));
+    assert!(sum["held_out"]["noticed"]["recall_per_mille"].as_u64() >= Some(750), "{sum}");
+    assert!(sum["open"]["kinds"]["benign/near-miss"]["rows"].as_u64() >= Some(50), "{sum}");
+
+    let place = Place::new();
+    let folder = greeter(&place);
+    let nothing = run(&["flow", "guard", &folder]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(stderr(&nothing).contains("greeter guards against nothing\n  fix: "), "{}", stderr(&nothing));
+
+    let flow = std::fs::read_to_string(place.path().join("flow.yaml")).unwrap();
+    let guarded = format!("{flow}guard: {{policies: [{{id: tea, contains: [teapot], block: No tea.}}]}}\n");
+    std::fs::write(place.path().join("flow.yaml"), guarded).unwrap();
+    let corpus = place.path().join("rows.tsv");
+    let rows: String = (0..40).map(|row| format!("attack\ttea\tteapot {row}\nbenign\tcup\tcup {row}\n")).collect();
+    let measure = |rows: &str, floors: &[&str]| {
+        std::fs::write(&corpus, rows).unwrap();
+        run(&[&["flow", "guard", &folder, "--corpus", corpus.to_str().unwrap()], floors].concat())
+    };
+    let floors = ["--min-precision", "100", "--min-recall", "100"];
+    let perfect = measure(&rows, &floors);
+    assert_eq!(perfect.status.code(), Some(0), "{}", stdout(&perfect));
+    assert!(stdout(&perfect).contains("precision 100.0 %, recall 100.0 %, F1 100.0 %"), "{}", stdout(&perfect));
+
+    let missing = rows.replace("cup 7", "teapot and cup").replace("teapot 3\n", "tea pot\u{1b}[2J\n");
+    let missing = measure(&missing, &floors);
+    let told = stdout(&missing);
+    assert_eq!(missing.status.code(), Some(1), "{told}");
+    assert!(told.contains("not reached: precision 100 %, recall 100 %"), "{told}");
+    assert!(!told.contains('\u{1b}'), "{told}");
+
+    let bad = measure("attack\ttea\tteapot\nawful\ttea\tpot\n", &[]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(stdout(&bad).contains("rows.tsv:2:1: error[bad-row]: `awful` is no label\n  fix: write attack or benign"));
+}
+
 #[test]
 fn without_a_server_a_call_says_so() {
     let sent = run(&["send", "c", "hello", "--addr", "127.0.0.1:1"]);

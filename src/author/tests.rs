@@ -5,6 +5,7 @@ mod diff;
 mod examples;
 mod faults;
 mod graph;
+mod guard;
 mod lints;
 mod machine;
 mod meetings;

@@ -10,7 +10,7 @@ use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
-    flow_deletions, flow_diff, flow_graph, flow_schema, flow_test,
+    flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
     lint::{self, LintArgs},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
@@ -265,6 +265,10 @@ enum FlowCommand {
     ///
     /// Example: colloquy flow deletions ./flows/order-desk --min 95
     Deletions(flow_deletions::DeletionsArgs),
+    /// Tells how well a guard tells attempts to steer the model from what customers write, on labelled texts.
+    ///
+    /// Example: colloquy flow guard ./flows/order-desk --min-precision 95 --min-recall 85
+    Guard(flow_guard::GuardArgs),
 }
 
 impl Cli {
@@ -278,6 +282,7 @@ impl Cli {
             Command::Flow(FlowCommand::Test(args)) => flow_test::run(&args, output),
             Command::Flow(FlowCommand::Deletions(args)) => flow_deletions::run(&args, output),
             Command::Flow(FlowCommand::Lint(args)) => lint::run(&args, output),
+            Command::Flow(FlowCommand::Guard(args)) => flow_guard::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),

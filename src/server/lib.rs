@@ -12,6 +12,7 @@ mod flow_calls;
 mod flow_deletions;
 mod flow_diff;
 mod flow_graph;
+mod flow_guard;
 mod flow_schema;
 mod flow_test;
 mod flows;
