@@ -42,6 +42,12 @@ python:
 demo:
     cargo run --release --locked -- demo
 
+# Deletes each row of the example flows, and fails where too few are missed.
+deletions:
+    for flow in src/server/flows/*/; do \
+        cargo run --release --quiet --locked -- flow deletions "$flow" --min 95 || exit 1; \
+    done
+
 # Runs a server on the default ports.
 serve *flags:
     cargo run --release --locked -- serve {{ flags }}
