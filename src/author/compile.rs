@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use colloquy_flow::{
     ActPatterns, ActionPart, Argument, Consequence, EnrichmentPart, FlagPart, Flow, FlowParts, Guard, IntentPart, Name,
-    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Slot, StatePart, Steering,
-    ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
+    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Scripts, Slot, StatePart,
+    Steering, ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
 };
 use colloquy_types::Revision;
 
@@ -165,6 +165,7 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         prompts: texts.prompts,
         redaction,
         summary: source.summary.map(|summary| summary.value),
+        scripts: Scripts(source.scripted.into_iter().map(|scripted| scripted.rule).collect()),
         progress: progress.collect(),
         upgrades: upgrades.collect(),
         fallback: source.fallback?,

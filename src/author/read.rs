@@ -3,6 +3,7 @@
 mod behaviour;
 mod guard;
 pub(crate) mod outside;
+mod scripted;
 mod structure;
 mod understanding;
 mod upgrades;
@@ -26,7 +27,7 @@ pub(crate) use guard::{BLOCK_AT, FLAG_AT, built_in_signs};
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "format",
     "name",
     "description",
@@ -50,6 +51,7 @@ const KEYS: [&str; 24] = [
     "redact",
     "summary",
     "progress",
+    "scripted",
     "upgrades",
 ];
 
@@ -141,6 +143,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         secret_patterns,
         summary: outside::summary(fields.get("summary"), faults),
         progress: outside::progress(fields.get("progress"), faults),
+        scripted: scripted::rules(fields.get("scripted"), faults),
         upgrades: upgrades::upgrades(fields.get("upgrades"), faults),
         mark: node.mark.clone(),
         names: SourceNames::default(),

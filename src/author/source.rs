@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
     ActPattern, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place, Purpose,
-    RulePhase, Schema, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart, Trigger,
+    RulePhase, Schema, ScriptedRule, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart, Trigger,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
     upgrade::UpgradeFrom,
@@ -43,6 +43,7 @@ pub(crate) struct SourceFlow {
     pub(crate) secret_patterns: Vec<Pattern>,
     pub(crate) summary: Option<At<SummaryPart>>,
     pub(crate) progress: Vec<SourceProgress>,
+    pub(crate) scripted: Vec<SourceScripted>,
     /// Where the flow as a whole stands.
     pub(crate) mark: Mark,
     /// Where each name stands in its table; made by [`SourceFlow::index`].
@@ -148,6 +149,13 @@ pub(crate) struct SourceProgress {
     pub(crate) stage: Name,
     pub(crate) scope: Written,
     pub(crate) text: Name,
+}
+
+/// A rule of a scripted model; its prompt is checked by the mark, the rest is as it will be.
+#[derive(Debug)]
+pub(crate) struct SourceScripted {
+    pub(crate) prompt: Option<At<Name>>,
+    pub(crate) rule: ScriptedRule,
 }
 
 #[derive(Debug)]

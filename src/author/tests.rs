@@ -16,6 +16,7 @@ mod replay;
 mod retained;
 mod scenarios;
 mod schema;
+mod scripted;
 mod stages;
 mod suites;
 mod timing;

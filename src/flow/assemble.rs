@@ -67,6 +67,7 @@ impl Flow {
             ("responses", parts.responses.len()),
             ("prompts", parts.prompts.len()),
             ("upgrades", parts.upgrades.len()),
+            ("scripted rules", parts.scripts.0.len()),
         ];
         if let Some((kind, _)) = bounded.into_iter().find(|(_, entries)| *entries > TABLE_ENTRIES_MAX) {
             return Err(AssembleError::TooMany(kind));
@@ -126,6 +127,7 @@ impl Flow {
             prompts,
             redaction: parts.redaction,
             summary: parts.summary,
+            scripts: Arc::new(parts.scripts),
             progress: progress.collect::<Result<_, AssembleError>>()?,
             history,
             upgrades: upgrades.collect::<Result<_, _>>()?,

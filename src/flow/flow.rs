@@ -18,6 +18,7 @@ use crate::{
     prompt::PromptPart,
     redact::Redaction,
     schema::Schema,
+    scripted::Scripts,
     slot::Slot,
     template::Templates,
     transition::{By, ByMask, Targets},
@@ -52,6 +53,7 @@ pub struct Flow {
     pub(crate) prompts: HashMap<Name, PromptPart>,
     pub(crate) redaction: Redaction,
     pub(crate) summary: Option<SummaryPart>,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) progress: Vec<(Name, Vec<StateIx>, Name)>,
     pub(crate) history: (u16, u32),
     pub(crate) upgrades: Vec<Upgrade>,
@@ -392,6 +394,11 @@ impl Flow {
     /// How many turns and estimated tokens of what was said any prompt wants; both 0 when none does.
     pub fn history(&self) -> (u16, u32) {
         self.history
+    }
+
+    /// What a scripted model answers.
+    pub const fn scripts(&self) -> &Arc<Scripts> {
+        &self.scripts
     }
 
     /// What a user interface shows while a stage waits in a state; the most particular message wins.

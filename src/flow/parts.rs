@@ -15,6 +15,7 @@ use crate::{
     prompt::PromptPart,
     redact::Redaction,
     schema::Schema,
+    scripted::Scripts,
     slot::Slot,
     template::{TemplateRef, Templates},
     transition::ByMask,
@@ -474,6 +475,8 @@ pub struct FlowParts {
     pub redaction: Redaction,
     /// The running summary.
     pub summary: Option<SummaryPart>,
+    /// What a scripted model answers.
+    pub scripts: Scripts,
     /// Progress messages.
     pub progress: Vec<ProgressPart>,
     /// How conversations of older revisions move to this one; the first that applies holds.

@@ -164,6 +164,9 @@ impl<'s> Check<'s, '_> {
                 self.prompt(&model.prompt.value, &model.prompt.mark, &[Purpose::Respond]);
             }
         }
+        for prompt in source.scripted.iter().filter_map(|scripted| scripted.prompt.as_ref()) {
+            self.prompt(&prompt.value, &prompt.mark, &Purpose::ALL);
+        }
         for progress in &source.progress {
             self.scope(&progress.scope);
         }

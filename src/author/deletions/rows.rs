@@ -38,8 +38,8 @@ const SHORT_LISTS: [&str; 12] = [
 ];
 /// What is said to people who read the flow, not to those who talk with it.
 const DOCUMENTATION: [&str; 2] = ["description", "label"];
-/// Values that are data of the author's own.
-const DATA: [&str; 4] = ["default", "reference", "schema", "value"];
+/// Values that are data of the author's own, and the scripted model: scenarios script their own.
+const DATA: [&str; 5] = ["default", "reference", "schema", "scripted", "value"];
 /// Most letters of a row that are shown.
 const TEXT_CHARS_MAX: usize = 80;
 

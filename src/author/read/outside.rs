@@ -142,15 +142,7 @@ fn prompt(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourcePrompt> {
     let name = declared(key, "a prompt", faults);
     let fields = Fields::of(node, "a prompt", &PROMPT_KEYS, faults)?;
     let purpose = fields.required("purpose", "write purpose: respond, classify, extract or summarise", faults);
-    let purpose = purpose.and_then(|node| {
-        let said = reader::text(node, "the purpose", faults)?;
-        let found = Purpose::parse(&said.value);
-        if found.is_none() {
-            let message = format!("there is no purpose {:?}", said.value);
-            faults.error("bad-value", &said.mark, message, "write respond, classify, extract or summarise");
-        }
-        found
-    });
+    let purpose = purpose.and_then(|node| purpose_of(node, faults));
     let user = fields.required("user", "say what is asked: user: \"{{ text }}\"", faults);
     let user = user.and_then(|node| reader::reply(node, "user", faults));
     let variables = fields.get("variables").into_iter().flat_map(reader::list);
@@ -167,6 +159,16 @@ fn prompt(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourcePrompt> {
         patience,
         tokens_max: u32::try_from(tokens).unwrap_or(512),
     })
+}
+
+pub(super) fn purpose_of(node: &Node, faults: &mut Faults) -> Option<Purpose> {
+    let said = reader::text(node, "the purpose", faults)?;
+    let found = Purpose::parse(&said.value);
+    if found.is_none() {
+        let message = format!("there is no purpose {:?}", said.value);
+        faults.error("bad-value", &said.mark, message, "write respond, classify, extract or summarise");
+    }
+    found
 }
 
 /// `text`, `slots.name`, …: a name, perhaps with a member.

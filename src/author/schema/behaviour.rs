@@ -1,6 +1,6 @@
 //! Rules, actions, responses, and what comes from outside.
 
-use colloquy_flow::{Purpose, RulePhase};
+use colloquy_flow::{Purpose, RulePhase, ScriptedFault};
 use serde_json::{Value, json};
 
 use super::{
@@ -17,6 +17,7 @@ pub(super) fn definitions() -> Definitions {
         ("enrichment", enrichment()),
         ("prompt", prompt()),
         ("progress", progress()),
+        ("scripted", scripted()),
         ("upgrade", upgrade()),
     ]
 }
@@ -213,6 +214,28 @@ fn progress() -> Value {
             ("text", "What is shown.", reference("text")),
         ],
     )
+}
+
+fn scripted() -> Value {
+    let mut shape = closed(
+        "What a scripted model answers.",
+        &[],
+        vec![
+            text_of_author(),
+            ("prompt", "The prompt it is for; every prompt when not given.", reference("name")),
+            ("purpose", "The purpose it is for; every purpose when not given.", words(Purpose::ALL.map(Purpose::name))),
+            ("when", "Patterns, one of which the last message of the user must match.", reference("patterns")),
+            ("say", "The text it answers.", reference("text")),
+            ("json", "The value it answers.", anything()),
+            ("fail", "How it fails.", words(ScriptedFault::ALL.map(ScriptedFault::name))),
+            ("delay", "How long it takes before it begins.", reference("duration")),
+        ],
+    );
+    if let Value::Object(shape) = &mut shape {
+        let answers = ["say", "json", "fail"].map(|key| json!({ "required": [key] }));
+        shape.insert("oneOf".to_owned(), answers.to_vec().into());
+    }
+    shape
 }
 
 fn upgrade() -> Value {

@@ -38,6 +38,7 @@ pub(super) fn shape() -> Value {
             ("redact", "What never reaches a prompt.", redact()),
             ("summary", "The running summary.", summary()),
             ("progress", "What a user interface shows while a stage waits.", many(reference("progress"))),
+            ("scripted", "What a scripted model answers; the first rule that fits.", many(reference("scripted"))),
             ("upgrades", "How conversations of older revisions move to this one.", many(reference("upgrade"))),
         ],
     )

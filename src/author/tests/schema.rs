@@ -191,6 +191,9 @@ fn what_a_reader_refuses_by_its_shape_the_schema_refuses_too() {
         "slots: {s: {type: object, schema: {oneOf: []}}}",
         "slots: {'not a name': {type: string}}",
         "progress: [{stage: guard, text: x}]",
+        "scripted: [{prompt: p}]",
+        "scripted: [{say: x, fail: timed_out}]",
+        "scripted: [{fail: bad_luck}]",
     ] {
         assert!(!flows.is_valid(&value(refused)), "{refused}");
     }
