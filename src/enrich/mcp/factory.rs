@@ -142,7 +142,7 @@ impl Streamable {
     async fn open(&self) -> Result<Opened, Error> {
         let mut config = StreamableHttpClientTransportConfig::with_uri(Arc::clone(&self.url));
         // What is tried again, and when a session is made anew, is its owner's to decide.
-        config.retry_config = Arc::new(NeverRetry);
+        config.retry_config = Arc::new(NeverRetry::default());
         config.reinit_on_expired_session = false;
         config.max_sse_event_size = MESSAGE_BYTES_MAX;
         config.custom_headers =
