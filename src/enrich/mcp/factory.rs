@@ -30,6 +30,7 @@ use super::{
     board::{Board, DeadReason, Placard, SessionState},
     catalogue::Catalogue,
     fault,
+    guarded::Guarded,
     keeper::{Client, Keeper},
     lines::BoundedLines,
     process::{Process, Tail},
@@ -147,7 +148,7 @@ impl Streamable {
         config.max_sse_event_size = MESSAGE_BYTES_MAX;
         config.custom_headers =
             self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>();
-        let transport = StreamableHttpClientTransport::with_client(self.client.clone(), config);
+        let transport = StreamableHttpClientTransport::with_client(Guarded(self.client.clone()), config);
         let running = serve_client_with_lifecycle(Client, transport, ClientLifecycleMode::Initialize).await;
         Ok(Opened { running: running.map_err(|error| handshake(&error))?, process: None, overlong: Arc::default() })
     }

@@ -48,7 +48,11 @@ impl Process {
         let mut child = command(settings).spawn().map_err(|_| failed.clone())?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).ok_or(failed.clone())?;
         let ending = pidfd_open(group, PidfdFlags::NONBLOCK).map_err(|_| failed.clone())?;
-        let ending = AsyncFd::register(ending).map_err(|_| failed.clone())?;
+        #[expect(
+            deprecated,
+            reason = "the descriptor is owned, which is what its successor asks for in an unsafe block"
+        )]
+        let ending = AsyncFd::new(ending).map_err(|_| failed.clone())?;
         let (output, input) = child.stdout.take().zip(child.stdin.take()).ok_or(failed.clone())?;
         let tail = Tail::default();
         let errors = child.stderr.take().ok_or(failed)?;

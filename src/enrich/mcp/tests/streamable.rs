@@ -118,6 +118,17 @@ async fn a_session_that_the_server_forgot_is_dead_and_nothing_happened() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_names_no_request_is_that_of_the_one_it_answers() {
+    let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"tell-tale"}}"#;
+    let peer = server(move |_| Behaviour::Say(response("400 Bad Request", TYPE, body))).await;
+    let session = session(&peer).await;
+    let error = ask_shortly(&session, "echo", "{}").await.unwrap_err();
+    assert_eq!((error.happened(), error), (Happened::No, Error::Unreachable(UnreachableKind::NoSession)));
+    assert_eq!(tokio::time::timeout(AMPLE, session.ended()).await.unwrap(), DeadReason::Forgotten);
+    assert!(!peer.seen().iter().any(|request| request.starts_with("GET ")), "no stream is opened unasked");
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_was_not_asked() {
     let peer = server(|_| Behaviour::Reset).await;
     let made = factory(&peer.url("/mcp"), &peer.outbound()).unwrap();
