@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, PackageId};
 
 /// Which crates of the workspace each may name. `colloquy-telemetry` is a leaf that those above may know.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("types", &[]),
     ("flow", &["types"]),
     ("turn", &["flow", "types"]),
     ("author", &["turn", "flow", "types"]),
     ("store", &["types"]),
+    ("enrich", &["flow", "types"]),
     ("telemetry", &[]),
     ("proto", &[]),
     ("client", &["proto"]),
