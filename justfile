@@ -38,6 +38,10 @@ python:
     target/python/bin/pip install --quiet -r tests/python/requirements.txt
     target/python/bin/python tests/python/test_client.py --server target/debug/colloquy
 
+# Plays sessions with real servers of the Model Context Protocol (needs npm and node).
+mcp:
+    tests/real/mcp.sh
+
 # Plays the example conversations.
 demo:
     cargo run --release --locked -- demo
