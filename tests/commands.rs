@@ -254,7 +254,9 @@ fn a_guard_is_measured_on_labelled_texts() {
 
     let bad = measure("attack\ttea\tteapot\nawful\ttea\tpot\n", &[]);
     assert_eq!(bad.status.code(), Some(1));
-    assert!(stdout(&bad).contains("rows.tsv:2:1: error[bad-row]: `awful` is no label\n  fix: write attack or benign"));
+    let bad = stdout(&bad);
+    let place = "rows.tsv:2:1: error[bad-value]: `awful` is no label\n";
+    assert!(bad.contains(place) && bad.contains("fix: write attack or benign"), "{bad}");
 }
 
 #[test]

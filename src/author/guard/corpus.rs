@@ -123,14 +123,14 @@ pub fn parse_corpus(file: &str, corpus: &str) -> Result<Vec<Row>, Vec<Fault>> {
             },
             Err(objection) => objection,
         };
-        faults.error("bad-row", &Mark { line, ..whole.clone() }, objection.0, objection.1);
+        faults.error("bad-value", &Mark { line, column: 1, ..whole.clone() }, objection.0, objection.1);
         faulty += 1;
         if faulty == FAULTS_MAX {
             break;
         }
     }
     if rows.is_empty() && !faults.has_errors() {
-        faults.error("no-rows", &whole, "the corpus has no rows", "write label, kind and text with a tab between");
+        faults.error("bad-value", &whole, "the corpus has no rows", "write label, kind and text with a tab between");
     }
     if faults.has_errors() { Err(faults.into_sorted()) } else { Ok(rows) }
 }

@@ -188,7 +188,7 @@ fn escapes_stand_for_what_a_line_cannot_hold() {
 
 #[test]
 fn what_is_no_corpus_is_refused() {
-    assert_eq!(parse_corpus("c", "# nothing\n").unwrap_err()[0].id, "no-rows");
+    assert_eq!(parse_corpus("c", "# nothing\n").unwrap_err()[0].id, "bad-value");
     assert_eq!(parse_corpus("c", &"evil\tkind\ttext\n".repeat(1_000)).unwrap_err().len(), 100);
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(read_corpus(folder.path()).unwrap_err()[0].id, "unreadable");
