@@ -38,9 +38,19 @@ python:
     target/python/bin/pip install --quiet -r tests/python/requirements.txt
     target/python/bin/python tests/python/test_client.py --server target/debug/colloquy
 
+# Plays sessions with real servers of the Model Context Protocol (needs npm and node).
+mcp:
+    tests/real/mcp.sh
+
 # Plays the example conversations.
 demo:
     cargo run --release --locked -- demo
+
+# Deletes each row of the example flows, and fails where too few are missed.
+deletions:
+    for flow in src/server/flows/*/; do \
+        cargo run --release --quiet --locked -- flow deletions "$flow" --min 95 || exit 1; \
+    done
 
 # Runs a server on the default ports.
 serve *flags:

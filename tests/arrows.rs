@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, PackageId};
 
 /// Which crates of the workspace each may name. `colloquy-telemetry` is a leaf that those above may know.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("types", &[]),
     ("flow", &["types"]),
     ("turn", &["flow", "types"]),
     ("author", &["turn", "flow", "types"]),
     ("store", &["types"]),
     ("model", &["flow", "types"]),
+    ("enrich", &["flow", "types"]),
     ("telemetry", &[]),
     ("proto", &[]),
     ("client", &["proto"]),

@@ -8,6 +8,7 @@ use std::{
 
 use crate::harness::{BINARY, Place, run, stderr, stdout};
 
+/// CE-parity: the example flows run against a real server.
 #[test]
 fn the_demo_keeps_every_promise() {
     let demo = run(&["demo", "--json"]);
@@ -146,6 +147,7 @@ fn every_lint_is_listed_and_explained() {
     assert_eq!(run(&["flow", "lint", "--explain", "no-such-lint"]).status.code(), Some(2));
 }
 
+/// CE-006: the example flows pass as they stand on disk.
 #[test]
 fn the_example_flows_pass_lint_from_disk() {
     for flow in ["order-desk", "faq-desk"] {
@@ -213,6 +215,50 @@ fn rows_that_nobody_misses_are_told_with_their_place() {
     assert_eq!(enough.status.code(), Some(0), "{}", stdout(&enough));
 }
 
+/// BO-07: how well attempts to steer the model are told from what customers write is measured, with floors.
+#[test]
+fn a_guard_is_measured_on_labelled_texts() {
+    let json = run(&["flow", "guard", "--json", "--min-precision", "90", "--min-recall", "75"]);
+    assert_eq!(json.status.code(), Some(0), "{}{}", stdout(&json), stderr(&json));
+    let sum: serde_json::Value = serde_json::from_str(stdout(&json).lines().last().unwrap()).unwrap();
+    assert_eq!((&sum["guard"], &sum["reached"]), (&"built-in signs".into(), &true.into()));
+    assert!(sum["held_out"]["noticed"]["recall_per_mille"].as_u64() >= Some(750), "{sum}");
+    assert!(sum["open"]["kinds"]["benign/near-miss"]["rows"].as_u64() >= Some(50), "{sum}");
+
+    let place = Place::new();
+    let folder = greeter(&place);
+    let nothing = run(&["flow", "guard", &folder]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(stderr(&nothing).contains("greeter guards against nothing\n  fix: "), "{}", stderr(&nothing));
+
+    let flow = std::fs::read_to_string(place.path().join("flow.yaml")).unwrap();
+    let guarded = format!("{flow}guard: {{policies: [{{id: tea, contains: [teapot], block: No tea.}}]}}\n");
+    std::fs::write(place.path().join("flow.yaml"), guarded).unwrap();
+    let corpus = place.path().join("rows.tsv");
+    let rows: String = (0..40).map(|row| format!("attack\ttea\tteapot {row}\nbenign\tcup\tcup {row}\n")).collect();
+    let measure = |rows: &str, floors: &[&str]| {
+        std::fs::write(&corpus, rows).unwrap();
+        run(&[&["flow", "guard", &folder, "--corpus", corpus.to_str().unwrap()], floors].concat())
+    };
+    let floors = ["--min-precision", "100", "--min-recall", "100"];
+    let perfect = measure(&rows, &floors);
+    assert_eq!(perfect.status.code(), Some(0), "{}", stdout(&perfect));
+    assert!(stdout(&perfect).contains("precision 100.0 %, recall 100.0 %, F1 100.0 %"), "{}", stdout(&perfect));
+
+    let missing = rows.replace("cup 7", "teapot and cup").replace("teapot 3\n", "tea pot\u{1b}[2J\n");
+    let missing = measure(&missing, &floors);
+    let told = stdout(&missing);
+    assert_eq!(missing.status.code(), Some(1), "{told}");
+    assert!(told.contains("not reached: precision 100 %, recall 100 %"), "{told}");
+    assert!(!told.contains('\u{1b}'), "{told}");
+
+    let bad = measure("attack\ttea\tteapot\nawful\ttea\tpot\n", &[]);
+    assert_eq!(bad.status.code(), Some(1));
+    let bad = stdout(&bad);
+    let place = "rows.tsv:2:1: error[bad-value]: `awful` is no label\n";
+    assert!(bad.contains(place) && bad.contains("fix: write attack or benign"), "{bad}");
+}
+
 #[test]
 fn without_a_server_a_call_says_so() {
     let sent = run(&["send", "c", "hello", "--addr", "127.0.0.1:1"]);
@@ -248,6 +294,31 @@ fn a_conversation_can_be_held_from_the_command_line() {
     chat.stdin.take().unwrap().write_all(b"hello\ncancel order A-1001\n/quit\n").unwrap();
     let said = chat.wait_with_output().unwrap();
     assert_eq!(stdout(&said).lines().count(), 2, "{}", stdout(&said));
+}
+
+#[test]
+fn structured_input_and_what_a_reply_offers_are_shown() {
+    let place = Place::new();
+    let server = place.start();
+    let send = |arguments: &[&str]| run(&[&["send"], arguments, &["--addr", &server.grpc]].concat());
+    let said = r#"{"slots": {"order_number": "A-1001"}, "intent": "cancel"}"#;
+    let sent = send(&["c", said, "--json-input", "--flow", "order-desk", "--json"]);
+    let turn: serde_json::Value = serde_json::from_str(&stdout(&sent)).unwrap();
+    assert_eq!(turn["text"], r#"{"intent":"cancel","slots":{"order_number":"A-1001"}}"#);
+    assert_eq!((turn["input"].as_str(), turn["state"].as_str()), (Some("json"), Some("confirm")));
+    assert_eq!((&turn["usage"], &turn["reply_json"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let offered = stdout(&send(&["d", "qwertz", "--flow", "faq-desk"]));
+    assert!(
+        offered.contains("offers    When do you open? | How long does delivery take? | Can I return it?"),
+        "{offered}"
+    );
+    let refused = send(&["e", r#"{"slots": 1}"#, "--json-input", "--flow", "order-desk"]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(stderr(&refused).contains("input.json.slots: must be an object"), "{}", stderr(&refused));
+    // No stock can be reached; what the flow says meanwhile is told all the same.
+    let asked = ["f", "do you have lamps?", "--flow", "inventory", "--stream"];
+    let streamed = stdout(&send(&asked));
+    assert!(streamed.contains("act waits: Looking into the stock …"), "{streamed}");
 }
 
 #[test]

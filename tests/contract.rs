@@ -1,7 +1,7 @@
 //! What a client may rely on: conflicts, streams, watches, and what bad requests are told.
 
 use colloquy_client::{
-    Client, Key, Turn,
+    Client, Input, Key, Turn,
     v1::{self, stream_turn_response::Event as Streamed, watch_conversation_response::Event as Watched},
 };
 use tonic::Code;
@@ -23,6 +23,7 @@ async fn next_seq(events: &mut colloquy_client::Events<v1::WatchConversationResp
     }
 }
 
+/// CE-002: a conflict ends in a known code and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_expected_seq_is_aborted_with_the_head_and_writes_nothing() {
     let place = Place::new();
@@ -51,6 +52,7 @@ async fn a_streamed_turn_is_accepted_then_staged_then_committed_at_rising_offset
         offsets.push((offset.turn_seq, offset.attempt, offset.index));
         kinds.push(match event.event.unwrap() {
             Streamed::Accepted(_) => "accepted",
+            Streamed::Progress(progress) => panic!("nothing waits: {progress:?}"),
             Streamed::Stage(stage) => {
                 stages.push(stage.stage);
                 "stage"
@@ -59,6 +61,7 @@ async fn a_streamed_turn_is_accepted_then_staged_then_committed_at_rising_offset
                 assert_eq!(committed.turn.unwrap().state, "confirm");
                 "committed"
             }
+            Streamed::Delta(delta) => panic!("no model was asked: {delta:?}"),
             Streamed::Failed(failed) => panic!("failed: {failed:?}"),
         });
     }
@@ -146,6 +149,7 @@ async fn a_stop_ends_open_watches_and_says_why() {
     assert_eq!((told.code(), told.reason()), (Code::Unavailable, "DRAINING"));
 }
 
+/// BO-07, BO-10: input is bounded and ids are validated at the door.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_input_names_its_field() {
     let place = Place::new();
@@ -158,9 +162,9 @@ async fn each_bad_input_names_its_field() {
         assert_eq!((refused.code(), refused.reason()), (Code::InvalidArgument, "INVALID_FIELD"));
         refused.fields().iter().map(|(field, _)| field.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(named(|turn| turn.text.clear()).await, ["input.text"]);
-    assert_eq!(named(|turn| turn.text = "a".repeat((16 << 10) + 1)).await, ["input.text"]);
-    assert_eq!(named(|turn| turn.text = "bell \u{7}".to_owned()).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text(String::new())).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text("a".repeat((16 << 10) + 1))).await, ["input.text"]);
+    assert_eq!(named(|turn| turn.input = Input::Text("bell \u{7}".to_owned())).await, ["input.text"]);
     assert_eq!(named(|turn| turn.key.tenant = "../acme".to_owned()).await, ["key.tenant"]);
     assert_eq!(named(|turn| turn.key.conversation = "../c".to_owned()).await, ["key.conversation"]);
     assert_eq!(named(|turn| turn.key.conversation = "c".repeat(129)).await, ["key.conversation"]);

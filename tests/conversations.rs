@@ -119,6 +119,7 @@ responses:
 fallback: Pardon?
 ";
 
+/// CE-007, SO-03: a conversation stays on its frozen revision.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_flow_leaves_running_conversations_as_they_began() {
     let place = Place::new();

@@ -70,6 +70,7 @@ fn every_link_between_documents_leads_somewhere() {
         "docs/flows.md",
         "docs/replay.md",
         "docs/testing.md",
+        "docs/turns.md",
         "CONTRIBUTING.md",
     ] {
         let text = read(document);

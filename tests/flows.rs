@@ -131,6 +131,7 @@ async fn a_running_conversation_stays_until_its_boundary_and_everything_survives
     assert_eq!((difference.what.as_str(), difference.replayed.as_str()), ("reply", "One."));
 }
 
+/// CE-006, CE-008: promotion refuses invalid sets and broken promises.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_faulty_or_fails_its_scenarios_is_not_promoted() {
     let place = Place::new();
@@ -213,6 +214,7 @@ async fn tenants_do_not_see_each_others_flows() {
         tenant: tenant.to_owned(),
         flow: "desk".to_owned(),
         revision: String::new(),
+        format: v1::GraphFormat::Rows.into(),
     };
     assert_eq!(client.transition_graph(graph("other")).await.unwrap_err().reason(), "FLOW_NOT_FOUND");
     let shown = client.transition_graph(graph("acme")).await.unwrap();
@@ -279,6 +281,7 @@ fn folder(place: &Place, name: &str, flow: &str, scenarios: &str) -> PathBuf {
     folder
 }
 
+/// CE-006: the same gate from the command line.
 #[test]
 fn flows_are_published_and_promoted_from_the_command_line() {
     let place = Place::new();

@@ -118,6 +118,7 @@ fn changed_flow(place: &Place, from: &str, to: &str) -> PathBuf {
     folder
 }
 
+/// CE-007: a changed revision gives a report.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_flow_is_reported_by_turn_and_in_sum_and_the_same_flow_changes_nothing() {
     let place = Place::new();

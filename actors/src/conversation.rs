@@ -36,7 +36,7 @@ use self::{
 pub(crate) use self::{
     loaded::Loaded,
     message::{Control, ControlSubmission, Message, Submission},
-    window::{feedback_digest, hash16, reset_digest, text_digest},
+    window::{feedback_digest, hash16, input_digest, reset_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},

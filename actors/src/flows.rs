@@ -21,8 +21,8 @@ pub(crate) mod tests;
 pub(crate) use self::source::find_source;
 pub use self::{
     author::{
-        CompiledFlow, FindFlow, FlowAuthor, FlowFault, FlowFile, FlowSources, ReplayDifference, ReplayReport, Replayer,
-        ScenarioMismatch, ScenarioResult,
+        CompiledFlow, FindFlow, FlowAuthor, FlowFault, FlowFile, FlowSources, GraphDrawing, ReplayDifference,
+        ReplayReport, Replayer, ScenarioMismatch, ScenarioResult,
     },
     catalogue::{CurrentFlow, FlowCatalogue, LookupStats},
     open::{GivenFlow, OpenFlowsError},

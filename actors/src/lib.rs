@@ -33,8 +33,8 @@ pub use self::{
     export::{Export, ExportEvent},
     flows::{
         CompiledFlow, CurrentFlow, FindFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,
-        GivenFlow, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer, ScenarioMismatch,
-        ScenarioResult,
+        GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
+        ScenarioMismatch, ScenarioResult,
     },
     outside::{CallContext, Deltas, ModelCall, Nowhere, Outside, SourceCall},
     pinning::{Pinned, PinnedReason},

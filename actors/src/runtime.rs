@@ -9,6 +9,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
+use colloquy_turn::InputKind;
 use colloquy_types::{Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TurnSeq};
 use ractor::{Actor, ActorRef};
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::{
     admission::Permit,
-    conversation::{BusyPolicy, Message, Submission, hash16, text_digest},
+    conversation::{BusyPolicy, Message, Submission, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
     export::Export,
@@ -77,7 +78,9 @@ pub struct SubmitTurn {
     pub request_id: RequestId,
     /// Creates the conversation when it is absent; otherwise must name the flow it runs, or nothing.
     pub flow: Option<FlowName>,
-    /// What the user said.
+    /// What kind of input.
+    pub input: InputKind,
+    /// The input: what the user said, or JSON in the form that [`colloquy_turn::canonical_input`] gives.
     pub text: String,
     /// The turn that must be the last one when this one starts.
     pub expected_seq: Option<TurnSeq>,
@@ -174,9 +177,10 @@ impl Runtime {
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             request_hash: hash16(turn.request_id.as_str().as_bytes()),
-            request_digest: text_digest(&turn.text),
+            request_digest: input_digest(turn.input, &turn.text),
             request_id: turn.request_id,
             flow: turn.flow,
+            input: turn.input,
             text: turn.text,
             expected_seq: turn.expected_seq,
             busy: turn.busy,

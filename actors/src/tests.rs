@@ -13,6 +13,7 @@ use colloquy_store::{
     StoreStats, StoredRecord, Verified,
 };
 use colloquy_telemetry::Metrics;
+use colloquy_turn::InputKind;
 use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
 use tokio::time::Instant;
 
@@ -142,6 +143,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         key: key(conversation),
         request_id: RequestId::parse(request_id).unwrap(),
         flow: Some(FlowName::parse("order-desk").unwrap()),
+        input: InputKind::Text,
         text: text.to_owned(),
         expected_seq: None,
         busy: BusyPolicy::Enqueue,
@@ -289,6 +291,26 @@ async fn an_accepted_turn_is_ended_by_the_next_activation() {
     let again = runtime.submit_turn(turn("c", "r-1", "cancel order A-1001")).await.unwrap();
     assert_eq!((seq(&again), again.replayed), (2, true));
     assert_eq!(gate.verify(&key("c")).await.unwrap().turns, 2);
+}
+
+#[tokio::test]
+async fn a_structured_turn_is_journalled_as_such_and_resumed_as_such() {
+    let runtime = start(Gate::new()).await;
+    runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
+    let said = r#"{"intent":"cancel","slots":{"order_number":"A-1001"}}"#;
+    let structured = || SubmitTurn { input: InputKind::Json, ..turn("c", "r-1", said) };
+    let mut stream = runtime.stream_turn(structured()).unwrap();
+    let accepted = stream.event().await;
+    assert!(matches!(accepted, Some(TurnEvent::Accepted { .. })), "{accepted:?}");
+    runtime.shared().directory.get(&key("c")).unwrap().actor.kill();
+    drop(stream);
+    restarted(&runtime, "c").await;
+    let again = runtime.submit_turn(structured()).await.unwrap();
+    let Ending::Committed(committed) = again.ending else { panic!("closed") };
+    assert_eq!((committed.record.input, committed.record.text.as_str()), (InputKind::Json, said));
+    assert_eq!((&*committed.record.intent, &*committed.record.state), ("cancel", "confirm"));
+    let as_text = runtime.submit_turn(turn("c", "r-1", said)).await;
+    assert_eq!(as_text.unwrap_err(), Error::RequestIdReused);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub mod deletions;
 pub mod diff;
 mod fault;
 pub mod graph;
+pub mod guard;
 pub mod lint;
 mod load;
 mod node;

@@ -20,6 +20,10 @@ use crate::{
     source::{SourceFlow, SourceNames},
 };
 
+#[cfg(test)]
+pub(crate) use guard::BUILT_IN_SIGNS;
+pub(crate) use guard::{BLOCK_AT, FLAG_AT, built_in_signs};
+
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 

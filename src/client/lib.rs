@@ -36,7 +36,7 @@ pub use crate::{
     error::{ClientError, ConnectError},
     events::Events,
     options::ClientOptions,
-    request::{Key, Turn},
+    request::{Input, Key, Turn},
 };
 
 /// A connection to a server.

@@ -22,6 +22,25 @@ impl Key {
     }
 }
 
+/// What a turn says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// What the user says: 1 byte to 16 KiB.
+    Text(String),
+    /// Structured input: a JSON object that names an intent, slots or an action, at most 16 KiB.
+    Json(String),
+}
+
+impl Input {
+    fn wire(&self) -> v1::TurnInput {
+        let input = match self {
+            Self::Text(text) => v1::turn_input::Input::Text(text.clone()),
+            Self::Json(json) => v1::turn_input::Input::Json(json.clone()),
+        };
+        v1::TurnInput { input: Some(input) }
+    }
+}
+
 /// A turn to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -31,8 +50,8 @@ pub struct Turn {
     pub request_id: String,
     /// Creates the conversation with this flow if it is absent; empty for one that exists.
     pub flow: String,
-    /// What the user says: 1 byte to 16 KiB.
-    pub text: String,
+    /// What it says.
+    pub input: Input,
     /// The turn that must be the last one.
     pub expected_seq: Option<u64>,
     /// Whether to be refused rather than wait behind another turn.
@@ -42,17 +61,23 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// A turn that waits for its place.
+    /// A turn of text that waits for its place.
     pub fn new(key: Key, request_id: impl Into<String>, flow: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            key,
-            request_id: request_id.into(),
-            flow: flow.into(),
-            text: text.into(),
-            expected_seq: None,
-            reject_if_busy: false,
-            include_stages: false,
-        }
+        Self::with(key, request_id.into(), flow.into(), Input::Text(text.into()))
+    }
+
+    /// A turn of structured input that waits for its place.
+    pub fn structured(
+        key: Key,
+        request_id: impl Into<String>,
+        flow: impl Into<String>,
+        json: impl Into<String>,
+    ) -> Self {
+        Self::with(key, request_id.into(), flow.into(), Input::Json(json.into()))
+    }
+
+    fn with(key: Key, request_id: String, flow: String, input: Input) -> Self {
+        Self { key, request_id, flow, input, expected_seq: None, reject_if_busy: false, include_stages: false }
     }
 
     pub(crate) fn wire(&self) -> v1::SubmitTurnRequest {
@@ -61,7 +86,7 @@ impl Turn {
             key: self.key.wire(),
             request_id: self.request_id.clone(),
             flow: self.flow.clone(),
-            input: Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(self.text.clone())) }),
+            input: Some(self.input.wire()),
             expected_seq: self.expected_seq,
             busy_policy: policy.into(),
             include_stages: self.include_stages,

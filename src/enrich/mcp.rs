@@ -11,6 +11,7 @@ mod catalogue;
 mod content;
 mod factory;
 mod fault;
+mod guarded;
 mod keeper;
 mod lines;
 mod process;

@@ -127,7 +127,7 @@ async fn serve(mut stream: TcpStream, decide: impl Fn(&str) -> Behaviour) -> io:
             }
             Behaviour::Flood(bytes) => {
                 stream.write_all(&bytes).await?;
-                let blanks = [b' '; 16 << 10];
+                let blanks = vec![b' '; 16 << 10];
                 loop {
                     stream.write_all(&blanks).await?;
                 }

@@ -174,10 +174,12 @@ pub(crate) struct PatternSet(meta::Regex);
 /// with the square of their number.
 const PREFILTERED_MAX: usize = 64;
 
-/// A lazily built automaton that must forget its states is slower than none. Each of its states may have to
-/// remember a place in every pattern.
-fn cache_bytes(patterns: usize) -> usize {
-    (patterns * (16 << 10)).clamp(2 << 20, SET_BYTES_MAX)
+/// A lazily built automaton that must forget its states is slower than none, and one whose cache is too small for a
+/// few large states is not built at all: then every character costs microseconds. Each state may have to remember a
+/// place in every pattern, and as many as the patterns are long.
+fn cache_bytes(sources: &[&str]) -> usize {
+    let written: usize = sources.iter().map(|source| source.len()).sum();
+    (sources.len() * (16 << 10)).max(written * 512).clamp(2 << 20, SET_BYTES_MAX)
 }
 
 impl PatternSet {
@@ -188,7 +190,7 @@ impl PatternSet {
             .nfa_size_limit(Some(SET_BYTES_MAX))
             .match_kind(MatchKind::All)
             .dfa(false)
-            .hybrid_cache_capacity(cache_bytes(sources.len()))
+            .hybrid_cache_capacity(cache_bytes(&sources))
             .onepass(false)
             .which_captures(WhichCaptures::None)
             .auto_prefilter(sources.len() <= PREFILTERED_MAX);

@@ -7,7 +7,10 @@ use colloquy_actors::{
     TurnReply,
 };
 use colloquy_proto::v1;
-use colloquy_turn::{Detail, Rating, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome};
+use colloquy_turn::{
+    Detail, EffectValue, InputKind, Rating, Reply, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome, TurnRecord,
+    Usage,
+};
 use colloquy_types::{ConversationKey, Head};
 
 pub(crate) fn head(head: &Head) -> v1::Head {
@@ -51,8 +54,33 @@ fn reply_kind(kind: ReplyKind) -> &'static str {
     }
 }
 
-fn text_input(text: &str) -> Option<v1::TurnInput> {
-    Some(v1::TurnInput { input: Some(v1::turn_input::Input::Text(text.to_owned())) })
+fn input(record: &TurnRecord) -> v1::TurnInput {
+    let input = match record.input {
+        InputKind::Text => v1::turn_input::Input::Text(record.text.clone()),
+        InputKind::Json => v1::turn_input::Input::Json(record.text.clone()),
+    };
+    v1::TurnInput { input: Some(input) }
+}
+
+fn reply(reply: &Reply) -> v1::Reply {
+    v1::Reply {
+        text: reply.text.clone(),
+        kind: reply_kind(reply.kind).to_owned(),
+        follow_ups: reply.follow_ups.iter().map(ToString::to_string).collect(),
+        json: reply.json.as_ref().map(ToString::to_string),
+    }
+}
+
+/// What a turn used of models; none when it asked none.
+fn usage(record: &TurnRecord) -> Option<v1::Usage> {
+    let asked = record.effects.iter().filter(|result| matches!(result.value, EffectValue::Model(_))).count();
+    let Usage { tokens_in, tokens_out, cost_micros, .. } = record.usage;
+    (asked > 0).then(|| v1::Usage {
+        model_calls: u32::try_from(asked).unwrap_or(u32::MAX),
+        input_tokens: tokens_in,
+        output_tokens: tokens_out,
+        cost_micros,
+    })
 }
 
 /// A committed turn, with what its stages did.
@@ -76,8 +104,8 @@ fn turn_without_stages(turn: &CommittedTurn) -> v1::Turn {
         turn_id: record.turn_id.to_string(),
         turn_seq: turn.head.turn_seq.get(),
         request_id: record.request_id.as_str().to_owned(),
-        input: text_input(&record.text),
-        reply: Some(v1::Reply { text: record.reply.text.clone(), kind: reply_kind(record.reply.kind).to_owned() }),
+        input: Some(input(record)),
+        reply: Some(reply(&record.reply)),
         intent: record.intent.to_string(),
         state: record.state.to_string(),
         intent_before: record.intent_before.to_string(),
@@ -90,7 +118,7 @@ fn turn_without_stages(turn: &CommittedTurn) -> v1::Turn {
         revision: record.revision.to_string(),
         machine_version: record.machine_version,
         head: Some(head(&turn.head)),
-        usage: None,
+        usage: usage(record),
     }
 }
 
@@ -98,7 +126,7 @@ fn closed(record: &TurnClosedRecord, at: &Head, flow: &FlowPin) -> v1::Turn {
     v1::Turn {
         turn_id: record.turn_id.to_string(),
         request_id: record.request_id.as_str().to_owned(),
-        reply: Some(v1::Reply { text: record.reply_text.clone(), kind: "fallback".to_owned() }),
+        reply: Some(reply(&Reply::plain(record.reply_text.clone(), ReplyKind::Fallback))),
         outcome: v1::TurnOutcome::Closed.into(),
         committed_at_us: record.closed_at.as_micros(),
         revision: flow.revision.to_string(),

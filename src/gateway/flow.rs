@@ -5,7 +5,10 @@ mod convert;
 use std::sync::Arc;
 
 use colloquy_actors::{Attribution, FlowChoice, PromoteFlow, PublishFlow, Runtime};
-use colloquy_proto::v1::{self, flow_service_server::FlowService};
+use colloquy_proto::{
+    RESPONSE_BYTES_MAX, encoded_len,
+    v1::{self, flow_service_server::FlowService},
+};
 use colloquy_telemetry::Metrics;
 use tonic::{Request, Response, Status};
 use tracing::debug;
@@ -157,13 +160,22 @@ impl FlowService for Flows {
         &self,
         request: Request<v1::GetTransitionGraphRequest>,
     ) -> Result<Response<v1::GetTransitionGraphResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let message = request.into_inner();
         let mut faults = Faults::default();
         let choice = choice(&mut faults, &message.tenant, &message.flow, &message.revision);
-        let choice = faults.finish(choice).map_err(|status| self.refuse(status))?;
-        let graph = self.runtime.transition_graph(&choice);
-        let graph = graph.map_err(|error| self.error("GetTransitionGraph", &error))?;
-        Ok(Response::new(convert::graph(graph)))
+        let format = faults.graph_format(message.format);
+        let (choice, drawing) = faults.finish(choice.zip(format)).map_err(|status| self.refuse(status))?;
+        let answer = match drawing {
+            None => self.runtime.transition_graph(&choice).map(convert::graph),
+            Some(drawing) => self.runtime.draw_transitions(&choice, drawing, deadline).await.map(convert::drawn),
+        };
+        let answer = answer.map_err(|error| self.error("GetTransitionGraph", &error))?;
+        let bytes = encoded_len(&answer);
+        if bytes > RESPONSE_BYTES_MAX {
+            return Err(self.refuse(status::answer_too_large(bytes, RESPONSE_BYTES_MAX)));
+        }
+        Ok(Response::new(answer))
     }
 
     async fn run_scenarios(

@@ -74,6 +74,14 @@ pub(crate) fn unsupported(what: &str) -> Status {
     Status::with_error_details(Code::Unimplemented, format!("{what} is not supported by this server"), details)
 }
 
+/// An answer that does not fit a message.
+pub(crate) fn answer_too_large(bytes: usize, bound: usize) -> Status {
+    let metadata = Metadata::from([("bytes".to_owned(), bytes.to_string()), ("bound".to_owned(), bound.to_string())]);
+    let details = info(ErrorReason::AnswerTooLarge, metadata);
+    let message = format!("the answer has {bytes} bytes, and a message at most {bound}: ask for it in another form");
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 /// What one error becomes: its code, its reason, and what else a client can use.
 struct Row {
     code: Code,

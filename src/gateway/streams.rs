@@ -53,8 +53,10 @@ async fn feed_turn(mut stream: TurnStream, call: Call, events: mpsc::Sender<Resu
                 offsets.attempt = attempt;
                 Event::Accepted(v1::TurnAccepted { turn_id: turn_id.to_string(), head: Some(convert::head(&head)) })
             }
+            TurnEvent::Progress { stage, text } => {
+                Event::Progress(v1::StageProgress { stage: stage.name().to_owned(), text: text.to_string() })
+            }
             TurnEvent::Stage(stage) => Event::Stage(convert::stage(&stage)),
-            TurnEvent::Progress { .. } => continue,
             TurnEvent::Delta { step, text } => {
                 Event::Delta(v1::TextDelta { answer: step.into(), text: text.to_string() })
             }

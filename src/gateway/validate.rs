@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use colloquy_actors::{BusyPolicy, FlowFile, FlowSources};
+use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
-use colloquy_turn::Rating;
+use colloquy_turn::{InputFault, InputKind, InputMember, Rating, canonical_input};
 use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TurnSeq};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::status::{self, InvalidField};
 
-/// Longest text of a turn, in bytes.
-pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Longest input of a turn, in bytes.
+const INPUT_BYTES_MAX: usize = 16 << 10;
 /// Longest reason of a reset, in bytes.
 const REASON_BYTES_MAX: usize = 1 << 10;
 /// Most revisions that a caller of an export may name as known.
@@ -98,7 +98,23 @@ impl Faults {
         if text.is_empty() {
             return self.add("input.text", "must not be empty: give 1 byte to 16 KiB of text");
         }
-        self.words("input.text", text, TEXT_BYTES_MAX)
+        self.words("input.text", text, INPUT_BYTES_MAX)
+    }
+
+    /// Structured input in its canonical form, which is not longer than what may be sent either.
+    pub(crate) fn json(&mut self, source: &str) -> Option<String> {
+        let checked = if source.len() > INPUT_BYTES_MAX { Ok(source.to_owned()) } else { canonical_input(source) };
+        match checked {
+            Ok(canonical) if canonical.len() <= INPUT_BYTES_MAX => Some(canonical),
+            Ok(long) => {
+                let problem = format!("must be at most {INPUT_BYTES_MAX} bytes of JSON, but has {}", long.len());
+                self.add("input.json", problem)
+            }
+            Err(faults) => {
+                self.0.extend(faults.into_iter().map(|fault| InvalidField::new(json_field(fault), fault.to_string())));
+                None
+            }
+        }
     }
 
     pub(crate) fn reason(&mut self, reason: String) -> Option<String> {
@@ -219,6 +235,18 @@ impl Faults {
         usize::try_from(if rows == 0 { default } else { rows }).ok()
     }
 
+    /// What a graph is drawn in; `Some(None)` for rows.
+    #[expect(clippy::option_option, reason = "the outer one says whether it is valid, the inner whether it is drawn")]
+    pub(crate) fn graph_format(&mut self, format: i32) -> Option<Option<GraphDrawing>> {
+        match v1::GraphFormat::try_from(format) {
+            Ok(v1::GraphFormat::Unspecified | v1::GraphFormat::Rows) => Some(None),
+            Ok(v1::GraphFormat::Dot) => Some(Some(GraphDrawing::Dot)),
+            Ok(v1::GraphFormat::Mermaid) => Some(Some(GraphDrawing::Mermaid)),
+            Ok(v1::GraphFormat::Svg) => Some(Some(GraphDrawing::Svg)),
+            Err(_) => self.add("format", format!("{format} is not a known format: use ROWS, DOT, MERMAID or SVG")),
+        }
+    }
+
     pub(crate) fn actor_kind(&mut self, kind: i32) -> Option<v1::ActorKind> {
         v1::ActorKind::try_from(kind).map_or_else(|_| self.add("kind", format!("{kind} is not a known kind")), Some)
     }
@@ -236,12 +264,25 @@ impl Faults {
     }
 }
 
+/// The path of what is wrong with structured input.
+const fn json_field(fault: InputFault) -> &'static str {
+    match fault.member() {
+        None => "input.json",
+        Some(InputMember::Text) => "input.json.text",
+        Some(InputMember::Intent) => "input.json.intent",
+        Some(InputMember::Action) => "input.json.action",
+        Some(InputMember::Confirm) => "input.json.confirm",
+        Some(InputMember::Slots) => "input.json.slots",
+    }
+}
+
 /// A turn that is as it must be.
 #[derive(Debug)]
 pub(crate) struct ValidTurn {
     pub(crate) key: ConversationKey,
     pub(crate) request_id: RequestId,
     pub(crate) flow: Option<FlowName>,
+    pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
     pub(crate) busy: BusyPolicy,
@@ -250,7 +291,7 @@ pub(crate) struct ValidTurn {
 /// Checks a turn.
 ///
 /// # Errors
-/// INVALID_ARGUMENT naming every field, or UNIMPLEMENTED for inputs that this server does not take.
+/// INVALID_ARGUMENT naming every field, or UNIMPLEMENTED for events, which this server does not take.
 pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Result<ValidTurn, Status> {
     use v1::turn_input::Input;
     let mut faults = Faults::default();
@@ -258,15 +299,16 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
     let request_id = faults.request_id(&request.request_id);
     let flow = faults.flow(&request.flow);
     let busy = faults.busy_policy(request.busy_policy);
-    let text = match request.input.and_then(|input| input.input) {
-        Some(Input::Text(text)) => faults.text(text),
-        Some(Input::Json(_)) => return Err(status::unsupported("input.json")),
+    let input = match request.input.and_then(|input| input.input) {
+        Some(Input::Text(text)) => faults.text(text).map(|text| (InputKind::Text, text)),
+        Some(Input::Json(source)) => faults.json(&source).map(|json| (InputKind::Json, json)),
         Some(Input::Event(_)) => return Err(status::unsupported("input.event")),
-        None => faults.add("input", "is required: give input.text"),
+        None => faults.add("input", "is required: give input.text or input.json"),
     };
     let expected_seq = request.expected_seq.map(TurnSeq::new);
     let valid = (|| {
-        Some(ValidTurn { key: key?, request_id: request_id?, flow: flow?, text: text?, expected_seq, busy: busy? })
+        let (key, request_id, flow, (input, text), busy) = (key?, request_id?, flow?, input?, busy?);
+        Some(ValidTurn { key, request_id, flow, input, text, expected_seq, busy })
     })();
     faults.finish(valid)
 }
@@ -313,13 +355,39 @@ mod tests {
         assert_eq!(faults(|r, _| r.input = text("")), ["input.text"]);
         assert_eq!(faults(|r, _| r.input = text("a\u{7}")), ["input.text"]);
         assert_eq!(faults(|r, _| r.input = text("a\u{85}")), ["input.text"]);
-        assert_eq!(faults(|r, _| r.input = text("a".repeat(TEXT_BYTES_MAX))), none);
-        assert_eq!(faults(|r, _| r.input = text("a".repeat(TEXT_BYTES_MAX + 1))), ["input.text"]);
+        assert_eq!(faults(|r, _| r.input = text("a".repeat(INPUT_BYTES_MAX))), none);
+        assert_eq!(faults(|r, _| r.input = text("a".repeat(INPUT_BYTES_MAX + 1))), ["input.text"]);
         assert_eq!(faults(|r, _| r.flow = "../x".into()), ["flow"]);
         assert_eq!(faults(|r, _| r.busy_policy = 99), ["busy_policy"]);
         let tenant = |tenant: String| faults(|r, _| r.key.as_mut().unwrap().tenant = tenant);
         assert_eq!(tenant("../x".into()), ["key.tenant"]);
         assert_eq!(tenant("a".repeat(129)), ["key.tenant"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_json_is_told_by_its_path() {
+        let json = |source: String| {
+            faults(|r, _| r.input = Some(v1::TurnInput { input: Some(v1::turn_input::Input::Json(source)) }))
+        };
+        let padded = |bytes: usize| format!("{{\"text\":\"{}\"}}", "a".repeat(bytes - 11));
+        assert_eq!(json(padded(INPUT_BYTES_MAX)), [""; 0]);
+        assert_eq!(json(padded(INPUT_BYTES_MAX + 1)), ["input.json"]);
+        // Short as it was sent, but not as it would be kept.
+        assert_eq!(json(format!("{{\"slots\":{{\"n\":[{}1e9]}}}}", "1e9,".repeat(4000))), ["input.json"]);
+        assert_eq!(json(String::new()), ["input.json"]);
+        assert_eq!(json(format!("{}{}", "[".repeat(20), "]".repeat(20))), ["input.json"]);
+        let all = r#"{"text": 1, "intent": 1, "action": 1, "confirm": 1, "slots": 1, "more": 1}"#;
+        let paths = ["action", "confirm", "intent", "slots", "text"].map(|member| format!("input.json.{member}"));
+        let mut found = json(all.to_owned());
+        found.sort();
+        assert_eq!(found, [&["input.json".to_owned()], &paths[..]].concat());
+    }
+
+    #[test]
+    fn json_goes_on_in_its_canonical_form() {
+        let input = Some(v1::TurnInput { input: Some(v1::turn_input::Input::Json("{ \"text\" :\r\n\"hi\" }".into())) });
+        let valid = turn(v1::SubmitTurnRequest { input, ..request() }, &MetadataMap::new()).unwrap();
+        assert_eq!((valid.input, valid.text.as_str()), (InputKind::Json, "{\"text\":\"hi\"}"));
     }
 
     #[test]

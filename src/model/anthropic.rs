@@ -44,7 +44,8 @@ pub struct AnthropicSettings {
     /// The key; servers of one's own may need none.
     pub api_key: Option<SecretString>,
     /// How JSON is asked for. Natively it is the argument of a tool that must be called; a schema whose root is no
-    /// object, or tools beside it, are asked for by instruction all the same.
+    /// object, or tools beside it, are asked for by instruction all the same. Servers of one's own whose model knows
+    /// no tools ignore them: ask those by instruction.
     pub json: JsonMode,
     /// The sampling temperature; none leaves it to the provider.
     pub temperature: Option<f32>,

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    CompiledFlow, FindFlow, Flow, FlowAuthor, FlowFault, FlowSources, Replayer, ScenarioMismatch, ScenarioResult,
+    CompiledFlow, FindFlow, Flow, FlowAuthor, FlowFault, FlowSources, GraphDrawing, Replayer, ScenarioMismatch,
+    ScenarioResult,
 };
-use colloquy_author::{Fault, SCENARIOS_FILE, Severity, inspect_sources, load_scenarios, scenario};
+use colloquy_author::{
+    Fault, Graph, SCENARIOS_FILE, Severity, graph::Format, inspect_sources, load_scenarios, scenario,
+};
 
 use crate::replaying::Replaying;
 
@@ -49,6 +52,14 @@ impl FlowAuthor for Tools {
             ScenarioResult { name: scenario.name.clone(), mismatch }
         });
         Ok(played.collect())
+    }
+
+    fn draw(&self, flow: &Flow, drawing: GraphDrawing) -> String {
+        Graph::of(flow).draw(match drawing {
+            GraphDrawing::Dot => Format::Dot,
+            GraphDrawing::Mermaid => Format::Mermaid,
+            GraphDrawing::Svg => Format::Svg,
+        })
     }
 
     fn replayer(&self, find: FindFlow, against: Option<Arc<Flow>>) -> Box<dyn Replayer> {

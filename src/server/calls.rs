@@ -15,26 +15,44 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn said(turn: &v1::Turn) -> &str {
+/// What kind of input a turn had, and the input; both empty for one that was closed.
+fn said(turn: &v1::Turn) -> (&'static str, &str) {
+    use v1::turn_input::Input;
     match turn.input.as_ref().and_then(|input| input.input.as_ref()) {
-        Some(v1::turn_input::Input::Text(text)) => text,
-        _ => "",
+        Some(Input::Text(text)) => ("text", text),
+        Some(Input::Json(json)) => ("json", json),
+        Some(Input::Event(event)) => ("event", &event.name),
+        None => ("", ""),
     }
+}
+
+fn usage_json(usage: &v1::Usage) -> Value {
+    json!({
+        "model_calls": usage.model_calls,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_micros": usage.cost_micros,
+    })
 }
 
 /// A turn as JSON.
 pub(crate) fn turn_json(turn: &v1::Turn, replayed: bool) -> Value {
     let reply = turn.reply.clone().unwrap_or_default();
     let head = turn.head.clone().unwrap_or_default();
+    let (input, text) = said(turn);
     json!({
         "turn_seq": turn.turn_seq,
         "turn_id": turn.turn_id,
         "request_id": turn.request_id,
-        "text": said(turn),
+        "input": input,
+        "text": text,
         "reply": reply.text,
         "reply_kind": reply.kind,
+        "follow_ups": reply.follow_ups,
+        "reply_json": reply.json.map(|json| serde_json::from_str::<Value>(&json).unwrap_or(Value::String(json))),
         "intent": turn.intent,
         "state": turn.state,
+        "usage": turn.usage.as_ref().map(usage_json),
         "outcome": turn.outcome().as_str_name().trim_start_matches("TURN_OUTCOME_").to_lowercase(),
         "replayed": replayed,
         "head": { "epoch": head.epoch, "turn_seq": head.turn_seq, "hash": hex(&head.hash) },
@@ -46,9 +64,18 @@ fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
         return output::line(&turn_json(turn, replayed).to_string());
     }
     let reply = turn.reply.as_ref().map(|reply| reply.text.as_str()).unwrap_or_default();
-    output::line(&format!("{} {}", output.faint(&format!("{:>4} user     ", turn.turn_seq)), said(turn)));
+    output::line(&format!("{} {}", output.faint(&format!("{:>4} user     ", turn.turn_seq)), said(turn).1));
     let place = format!("[{}.{}{}]", turn.intent, turn.state, if replayed { ", replayed" } else { "" });
     output::line(&format!("{} {} {}", output.faint("     assistant"), output.strong(reply), output.faint(&place)));
+    offered(turn, output);
+}
+
+/// Shows what may be said next, if the reply offers anything.
+pub(crate) fn offered(turn: &v1::Turn, output: Output) {
+    let offered = turn.reply.as_ref().map(|reply| reply.follow_ups.join(" | ")).unwrap_or_default();
+    if !offered.is_empty() {
+        output::line(&output.faint(&format!("     offers    {offered}")));
+    }
 }
 
 pub(crate) async fn send(client: &Client, turn: &Turn, output: Output) -> Result<(), ClientError> {
@@ -77,6 +104,7 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
                     format!("{} {} {} {}", stage.stage, stage.result, stage.reason, stage.detail).trim_end().to_owned(),
                 );
             }
+            Some(Event::Progress(progress)) => note(format!("{} waits: {}", progress.stage, progress.text)),
             Some(Event::Committed(committed)) => {
                 print_turn(&committed.turn.unwrap_or_default(), committed.replayed, output);
             }

@@ -74,6 +74,7 @@ async fn say(client: &Client, turn: &Turn, output: Output) -> Result<(), colloqu
     let reply = turn.reply.as_ref().map(|reply| reply.text.as_str()).unwrap_or_default();
     let place = format!("[{}.{}]", turn.intent, turn.state);
     output::line(&format!("{} {reply} {}", output.good("desk>"), output.faint(&place)));
+    calls::offered(&turn, output);
     Ok(())
 }
 

@@ -4,13 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use colloquy_client::{Client, Key};
+use colloquy_client::{Client, Key, Turn};
 
 use crate::{
     Exit, calls, chat, demo,
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
-    flow_deletions, flow_diff, flow_graph, flow_schema, flow_test,
+    flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
     lint::{self, LintArgs},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
@@ -163,8 +163,11 @@ struct ChatArgs {
 struct SendArgs {
     /// The conversation.
     conversation: String,
-    /// What to say.
+    /// What to say; with --json-input, a JSON object that names an intent, slots or an action.
     text: String,
+    /// Send structured input instead of text.
+    #[arg(long)]
+    json_input: bool,
     /// The flow of a new conversation.
     #[arg(long, default_value = "")]
     flow: String,
@@ -262,6 +265,10 @@ enum FlowCommand {
     ///
     /// Example: colloquy flow deletions ./flows/order-desk --min 95
     Deletions(flow_deletions::DeletionsArgs),
+    /// Tells how well a guard tells attempts to steer the model from what customers write, on labelled texts.
+    ///
+    /// Example: colloquy flow guard ./flows/order-desk --min-precision 95 --min-recall 85
+    Guard(flow_guard::GuardArgs),
 }
 
 impl Cli {
@@ -275,6 +282,7 @@ impl Cli {
             Command::Flow(FlowCommand::Test(args)) => flow_test::run(&args, output),
             Command::Flow(FlowCommand::Deletions(args)) => flow_deletions::run(&args, output),
             Command::Flow(FlowCommand::Lint(args)) => lint::run(&args, output),
+            Command::Flow(FlowCommand::Guard(args)) => flow_guard::run(&args, output),
             Command::Replay(args) => replay::run(args, output).await,
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
@@ -301,7 +309,8 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
         }
         Command::Send(args) => {
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("send"));
-            let mut turn = colloquy_client::Turn::new(key(args.conversation), request_id, args.flow, args.text);
+            let new = if args.json_input { Turn::structured } else { Turn::new };
+            let mut turn = new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
             if args.stream {
                 calls::stream(&client, &turn, output).await

@@ -12,6 +12,7 @@ mod flow_calls;
 mod flow_deletions;
 mod flow_diff;
 mod flow_graph;
+mod flow_guard;
 mod flow_schema;
 mod flow_test;
 mod flows;
@@ -22,6 +23,8 @@ mod replay;
 mod replaying;
 mod serve;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -30,7 +30,7 @@ pub enum InitError {
 /// # Errors
 /// [`InitError`].
 pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let filter = EnvFilter::try_new(filter).map_err(InitError::Filter)?;
+    let filter = quiet(EnvFilter::try_new(filter).map_err(InitError::Filter)?);
     let builder = fmt::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Json => builder.json().flatten_event(true).try_init(),
@@ -39,6 +39,16 @@ pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
     .map_err(InitError::Already)?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Silences libraries that log what they carry: what was said stands in no log line, unless the filter names one of
+/// their modules.
+fn quiet(filter: EnvFilter) -> EnvFilter {
+    // Clients of tools log their messages, at levels as high as `error`.
+    match "rmcp=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
 }
 
 fn colour() -> bool {
@@ -86,5 +96,23 @@ mod tests {
         let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert!(line.contains("logging.rs:") && line.contains("ERROR"), "{line}");
         assert!(!line.contains("4711"), "{line}");
+    }
+
+    #[test]
+    fn libraries_that_log_what_they_carry_are_silent() {
+        for asked in ["trace", "rmcp=trace", "info,rmcp=debug"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let filter = quiet(EnvFilter::new(asked));
+            let subscriber =
+                fmt::Subscriber::builder().with_env_filter(filter).with_writer(move || writer.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "rmcp::transport::worker", "my card is 4711");
+                tracing::error!(target: "colloquy", "told");
+            });
+            let lines = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!lines.contains("4711"), "{asked}: {lines}");
+            assert_eq!(lines.contains("told"), asked != "rmcp=trace", "{asked}: {lines}");
+        }
     }
 }

@@ -9,7 +9,7 @@
 
 pub mod effect;
 pub mod event;
-mod input;
+pub mod input;
 pub mod machine;
 pub mod record;
 pub mod replay;
@@ -23,6 +23,7 @@ pub use effect::{
     ModelRequest, RequestKind, RequestTrace, Role, Usage,
 };
 pub use event::{Degradation, Detail, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
+pub use input::{InputFault, InputMember, canonical_input};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
     AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, EffectsRecord, InputKind, Intent, PinnedRevision,

@@ -11,7 +11,7 @@ use crate::{
     input::Structured,
     machine::{MACHINE_VERSION, Outcome, TurnInput},
     record::{InputKind, Reply, ReplyKind, TurnOutcome, TurnRecord},
-    state::{Change, ConversationState, PendingAction},
+    state::{Change, ConversationState, PendingAction, PendingId},
 };
 
 /// A move somebody proposed; links of a chain that begins at the turn's position.
@@ -190,6 +190,11 @@ impl Work {
         self.changes.push(change);
     }
 
+    /// Whether this turn opened a pending action.
+    pub(crate) fn has_opened(&self, id: PendingId) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::PendingOpened(pending) if pending.id == id))
+    }
+
     /// Notes what a position asks for that is not there yet.
     pub(crate) fn look_from(&mut self, position: StateIx) {
         self.missing.clear();
@@ -201,6 +206,11 @@ impl Work {
     /// Keeps what has changed so far even if the turn is refused: an action changed the world.
     pub(crate) fn keep(&mut self) {
         self.kept = (self.state.clone(), self.changes.len());
+    }
+
+    /// Whether something is kept even if the turn is refused.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.1 > 0
     }
 
     /// Notes that something from outside failed in this turn.
@@ -333,6 +343,14 @@ impl Work {
     pub(crate) fn degrade(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
         self.event(stage, StageResult::Failed, reason, Detail::Name(Arc::clone(name)));
         self.degradations.push(Degradation { stage, reason, name: Arc::clone(name) });
+    }
+
+    /// The same for what is looked at several times in a turn, and told the first time.
+    pub(crate) fn degrade_once(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
+        let known = Degradation { stage, reason, name: Arc::clone(name) };
+        if !self.degradations.contains(&known) {
+            self.degrade(stage, reason, name);
+        }
     }
 
     /// Refuses the turn because of a move that is not declared, and says who proposed it.

@@ -32,6 +32,8 @@ STOP_SECONDS = 30
 CALL_SECONDS = 10
 TENANT = "acme"
 FLOW = "faq-desk"
+# What the desk offers to say to someone it does not understand.
+FOLLOW_UPS = ["When do you open?", "How long does delivery take?", "Can I return it?"]
 
 
 def make_stubs(folder):
@@ -89,12 +91,15 @@ class Client:
     """Calls with a deadline, and the errors of the rich model."""
 
     def __init__(self, address):
-        from colloquy.v1 import common_pb2, conversation_pb2, conversation_pb2_grpc, operator_pb2, operator_pb2_grpc
+        from colloquy.v1 import common_pb2, conversation_pb2, conversation_pb2_grpc, flow_pb2, flow_pb2_grpc
+        from colloquy.v1 import operator_pb2, operator_pb2_grpc
 
         self.common, self.messages, self.operator_messages = common_pb2, conversation_pb2, operator_pb2
+        self.flow_messages = flow_pb2
         self.channel = grpc.insecure_channel(address)
         self.conversations = conversation_pb2_grpc.ConversationServiceStub(self.channel)
         self.operator = operator_pb2_grpc.OperatorServiceStub(self.channel)
+        self.flows = flow_pb2_grpc.FlowServiceStub(self.channel)
 
     def key(self, conversation, tenant=TENANT):
         return self.common.ConversationKey(tenant=tenant, conversation=conversation)
@@ -114,6 +119,15 @@ class Client:
 
     def say(self, conversation, request_id, text, **more):
         return self.submit(self.turn(conversation, request_id, text, **more))
+
+    def structured(self, conversation, request_id, source, flow="order-desk"):
+        request = self.turn(conversation, request_id, "", flow=flow)
+        request.input.CopyFrom(self.common.TurnInput(json=source))
+        return request
+
+    def turns(self, conversation):
+        request = self.messages.ListTurnsRequest(key=self.key(conversation))
+        return list(self.conversations.ListTurns(request, timeout=CALL_SECONDS).turns)
 
 
 class Refusal:
@@ -397,11 +411,68 @@ def every_bad_field_is_named_at_once(client):
     same(sorted(refusal.fields), ["input.text", "key.conversation", "request_id"])
 
 
-def inputs_of_later_servers_are_refused_as_unsupported(client):
-    for kind in ({"json": "{}"}, {"event": client.common.EventInput(name="shipped")}):
-        request = client.turn(fresh(), "r-1", "")
-        request.input.CopyFrom(client.common.TurnInput(**kind))
-        refused(grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED", lambda: client.submit(request))
+def structured_input_says_what_a_text_would(client):
+    name = fresh()
+    said = {"slots": {"order_number": "A-1001"}, "intent": "cancel"}
+    turn = client.submit(client.structured(name, "r-1", json.dumps(said))).turn
+    same((turn.intent, turn.state), ("cancel", "confirm"))
+    assert "A-1001" in turn.reply.text, f"the number was not read: {turn.reply.text!r}"
+    same((turn.input.WhichOneof("input"), json.loads(turn.input.json)), ("json", said))
+    again = client.submit(client.structured(name, "r-1", json.dumps(said, indent=2, sort_keys=True)))
+    same((again.replayed, again.turn), (True, turn))
+    reused = lambda: client.submit(client.structured(name, "r-1", '{"intent": "cancel"}'))
+    refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", reused)
+    same(client.turns(name), [turn])
+    confirmed = client.submit(client.structured(name, "r-2", '{"action": "cancel_order", "confirm": false}')).turn
+    assert confirmed.state != "confirm", "nothing was dropped"
+
+
+def what_is_wrong_with_structured_input_is_named_by_its_path(client):
+    for path, source in (
+        ("input.json", ""),
+        ("input.json", "[]"),
+        ("input.json", '{"intents": "cancel"}'),
+        ("input.json", "[" * 1000 + "]" * 1000),
+        ("input.json", json.dumps({"text": "a" * 16 * 1024})),
+        ("input.json.intent", '{"intent": 7}'),
+        ("input.json.slots", '{"slots": ["A-1001"]}'),
+        ("input.json.confirm", '{"confirm": true}'),
+        ("input.json.text", '{"text": "\\u0007"}'),
+    ):
+        invalid(path, lambda: client.submit(client.structured(fresh(), "r-1", source)))
+
+
+def events_are_refused_as_unsupported(client):
+    request = client.turn(fresh(), "r-1", "")
+    request.input.CopyFrom(client.common.TurnInput(event=client.common.EventInput(name="shipped")))
+    refused(grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED", lambda: client.submit(request))
+
+
+def follow_ups_are_offered_wherever_a_turn_is_told(client):
+    name = fresh()
+    turn = client.say(name, "r-1", "qwertz").turn
+    same(list(turn.reply.follow_ups), FOLLOW_UPS)
+    assert not turn.reply.HasField("json") and not turn.HasField("usage"), "no model was asked"
+    same(client.turns(name), [turn])
+    request = client.messages.StreamTurnRequest(turn=client.turn(name, "r-1", "qwertz"))
+    *_, last = client.conversations.StreamTurn(request, timeout=CALL_SECONDS)
+    same(list(last.committed.turn.reply.follow_ups), FOLLOW_UPS)
+
+
+def a_graph_is_drawn_as_asked(client):
+    messages = client.flow_messages
+    beginnings = {
+        messages.GRAPH_FORMAT_DOT: 'digraph "faq-desk"',
+        messages.GRAPH_FORMAT_MERMAID: "flowchart",
+        messages.GRAPH_FORMAT_SVG: "<svg",
+    }
+    for kind, beginning in beginnings.items():
+        request = messages.GetTransitionGraphRequest(tenant=TENANT, flow=FLOW, format=kind)
+        drawing = client.flows.GetTransitionGraph(request, timeout=CALL_SECONDS).drawing
+        assert drawing.startswith(beginning), f"{drawing[:40]!r} does not begin with {beginning!r}"
+    request = messages.GetTransitionGraphRequest(tenant=TENANT, flow=FLOW)
+    rows = client.flows.GetTransitionGraph(request, timeout=CALL_SECONDS)
+    assert rows.states and rows.transitions and not rows.drawing, "rows are what is told by default"
 
 
 def operators_see_the_conversation(client):
@@ -453,17 +524,40 @@ CHECKS = [
     request_ids_are_required_and_checked,
     the_routing_metadata_must_agree,
     every_bad_field_is_named_at_once,
-    inputs_of_later_servers_are_refused_as_unsupported,
+    structured_input_says_what_a_text_would,
+    what_is_wrong_with_structured_input_is_named_by_its_path,
+    events_are_refused_as_unsupported,
+    follow_ups_are_offered_wherever_a_turn_is_told,
+    a_graph_is_drawn_as_asked,
     operators_see_the_conversation,
     reflection_knows_the_services,
     health_answers,
 ]
 
 
-def check_all(client):
+def check_restart(server, folder):
+    """What one server said, the next one on the same store says again."""
+    name = fresh()
+    folder.mkdir()
+    with running_server(server, folder) as address:
+        client = Client(address)
+        said = [client.say(name, "r-1", "qwertz").turn]
+        structured = client.structured(name, "r-2", '{"intent": "opening_hours"}', flow=FLOW)
+        said.append(client.submit(structured).turn)
+        same((list(said[0].reply.follow_ups), said[1].intent), (FOLLOW_UPS, "opening_hours"))
+        client.channel.close()
+    with running_server(server, folder) as address:
+        client = Client(address)
+        same(client.turns(name), said)
+        again = client.submit(client.structured(name, "r-2", '{ "intent" : "opening_hours" }', flow=FLOW))
+        same((again.replayed, again.turn), (True, said[1]))
+        client.channel.close()
+
+
+def check_all(client, checks):
     """Runs every check; the number that failed."""
     failed = 0
-    for check in CHECKS:
+    for check in checks:
         name = check.__name__.replace("_", " ")
         try:
             check(client)
@@ -472,7 +566,7 @@ def check_all(client):
             failed += 1
             print(f"FAILED  {name}")
             traceback.print_exc()
-    print(f"{len(CHECKS) - failed} passed, {failed} failed", flush=True)
+    print(f"{len(checks) - failed} passed, {failed} failed", flush=True)
     return failed
 
 
@@ -485,10 +579,13 @@ def main():
         folder = pathlib.Path(folder)
         make_stubs(folder)
         if arguments.addr:
-            return check_all(Client(arguments.addr))
+            return check_all(Client(arguments.addr), CHECKS)
         with running_server(arguments.server, folder) as address:
             client = Client(address)
-            failed = check_all(client)
+            def a_restart_changes_nothing_that_was_said(_):
+                check_restart(arguments.server, folder / "restarted")
+
+            failed = check_all(client, [*CHECKS, a_restart_changes_nothing_that_was_said])
             client.channel.close()
             return failed
 

@@ -1,12 +1,11 @@
 //! The adapters against a real server with a real model, when the environment names one: `tests/real/llama.sh`
 //! starts llama.cpp, which speaks chat completions and messages both. Otherwise it says that nothing was run.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "this is a test: what fails here fails the test")]
+
 use std::{process::ExitCode, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{self, Instant},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use colloquy_flow::{Json, Purpose};
 use colloquy_model::{
@@ -109,16 +108,17 @@ async fn length(model: &dyn Model) {
     assert_eq!(answer.finish, Finish::Length, "{answer:?}");
 }
 
-async fn json(model: &dyn Model, native: bool) {
+/// With `held` the server holds the model to the schema. Otherwise so small a model may well answer something else:
+/// then the answer says where it does not fit.
+async fn json(model: &dyn Model, held: bool) {
     let asked = Request { schema: Some(SCHEMA.into()), ..request("Which colour has the sky, red or blue?", 64) };
     for streamed in [false, true] {
         let (to, _deltas) = mpsc::channel(4);
         let answer = model.attempt(&asked, limits(), streamed.then_some(to)).await.expect("an answer");
         println!("    json, streamed {streamed}: {:?}, misfit {:?}, {:?}", answer.text, answer.misfit, answer.finish);
-        if native {
-            assert_eq!(answer.misfit, None, "{:?}", answer.text);
-            assert!(Json::parse(&answer.text).is_ok_and(|value| value.get("colour").is_some()), "{:?}", answer.text);
-        }
+        let fits = Json::parse(&answer.text).is_ok_and(|value| value.get("colour").is_some());
+        assert_eq!(fits, answer.misfit.is_none(), "{:?}", answer.text);
+        assert!(fits || !held, "{:?}", answer.text);
     }
 }
 
@@ -128,12 +128,15 @@ async fn too_long(model: &dyn Model) {
     assert!(matches!(ended, Err(Error::Status { class: Refusal::TooLong, .. })), "{ended:?}");
 }
 
-/// The server goes on with other work once an attempt is dropped.
+/// One that is dropped while it is being written; the server then has time for others.
 async fn dropped(model: &dyn Model) {
-    let asked = request("Count from one to a thousand.", 2000);
-    let (to, _deltas) = mpsc::channel(4);
+    let asked = request("Write a very long story about a fox and a crow.", 2000);
+    let (to, mut deltas) = mpsc::channel(4);
     let attempt = model.attempt(&asked, limits(), Some(to));
-    time::timeout(Duration::from_millis(700), attempt).await.expect_err("it is still writing");
+    tokio::select! {
+        ended = attempt => panic!("it ended at once: {ended:?}"),
+        delta = deltas.recv() => assert!(delta.is_some(), "nothing is streamed"),
+    }
     let began = Instant::now();
     model.attempt(&request("Say yes.", 4), limits(), None).await.expect("an answer");
     println!("    after one that was dropped: {:?}", began.elapsed());
@@ -149,7 +152,8 @@ async fn main() -> ExitCode {
         for model in adapters(&address, native) {
             println!("{}, json {}", model.name(), native.name());
             model.check(limits()).await.expect("it is there");
-            json(model.as_ref(), native == JsonMode::Native).await;
+            // This server holds no model to the arguments of a tool that its template does not know.
+            json(model.as_ref(), native == JsonMode::Native && model.name() == "chat completions").await;
             if native == JsonMode::Native {
                 text_whole(model.as_ref()).await;
                 text_streamed(model.as_ref()).await;

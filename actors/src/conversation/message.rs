@@ -1,7 +1,7 @@
 //! What a conversation actor is told, and by whom.
 
 use colloquy_store::AppendError;
-use colloquy_turn::{EffectValue, Rating};
+use colloquy_turn::{EffectValue, InputKind, Rating};
 use colloquy_types::{FlowName, Head, RequestId, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -53,6 +53,7 @@ pub(crate) struct Submission {
     /// First 16 bytes of the payload's hash.
     pub(crate) request_digest: [u8; 16],
     pub(crate) flow: Option<FlowName>,
+    pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
     pub(crate) busy: BusyPolicy,

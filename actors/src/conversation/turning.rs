@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, EffectValue, InputKind, Outcome, Reason, Remembered, Step, TurnClosedRecord,
-    TurnOutcome, TurnRecord,
+    AcceptedRecord, ClosedReason, EffectValue, Outcome, Reason, Remembered, Step, TurnClosedRecord, TurnOutcome,
+    TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
 use ractor::ActorRef;
@@ -54,14 +54,15 @@ impl Conversation {
         let accepted_at = self.shared.clock.now();
         let budget = submission.deadline.saturating_duration_since(now);
         let journalled = submission.events.is_some();
-        let Submission { request_id, request_hash, request_digest, text, deadline, events, reply, permit, .. } =
-            *submission;
+        let Submission {
+            request_id, request_hash, request_digest, input, text, deadline, events, reply, permit, ..
+        } = *submission;
         let turn = Box::new(RunningTurn {
             accepted: AcceptedRecord {
                 turn_id: TurnId(self.shared.entropy.bytes16()),
                 request_id,
                 request_digest,
-                input: InputKind::Text,
+                input,
                 text,
                 accepted_at,
                 deadline_at: accepted_at.plus(budget),

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use colloquy_store::RecordKind;
-use colloquy_turn::{ClosedReason, Rating, Remembered};
+use colloquy_turn::{ClosedReason, InputKind, Rating, Remembered};
 use colloquy_types::TurnSeq;
 
 /// How many requests a conversation remembers.
@@ -19,9 +19,10 @@ pub(crate) fn hash16(bytes: &[u8]) -> [u8; 16] {
 }
 
 /// The digest of a turn's payload: what must be equal for a request id to mean the same request.
-pub(crate) fn text_digest(text: &str) -> [u8; 16] {
+pub(crate) fn input_digest(input: InputKind, text: &str) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"text\0");
+    hasher.update(input.name().as_bytes());
+    hasher.update(b"\0");
     hasher.update(text.as_bytes());
     first16(&hasher.finalize())
 }
@@ -174,6 +175,14 @@ mod tests {
         }
         assert_eq!(window.look_up(&hash16(&2000_u64.to_le_bytes()), &[1; 16]), Known::Reused);
         assert_eq!(window.numbers.len(), WINDOW_LEN);
+    }
+
+    #[test]
+    fn a_text_and_json_that_read_alike_are_different_payloads() {
+        let text = input_digest(InputKind::Text, "{}");
+        assert_ne!(text, input_digest(InputKind::Json, "{}"));
+        // Remembered digests outlive the process: how they are made is a format.
+        assert_eq!(text, hash16(b"text\0{}"));
     }
 
     #[test]

@@ -115,6 +115,17 @@ pub struct ReplayReport {
     pub differences: Vec<ReplayDifference>,
 }
 
+/// What the graph of a flow is drawn in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraphDrawing {
+    /// The language of Graphviz.
+    Dot,
+    /// The language of Mermaid.
+    Mermaid,
+    /// A picture.
+    Svg,
+}
+
 /// Finds the compiled flow of a revision.
 pub type FindFlow = Box<dyn Fn(Revision) -> Option<Arc<Flow>> + Send>;
 
@@ -145,6 +156,9 @@ pub trait FlowAuthor: Send + Sync + 'static {
         scenarios: &str,
         stopped: &dyn Fn() -> bool,
     ) -> Result<Vec<ScenarioResult>, Vec<FlowFault>>;
+
+    /// Draws what leads where; the same flow always gives the same text.
+    fn draw(&self, flow: &Flow, drawing: GraphDrawing) -> String;
 
     /// Begins to replay a conversation: on its own revisions, or on another flow.
     fn replayer(&self, find: FindFlow, against: Option<Arc<Flow>>) -> Box<dyn Replayer>;

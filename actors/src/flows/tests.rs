@@ -10,6 +10,7 @@ use colloquy_author::{Severity, inspect_sources, load_scenarios, scenario};
 use colloquy_flow::Flow;
 use colloquy_store::{ConversationStore, MemoryStore};
 use colloquy_telemetry::Metrics;
+use colloquy_turn::InputKind;
 use colloquy_types::{ConversationKey, FlowName, RequestId, SystemClock, SystemEntropy, TenantId};
 use tokio::time::Instant;
 
@@ -38,6 +39,10 @@ fn fault(fault: colloquy_author::Fault) -> FlowFault {
 impl FlowAuthor for Tools {
     fn replayer(&self, _: crate::FindFlow, _: Option<Arc<Flow>>) -> Box<dyn crate::Replayer> {
         panic!("nothing is replayed here: the server's tests do")
+    }
+
+    fn draw(&self, _: &Flow, _: crate::GraphDrawing) -> String {
+        panic!("nothing is drawn here: the server's tests do")
     }
 
     fn compile(&self, sources: &FlowSources) -> CompiledFlow {
@@ -184,6 +189,7 @@ impl House {
             key: key(conversation),
             request_id: RequestId::parse(request_id).unwrap(),
             flow: Some(FlowName::parse("desk").unwrap()),
+            input: InputKind::Text,
             text: text.to_owned(),
             expected_seq: None,
             busy: BusyPolicy::Enqueue,

@@ -13,7 +13,7 @@ use super::{Runtime, deadline_unknown};
 use crate::{
     error::Error,
     flows::{
-        CompiledFlow, FlowRevision, FlowSources, Promotion, ScenarioResult,
+        CompiledFlow, FlowRevision, FlowSources, GraphDrawing, Promotion, ScenarioResult,
         keeper::{Message, Promote, Publish},
         workshop::{Place, Stop},
     },
@@ -215,6 +215,22 @@ impl Runtime {
     /// the revision has errors.
     pub fn transition_graph(&self, choice: &FlowChoice) -> Result<TransitionGraph, Error> {
         Ok(graph_of(&self.chosen(choice)?.0))
+    }
+
+    /// The same graph, drawn.
+    ///
+    /// # Errors
+    /// As [`Runtime::transition_graph`]; [`Error::Overloaded`] and [`Error::DeadlineExceeded`].
+    pub async fn draw_transitions(
+        &self,
+        choice: &FlowChoice,
+        drawing: GraphDrawing,
+        deadline: Instant,
+    ) -> Result<(Revision, String), Error> {
+        let _place = self.flow_work()?;
+        let (flow, _) = self.chosen(choice)?;
+        let (author, revision) = (Arc::clone(&self.shared.author), flow.revision());
+        Ok((revision, self.shared.workshop.run(deadline, move |_| author.draw(&flow, drawing)).await?))
     }
 
     /// Plays the scenarios that were published with a revision, or else those given.

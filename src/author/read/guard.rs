@@ -1,6 +1,8 @@
 //! Policies, and the score for attempts to steer the model.
 
-use colloquy_flow::{Pattern, SteeringSign, Trigger};
+mod signs;
+
+use colloquy_flow::{SteeringSign, Trigger};
 
 use crate::{
     fault::{At, Faults},
@@ -8,6 +10,10 @@ use crate::{
     reader::{self, Fields},
     source::{SourceConsequence, SourceGuard, SourcePolicy, SourceSteering},
 };
+
+#[cfg(test)]
+pub(crate) use signs::BUILT_IN_SIGNS;
+pub(crate) use signs::built_in_signs;
 
 pub(super) fn guard(node: Option<&Node>, faults: &mut Faults) -> SourceGuard {
     let Some(fields) = node.and_then(|node| Fields::of(node, "guard", &["policies", "steering"], faults)) else {
@@ -67,6 +73,11 @@ fn id(node: &Node, faults: &mut Faults) -> Option<At<colloquy_flow::Name>> {
     Some(At { value: reader::name(&said.value, &said.mark, "an id", true, faults)?, mark: said.mark })
 }
 
+/// From this score on the flag is raised when the flow does not say, in percent.
+pub(crate) const FLAG_AT: u8 = 40;
+/// From this score on the turn is refused when the flow does not say, in percent.
+pub(crate) const BLOCK_AT: u8 = 70;
+
 const STEERING_KEYS: [&str; 7] = ["enabled", "builtin", "signs", "flag_at", "flag", "block_at", "block"];
 
 fn steering(node: &Node, faults: &mut Faults) -> Option<SourceSteering> {
@@ -88,8 +99,8 @@ fn steering(node: &Node, faults: &mut Faults) -> Option<SourceSteering> {
     }
     let steering = SourceSteering {
         signs,
-        flag_at: flag.map(|flag| (flag_at.unwrap_or(40), flag)),
-        block_at: block.map(|block| (block_at.unwrap_or(70), block.value.into())),
+        flag_at: flag.map(|flag| (flag_at.unwrap_or(FLAG_AT), flag)),
+        block_at: block.map(|block| (block_at.unwrap_or(BLOCK_AT), block.value.into())),
     };
     reader::boolean(fields.get("enabled"), "enabled", true, faults).then_some(steering)
 }
@@ -101,86 +112,4 @@ fn sign(node: &Node, faults: &mut Faults) -> Option<SteeringSign> {
     let pattern = pattern.and_then(|node| reader::pattern(node, "the pattern", faults));
     let weight = reader::percent(fields.get("weight"), "the weight", faults).unwrap_or(50);
     Some(SteeringSign { id: id?.value, pattern: pattern?, weight })
-}
-
-/// Signs of attempts to steer a model, in English: what they look like and what each weighs, in percent.
-/// Their precision and recall on the labelled corpus is what `colloquy flow guard` reports.
-const SIGNS: [(&str, u8, &str); 14] = [
-    (
-        "ignore-instructions",
-        80,
-        r"\b(?:ignore|disregard|forget|override|bypass|drop)\b[^.?!]{0,40}\b(?:previous|prior|above|earlier|all|your|any|these|those|the|system)\b[^.?!]{0,30}\b(?:instructions?|rules?|prompts?|guidelines?|directions?|constraints?|training|policies)\b",
-    ),
-    (
-        "reveal-prompt",
-        80,
-        r"\b(?:reveal|show|print|repeat|output|display|tell me|give me|what (?:is|are|were)|leak|dump)\b[^.?!]{0,40}\b(?:system prompt|hidden prompt|initial prompt|your (?:system |initial |original |hidden |secret )?(?:prompt|instructions)|prompt verbatim|developer message)\b",
-    ),
-    (
-        "new-role",
-        70,
-        r"\b(?:you are now|from now on,? you(?: are|'re| will)|pretend (?:to be|that you are|you are)|act as (?:if you|an? (?:unrestricted|uncensored|evil|different|jailbroken))|roleplay as|simulate being)\b",
-    ),
-    (
-        "known-jailbreak",
-        90,
-        r"\b(?:DAN mode|do anything now|jailbreak(?:ed|ing)?|developer mode|god mode|AIM mode|STAN|DUDE mode)\b",
-    ),
-    (
-        "no-limits",
-        70,
-        r"\b(?:without|no|remove|disable|turn off|lift|free from)\b[^.?!]{0,25}\b(?:restrictions?|limitations?|filters?|safety|censorship|guardrails?|moderation|ethical|content policy)\b",
-    ),
-    (
-        "fake-frame",
-        80,
-        r"(?:<\|?/?(?:system|im_start|im_end|endoftext|assistant|inst)\|?>|\[/?(?:INST|SYSTEM|SYS)\]|^\s*#{2,}\s*(?:system|instructions?)\b|^\s*(?:system|assistant|developer)\s*:)",
-    ),
-    (
-        "end-of-input",
-        60,
-        r"\b(?:end of (?:user )?(?:input|message|prompt|conversation)|begin new (?:prompt|instructions))\b",
-    ),
-    (
-        "new-instructions",
-        60,
-        r"\b(?:new|updated|real|actual|following|secret) (?:instructions?|orders?|directives?|rules)\b[^.?!]{0,20}(?::|\b(?:are|is|follow)\b)",
-    ),
-    (
-        "authority",
-        50,
-        r"\b(?:i am|i'm|this is) (?:your|the|an?) (?:developer|creator|admin(?:istrator)?|owner|engineer|openai|anthropic)\b",
-    ),
-    (
-        "must-comply",
-        50,
-        r"\b(?:you (?:must|have to|will|shall) (?:obey|comply|answer everything|not refuse)|do not refuse|never refuse|cannot refuse|you can'?t say no)\b",
-    ),
-    (
-        "hypothetical",
-        40,
-        r"\b(?:hypothetically|in a fictional (?:world|story|setting)|for (?:a|my) (?:novel|story|screenplay)|opposite day|grandma used to)\b",
-    ),
-    (
-        "encoded",
-        50,
-        r"\b(?:base64|rot13|hex|morse)\b[^.?!]{0,30}\b(?:decode|encoded|instructions?|execute|follow|answer)\b|\bdecode (?:this|the following)\b",
-    ),
-    (
-        "exfiltrate",
-        80,
-        r"\b(?:send|post|upload|exfiltrate|forward|email)\b[^.?!]{0,40}\b(?:conversation|chat history|api keys?|passwords?|credentials?|other (?:users?|customers?)|database|all (?:orders|customers|data))\b",
-    ),
-    (
-        "tool-abuse",
-        70,
-        r"\b(?:call|invoke|run|execute|use)\b[^.?!]{0,20}\b(?:tool|function|action|command|shell|sql)\b[^.?!]{0,40}\b(?:without (?:asking|confirm)|directly|immediately|delete|drop|rm|all)\b",
-    ),
-];
-
-/// The signs that come with the program.
-pub(crate) fn built_in_signs() -> impl Iterator<Item = SteeringSign> {
-    SIGNS.into_iter().filter_map(|(id, weight, source)| {
-        Some(SteeringSign { id: id.into(), pattern: Pattern::compile(source).ok()?, weight })
-    })
 }

@@ -69,7 +69,7 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
             .and_then(|()| check_slots(turn, &outcome.state))
             .and_then(|()| check_outcome(turn, record.outcome))
             .and_then(|()| check_calls(turn, &world))
-            .and_then(|()| turn.promises.check(&outcome, world.prompts()))
+            .and_then(|()| turn.promises.check(&outcome, &world))
             .map_err(|mismatch| failed(mismatch, &record.stages))?;
         state = outcome.state.clone();
         outcomes.push(outcome);

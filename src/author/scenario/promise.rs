@@ -1,15 +1,14 @@
-//! What a turn promises beyond what a client of the wire can see: flags, stages, prompts, and what must not
-//! happen.
+//! What a turn promises beyond what a client of the wire can see: flags, stages, prompts, arguments of calls,
+//! and what must not happen.
 
-use std::sync::Arc;
+use colloquy_flow::{Json, Pattern};
+use colloquy_turn::{Detail, Outcome, Proposer, Reason, Stage, StageEvent, StageResult};
 
-use colloquy_flow::Pattern;
-use colloquy_turn::{Detail, Outcome, Reason, Stage, StageEvent, StageResult};
-
-use super::compare::Mismatch;
+use super::{ScriptedWorld, compare::Mismatch};
 use crate::replay;
 
-/// What else must come of a turn. Lists are compared without regard to order, follow-ups aside.
+/// What else must come of a turn. Lists are compared without regard to order, those of follow-ups and
+/// progress aside.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     /// Exactly the flags that are raised after the turn.
@@ -24,6 +23,10 @@ pub struct Promises {
     pub stages: Vec<StagePromise>,
     /// Prompts that must be asked, and what must and must not stand in them.
     pub prompts: Vec<PromptPromise>,
+    /// Enrichments and actions that must be asked, each time with exactly these arguments.
+    pub arguments: Vec<(String, Json)>,
+    /// Exactly what a user interface is given to show while the turn waits, in order.
+    pub progress: Option<Vec<String>>,
     /// What must not happen.
     pub never: Never,
 }
@@ -39,6 +42,8 @@ pub struct StagePromise {
     pub reason: Option<Reason>,
     /// A name it is about: an intent, slot, rule or action.
     pub name: Option<String>,
+    /// Who proposed the move it tells of.
+    pub by: Option<Proposer>,
 }
 
 /// A prompt that must be asked in a turn.
@@ -75,14 +80,16 @@ impl StagePromise {
             Detail::Names(held) => held.iter().any(|held| **held == **name),
             Detail::Proposal(proposal) => *proposal.name == **name,
         };
+        let proposed = |by| matches!(&event.detail, Detail::Proposal(proposal) if proposal.by == by);
         event.stage == self.stage
             && self.result.is_none_or(|result| result == event.result)
             && self.reason.is_none_or(|reason| reason == event.reason)
             && self.name.as_ref().is_none_or(named)
+            && self.by.is_none_or(proposed)
     }
 
     fn is_broken_by(&self, event: &StageEvent) -> bool {
-        let bare = self.result.is_none() && self.reason.is_none() && self.name.is_none();
+        let bare = self.result.is_none() && self.reason.is_none() && self.name.is_none() && self.by.is_none();
         self.is_kept_by(event) && !(bare && event.result == StageResult::Skipped)
     }
 
@@ -91,6 +98,7 @@ impl StagePromise {
             Some(self.stage.name()),
             self.result.map(StageResult::name),
             self.reason.map(|reason| if reason == Reason::None { "none" } else { reason.name() }),
+            self.by.map(Proposer::name),
             self.name.as_deref(),
         ];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -98,8 +106,8 @@ impl StagePromise {
 }
 
 impl Promises {
-    /// Compares a decided turn, and the prompts that were asked in it, with what is promised.
-    pub(super) fn check(&self, outcome: &Outcome, prompts: &[(Arc<str>, String)]) -> Result<(), Mismatch> {
+    /// Compares a decided turn, and what was asked of the world in it, with what is promised.
+    pub(super) fn check(&self, outcome: &Outcome, world: &ScriptedWorld) -> Result<(), Mismatch> {
         let (state, record) = (&outcome.state, &outcome.record);
         same_names("flags", self.flags.as_ref(), state.flags().iter().map(AsRef::as_ref))?;
         same_names("pending", self.pending.as_ref(), state.pending().iter().map(|pending| &*pending.action))?;
@@ -108,32 +116,25 @@ impl Promises {
             name => name,
         });
         same_names("degradations", self.degradations.as_ref(), without)?;
-        self.check_follow_ups(&record.reply.follow_ups)?;
+        in_order("follow_ups", self.follow_ups.as_ref(), record.reply.follow_ups.iter().map(AsRef::as_ref))?;
+        in_order("progress", self.progress.as_ref(), world.progress())?;
         for promise in &self.stages {
             if !record.stages.iter().any(|event| promise.is_kept_by(event)) {
                 let came = lines(record.stages.iter().filter(|event| event.stage == promise.stage));
                 return Err(Mismatch::new(format!("stage {}", promise.stage), promise.words(), came));
             }
         }
-        self.prompts.iter().try_for_each(|promise| promise.check(prompts))?;
+        self.prompts.iter().try_for_each(|promise| promise.check(world))?;
+        self.arguments.iter().try_for_each(|(name, expected)| check_arguments(name, expected, world))?;
         self.never.check(outcome)
-    }
-
-    fn check_follow_ups(&self, got: &[Arc<str>]) -> Result<(), Mismatch> {
-        match &self.follow_ups {
-            Some(expected) if !expected.iter().map(String::as_str).eq(got.iter().map(AsRef::as_ref)) => {
-                Err(Mismatch::new("follow_ups", expected.join(", "), got.join(", ")))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
 impl PromptPromise {
-    fn check(&self, prompts: &[(Arc<str>, String)]) -> Result<(), Mismatch> {
+    fn check(&self, world: &ScriptedWorld) -> Result<(), Mismatch> {
         let what = || format!("prompt {}", self.name);
         let asked: Vec<&str> =
-            prompts.iter().filter(|(name, _)| **name == *self.name).map(|(_, text)| text.as_str()).collect();
+            world.prompts().iter().filter(|(name, _)| **name == *self.name).map(|(_, text)| text.as_str()).collect();
         if asked.is_empty() {
             return Err(Mismatch::new(what(), "to be asked", "not asked in this turn"));
         }
@@ -177,6 +178,28 @@ impl Never {
 
 fn lines<'e>(events: impl Iterator<Item = &'e StageEvent>) -> String {
     events.map(replay::stage_line).collect::<Vec<_>>().join("; ")
+}
+
+/// Compares as JSON is written, so that 300 is 300 whether a slot or the flow gives it.
+fn check_arguments(name: &str, expected: &Json, world: &ScriptedWorld) -> Result<(), Mismatch> {
+    let expected = expected.to_string();
+    let asked = world.arguments().iter().filter(|(asked, _)| **asked == *name);
+    let mut asked = asked.map(|(_, arguments)| arguments.to_string()).peekable();
+    let got = match asked.peek() {
+        None => Some("not asked in this turn".to_owned()),
+        Some(_) => asked.find(|got| *got != expected),
+    };
+    got.map_or(Ok(()), |got| Err(Mismatch::new(format!("arguments of {name}"), expected, got)))
+}
+
+fn in_order<'n>(
+    what: &str,
+    expected: Option<&Vec<String>>,
+    got: impl Iterator<Item = &'n str>,
+) -> Result<(), Mismatch> {
+    let Some(expected) = expected else { return Ok(()) };
+    let got: Vec<&str> = got.collect();
+    if got == *expected { Ok(()) } else { Err(Mismatch::new(what, expected.join(", "), got.join(", "))) }
 }
 
 fn same_names<'n>(

@@ -16,7 +16,7 @@ use crate::{
 /// The keys of a scenario.
 pub(crate) const SCENARIO_KEYS: [&str; 5] = ["name", "description", "limits", "effects", "turns"];
 /// The keys of a turn.
-pub(crate) const TURN_KEYS: [&str; 19] = [
+pub(crate) const TURN_KEYS: [&str; 21] = [
     "say",
     "input",
     "after",
@@ -35,6 +35,8 @@ pub(crate) const TURN_KEYS: [&str; 19] = [
     "degradations",
     "stages",
     "prompt",
+    "arguments",
+    "progress",
     "not",
 ];
 

@@ -9,7 +9,7 @@ use std::{
 use colloquy_flow::{Flow, Json};
 use colloquy_turn::{
     CallOutcome, ConversationState, Effect, EffectKind, EffectResult, EffectValue, Failure, InputKind, ModelOutput,
-    Outcome, Step, TurnInput, Usage, start,
+    Outcome, Stage, Step, TurnInput, Usage, start,
 };
 use colloquy_types::{RequestId, Timestamp, TurnId};
 
@@ -25,6 +25,8 @@ pub struct ScriptedWorld {
     script: HashMap<String, Vec<Answer>>,
     calls: BTreeMap<String, usize>,
     prompts: Vec<(Arc<str>, String)>,
+    arguments: Vec<(Arc<str>, Json)>,
+    progress: Vec<(Stage, Arc<str>)>,
     unanswered: Vec<String>,
 }
 
@@ -38,6 +40,8 @@ impl Default for ScriptedWorld {
             script: HashMap::new(),
             calls: BTreeMap::new(),
             prompts: Vec::new(),
+            arguments: Vec::new(),
+            progress: Vec::new(),
             unanswered: Vec::new(),
         }
     }
@@ -59,6 +63,16 @@ impl ScriptedWorld {
         &self.prompts
     }
 
+    /// What enrichments and actions were asked with in the last turn, in order.
+    pub fn arguments(&self) -> &[(Arc<str>, Json)] {
+        &self.arguments
+    }
+
+    /// What a server would have told user interfaces to show while the last turn waited, in order.
+    pub fn progress(&self) -> impl Iterator<Item = &str> {
+        self.progress.iter().map(|(_, text)| text.as_ref())
+    }
+
     /// What was asked in the last turn although nothing is scripted for it; it was answered as unavailable.
     pub fn unanswered(&self) -> &[String] {
         &self.unanswered
@@ -73,6 +87,8 @@ impl ScriptedWorld {
     pub fn decide(&mut self, flow: &Arc<Flow>, state: ConversationState, input: InputKind, text: &str) -> Outcome {
         self.calls.clear();
         self.prompts.clear();
+        self.arguments.clear();
+        self.progress.clear();
         self.unanswered.clear();
         let position = (state.intent().to_owned(), state.state().to_owned());
         let turn_id = TurnId(self.identifier());
@@ -92,6 +108,9 @@ impl ScriptedWorld {
                     return *outcome;
                 }
                 Step::Perform(machine, effects) => {
+                    if effects.iter().any(|effect| is_outside(&effect.kind)) {
+                        self.show(machine.progress());
+                    }
                     let results = effects.iter().map(|effect| EffectResult {
                         step: effect.step,
                         value: self.answer(flow, (&position.0, &position.1), effect),
@@ -103,6 +122,12 @@ impl ScriptedWorld {
         }
     }
 
+    /// What stays while a stage asks several times is told once.
+    fn show(&mut self, progress: Option<(Stage, &Arc<str>)>) {
+        let shown = progress.map(|(stage, text)| (stage, Arc::clone(text)));
+        self.progress.extend(shown.filter(|shown| self.progress.last() != Some(shown)));
+    }
+
     fn answer(&mut self, flow: &Flow, position: (&str, &str), effect: &Effect) -> EffectValue {
         let name = match &effect.kind {
             EffectKind::Time => return EffectValue::Time(self.now),
@@ -112,7 +137,10 @@ impl ScriptedWorld {
                 self.prompts.push((Arc::clone(&request.prompt), messages.join("\n")));
                 Arc::clone(&request.prompt)
             }
-            EffectKind::Fetch(request) | EffectKind::Act(request) => Arc::clone(&request.name),
+            EffectKind::Fetch(request) | EffectKind::Act(request) => {
+                self.arguments.push((Arc::clone(&request.name), request.arguments.clone()));
+                Arc::clone(&request.name)
+            }
         };
         let asked = self.calls.entry(name.to_string()).or_default();
         *asked += 1;
@@ -132,6 +160,11 @@ impl ScriptedWorld {
         identifier.copy_from_slice(hash.as_bytes().split_at(16).0);
         identifier
     }
+}
+
+/// Whether a turn waits for it: time and identifiers are at hand.
+const fn is_outside(kind: &EffectKind) -> bool {
+    matches!(kind, EffectKind::Model(_) | EffectKind::Fetch(_) | EffectKind::Act(_))
 }
 
 fn value_of(kind: &EffectKind, answer: Answer, flow: &Flow, position: (&str, &str)) -> EffectValue {

@@ -72,6 +72,8 @@ fn turn() -> Value {
             ("degradations", "Exactly what the turn had to do without, by name.", reference("texts")),
             ("stages", "Events that stages leave.", reference("stages")),
             ("prompt", "What must and must not stand in prompts.", open(prompt())),
+            ("arguments", "What enrichments and actions are asked with, exactly.", open(anything())),
+            ("progress", "Exactly what is shown while the turn waits, in order.", reference("texts")),
             ("not", "What must not happen.", never()),
         ],
     );
@@ -95,6 +97,7 @@ fn stage_event() -> Value {
             ("result", "What came of it.", reference("text")),
             ("reason", "Why.", reference("text")),
             ("name", "What it is about.", reference("text")),
+            ("by", "Who proposed the move it tells of.", reference("text")),
         ],
     )
 }

@@ -23,6 +23,7 @@ pub(super) fn scenarios(flow: &str) -> Vec<Scenario> {
     load_scenarios("scenarios.yaml", &text).expect("the scenarios are well formed")
 }
 
+/// CE-006: what ships passes the lint.
 #[test]
 fn example_flows_have_no_fault_and_no_warning() {
     for flow in EXAMPLES {
@@ -30,6 +31,7 @@ fn example_flows_have_no_fault_and_no_warning() {
     }
 }
 
+/// CE-008, CE-parity: the example flows keep what their scenarios promise.
 #[test]
 fn example_scenarios_come_out_as_promised() {
     let mut failures = Vec::new();
@@ -45,6 +47,7 @@ fn example_scenarios_come_out_as_promised() {
     assert!(count >= 60, "there are only {count} scenarios");
 }
 
+/// CE-008: a scenario can fail.
 #[test]
 fn a_scenario_with_a_wrong_promise_fails_and_says_where() {
     let mut scenario = scenarios("faq-desk").remove(0);
@@ -53,6 +56,7 @@ fn a_scenario_with_a_wrong_promise_fails_and_says_where() {
     assert_eq!((failure.turn, failure.mismatch.what.as_str()), (2, "reply"));
 }
 
+/// SO-03: compiling again gives the same revision.
 #[test]
 fn a_normalised_source_loads_to_the_same_revision() {
     for flow in EXAMPLES {

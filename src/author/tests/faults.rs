@@ -137,6 +137,7 @@ fn references_to_nothing() {
     one_error("bad-value", "size: large", "size: huge", "huge");
 }
 
+/// CE-006: moves that no transition declares are faults.
 #[test]
 fn moves_that_are_not_declared() {
     one_error("undeclared-transition", "{go: order.sure}", "{go: order.done}", "order.done}, {set");
@@ -165,6 +166,7 @@ fn patterns_conditions_and_templates() {
     one_error("bad-template", "{{ slots.number }}", "{{ slots.number|upper }}", "\"Number {{");
 }
 
+/// CE-006: all faults at once.
 #[test]
 fn all_faults_are_reported_at_once_in_order() {
     let source = SOUND
@@ -213,6 +215,7 @@ fn faults_of_several_files_name_their_file() {
     assert_eq!((unknown.file.as_str(), unknown.line, unknown.column), ("responses.yaml", 3, 10));
 }
 
+/// CE-006: no source makes the lint run on.
 #[test]
 fn hostile_sources_are_refused_in_bounded_time() {
     let deep = format!("format: colloquy.flow/v1\nname: {}{}", "[".repeat(5000), "]".repeat(5000));

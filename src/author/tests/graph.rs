@@ -43,6 +43,7 @@ fn graph(source: &str) -> Graph {
     Graph::of(&load_despite_faults(source).expect("it can be compiled"))
 }
 
+/// CE-009: dead ends are reported.
 #[test]
 fn dead_ends_are_told_with_the_way_there_and_unreachable_states_without() {
     let graph = graph(&pit());
@@ -86,6 +87,7 @@ fn a_move_from_all_states_but_one_is_not_from_anywhere() {
     assert_eq!(edges.iter().filter(|edge| edge.to == 0).count(), 4, "staying is no move");
 }
 
+/// CE-009: DOT, Mermaid and SVG show the same map.
 #[test]
 fn every_drawing_shows_every_state_move_and_mark() {
     let graph = graph(&pit());
@@ -123,6 +125,7 @@ fn names_cannot_break_out_of_a_drawing() {
     assert!(!mermaid.contains("<script") && mermaid.contains("#quot;]#lt;script#gt;#amp;#124;"), "{mermaid}");
 }
 
+/// CE-009: the maps are in the documents of the example flows.
 #[test]
 fn the_shipped_maps_are_current() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/maps");

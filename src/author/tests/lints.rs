@@ -58,6 +58,7 @@ fn told(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("{fault}\n")).collect()
 }
 
+/// CE-006: each lint finds what it is for.
 #[test]
 fn each_lint_is_tripped_by_one_small_flow_and_by_nothing_else_in_it() {
     for case in CASES {

@@ -69,6 +69,7 @@ fn two_intents() -> Talk {
     Talk::new(flow(&TWO_INTENTS.replace("[first.at]", "first.at")))
 }
 
+/// BO-07: input is bounded before anything reads it.
 #[test]
 fn the_guard_refuses_what_the_flow_does_not_take() {
     for (text, reason) in [
@@ -128,6 +129,7 @@ responses:
   - {in: task.busy, resume: "busy again"}
 "#;
 
+/// SO-09: digress and return.
 #[test]
 fn a_digression_returns_to_where_it_interrupted_and_keeps_its_slots() {
     let mut talk = Talk::new(flow(NESTED));
@@ -140,6 +142,7 @@ fn a_digression_returns_to_where_it_interrupted_and_keeps_its_slots() {
     assert_eq!(talk.state.slot("note").map(ToString::to_string).as_deref(), Some("milk"));
 }
 
+/// SO-09: the stack of what was interrupted has a bound.
 #[test]
 fn digressions_are_bounded() {
     let mut talk = Talk::new(flow(NESTED));
@@ -153,6 +156,7 @@ fn digressions_are_bounded() {
     assert_eq!(outcome.record.intent.as_ref(), "aside");
 }
 
+/// SO-09: leaving for good empties the stack.
 #[test]
 fn leaving_for_another_intent_gives_up_what_was_interrupted() {
     let mut talk = Talk::new(flow(NESTED));
@@ -163,6 +167,7 @@ fn leaving_for_another_intent_gives_up_what_was_interrupted() {
     assert_eq!((outcome.record.intent.as_ref(), talk.state.interrupted().len()), ("task", 0));
 }
 
+/// CE-005: what the new intent does not keep is evicted, and the stage says so.
 #[test]
 fn slots_are_evicted_where_nothing_keeps_them() {
     let mut talk = Talk::new(flow(NESTED));
@@ -193,6 +198,7 @@ responses:
   - {in: any, template: "{{ state }}"}
 "#;
 
+/// CE-parity: disambiguation of pending actions.
 #[test]
 fn two_pending_actions_ask_which_and_a_label_answers() {
     let mut talk = Talk::new(flow(&PENDING.replace("expires_turns: 2", "expires_turns: 9")));
@@ -211,6 +217,7 @@ fn two_pending_actions_ask_which_and_a_label_answers() {
     assert!(talk.state.pending().is_empty(), "the one that was not chosen is closed");
 }
 
+/// CE-parity: confirmations expire.
 #[test]
 fn pending_actions_expire_by_turns_and_by_time() {
     let mut talk = Talk::new(flow(PENDING));
@@ -317,6 +324,7 @@ responses: [{in: any, template: "{{ state }}"}]
     assert!(capped.record.degradations.iter().any(|degradation| degradation.reason == Reason::RulePasses));
 }
 
+/// SO-09: slots are set by what fits them.
 #[test]
 fn typed_slots_take_what_fits_and_nothing_else() {
     let source = r#"
@@ -390,6 +398,7 @@ fn effects_are_asked_for_together_and_again_until_they_are_answered() {
     assert_eq!(outcome.record.state.as_ref(), "paid");
 }
 
+/// CE-007: a changed revision gives a difference.
 #[test]
 fn replay_tells_the_first_difference() {
     let mut talk = Talk::new(flow(PENDING));
@@ -422,6 +431,7 @@ fn a_position_the_revision_does_not_know_refuses_the_turn() {
     assert_eq!((outcome.record.outcome, outcome.state.position()), (TurnOutcome::Blocked, state.position()));
 }
 
+/// CE-parity: reset.
 #[test]
 fn reset_clears_everything_but_the_count_of_turns() {
     let mut talk = Talk::new(example("order-desk").flow);

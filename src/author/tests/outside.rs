@@ -66,6 +66,7 @@ fn what_an_action_did_to_the_world_is_kept_when_the_turn_is_refused_later() {
     assert_eq!(talk.state.slot("receipt").map(ToString::to_string).as_deref(), Some("R-2"));
 }
 
+/// CE-parity: a failed action can be confirmed again.
 #[test]
 fn an_action_that_failed_can_be_confirmed_again_and_retried() {
     for again in ["yes", "try again"] {
@@ -154,6 +155,7 @@ fn prompt_of(talk: &Talk, customer: &str, text: &str) -> String {
     }
 }
 
+/// CE-004: secret-like values never appear in a prompt.
 #[test]
 fn secrets_never_reach_a_prompt() {
     let mut talk = Talk::new(flow(ASKING));
@@ -184,6 +186,7 @@ fn secrets_never_reach_a_prompt() {
     }
 }
 
+/// CE-004, CE-006: prompts see what they list, or are refused.
 #[test]
 fn a_prompt_that_names_what_it_may_not_see_is_an_error_when_loaded_and_a_stage_when_run() {
     let unlisted = ASKING.replace("variables: [text, slots.name,", "variables: [text,");
@@ -200,6 +203,7 @@ fn a_prompt_that_names_what_it_may_not_see_is_an_error_when_loaded_and_a_stage_w
     assert!(outcome.record.requests.iter().all(|request| request.name.as_ref() == "customer"), "no model was asked");
 }
 
+/// CE-parity: one repair, then the fallback.
 #[test]
 fn a_reply_that_is_too_long_is_sent_back_once_and_then_given_up() {
     let mut talk = Talk::new(flow(ASKING));
@@ -217,6 +221,7 @@ fn a_reply_that_is_too_long_is_sent_back_once_and_then_given_up() {
     assert_eq!(ask(&[long, long, "short"]), ("Later.".to_owned(), ReplyKind::Fallback, Some(2)));
 }
 
+/// CE-004: what a prompt saw is recorded by name.
 #[test]
 fn what_was_asked_is_recorded_by_its_variables_and_hash() {
     let mut talk = Talk::new(flow(ASKING));

@@ -170,6 +170,7 @@ fn refused(flow: &Flow, record: &TurnRecord) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// CE-005, CE-007: what is not kept is gone, and each turn replays to what was recorded.
     #[test]
     fn order_desk_conversations_fold_replay_and_move_as_declared(
         texts in prop::collection::vec(texts(), 1..16), answers in answers()
@@ -202,6 +203,7 @@ proptest! {
         SUBJECTS.with(|subjects| subjects.iter().try_for_each(|subject| hold(subject, &texts, &answers)))?;
     }
 
+    /// CE-001: whatever models and tools answer, no undeclared move is kept.
     #[test]
     fn no_undeclared_move_becomes_durable_whatever_models_and_tools_answer(
         texts in prop::collection::vec(texts(), 1..12), answers in answers()
@@ -210,6 +212,7 @@ proptest! {
         SUBJECT.with(|subject| hold(subject, &texts, &answers))?;
     }
 
+    /// CE-001: nor whatever rules and actions propose.
     #[test]
     fn no_undeclared_move_becomes_durable_whatever_rules_and_actions_propose(
         texts in prop::collection::vec(texts(), 1..16), answers in answers()
@@ -219,6 +222,7 @@ proptest! {
     }
 }
 
+/// CE-001: a blocked jump has a stage of its own and the fallback for a reply.
 #[test]
 fn an_undeclared_move_is_blocked_and_says_who_proposed_what() {
     let Subject { flow, .. } = hostile();

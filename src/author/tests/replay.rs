@@ -173,6 +173,7 @@ fn cancelling() -> Recorded {
     recorded
 }
 
+/// CE-007: against the frozen revision each turn comes out as it was.
 #[test]
 fn every_shipped_scenario_replays_to_what_was_recorded() {
     let mut turns = 0;
@@ -338,6 +339,7 @@ fn a_changed_reply_changes_replies_alone() {
     assert_eq!(replayed, "Shall I cancel order A-1001? This cannot be undone.");
 }
 
+/// CE-007: expected against actual transitions.
 #[test]
 fn a_changed_rule_changes_transitions_and_what_follows_and_is_summarised() {
     // The other revision does not take a yes for one.

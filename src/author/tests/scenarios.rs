@@ -99,12 +99,17 @@ fn degradations_are_exactly_these() {
     broken(LATE, "degradations: []", "degradations", "", "home.idle");
 }
 
+/// CE-008: scenarios promise what stages come to.
 #[test]
 fn stages_come_to_a_result_for_a_reason_about_something() {
     kept(BUY, "stages: {intent: matched, rules: {result: done, name: warn}}");
     kept(BUY, "stages: {intent: keywords}");
     kept(BUY, "stages: {intent: [{result: matched, reason: keywords, name: buy}]}");
     kept(LATE, "stages: {respond: timed_out}");
+    kept(BUY, "stages: {transition: {result: moved, by: intent, name: buy}}");
+    let moved = "transition moved intent buy proposed buy.sure from home.idle";
+    broken(BUY, "stages: {transition: {by: rule}}", "stage transition", "transition rule", moved);
+    broken(BUY, "not: {stages: [{transition: {by: intent}}]}", "stage transition", "no transition intent", moved);
     broken(BUY, "stages: {intent: no_match}", "stage intent", "intent no_match", "intent matched keywords buy");
     broken(
         BUY,
@@ -116,6 +121,7 @@ fn stages_come_to_a_result_for_a_reason_about_something() {
     broken(BUY, "stages: {transition_blocked: blocked}", "stage transition_blocked", "transition_blocked blocked", "");
 }
 
+/// CE-004, CE-008: scenarios promise what prompts hold and lack.
 #[test]
 fn prompts_hold_what_they_must_and_nothing_they_must_not() {
     kept(ASK, "prompt: {answer: {contains: [Be brief, They said ask 77], lacks: [1234]}}");
@@ -123,6 +129,60 @@ fn prompts_hold_what_they_must_and_nothing_they_must_not() {
     broken(ASK, "prompt: {answer: {contains: [hello]}}", "prompt answer", "to contain hello", asked);
     broken(ASK, "prompt: {answer: {lacks: ['77']}}", "prompt answer", "to lack 77", asked);
     broken(HELLO, "prompt: {answer: {lacks: [x]}}", "prompt answer", "to be asked", "not asked in this turn");
+}
+
+/// A desk that counts with a tool, knows a rate from a source, and says what it waits for.
+const DESK: &str = r#"
+format: colloquy.flow/v1
+name: desk
+start: home.idle
+fallback: Sorry?
+slots: {number: {type: integer, extract: '\b(?P<value>\d+)\b'}}
+intents: {home: {initial: idle, collect: [number], states: {idle: {}}}}
+rules:
+  - {id: count, in: home.idle, when: "'number' in filled", then: [{stage: count}]}
+  - {id: again, phase: after_action, in: home.idle, when: "ended == 'executed' && text.contains('all')", then: [{stage: sum}]}
+enrichments: {rate: {source: rates, in: home.idle, arguments: {currency: EUR}, timeout: 1s, default: 1}}
+actions:
+  count: {kind: tool, tool: a/count, read_only: true, timeout: 1s, slots: [number], arguments: {number: {slot: number}, of: [all]}}
+  sum: {kind: tool, tool: a/sum, read_only: true, timeout: 1s, arguments: {limit: 1}}
+progress: [{stage: enrich, text: Asking …}, {stage: act, text: Counting …}]
+responses: [{in: home.idle, exact: Yes.}]
+"#;
+
+/// What differs when a turn is played at the desk.
+fn differs_at_desk(say: &str, promise: &str) -> Option<(String, String, String)> {
+    let desk = load_sources("desk", vec![("desk.yaml".to_owned(), DESK.to_owned())]).expect("the desk is sound");
+    let answers = "effects: {rate: {value: 2}, count: {value: 3}, sum: {value: 4}}";
+    let turn = scenario(&format!("{{say: {say}, reply: Yes., {answers}, {promise}}}"));
+    let mismatch = play(&desk.flow, &turn).err().map(|failure| failure.mismatch);
+    mismatch.map(|mismatch| (mismatch.what, mismatch.expected, mismatch.got))
+}
+
+#[test]
+fn sources_and_tools_are_asked_with_exactly_these_arguments() {
+    let broken = |say: &str, promise: &str, expected: &str, got: &str| {
+        let (what, told, came) = differs_at_desk(say, promise).expect(promise);
+        assert_eq!((told.as_str(), came.as_str()), (expected, got), "{promise}");
+        assert!(promise.contains(what.trim_start_matches("arguments of ")), "{what}");
+    };
+    let whole = "arguments: {count: {of: [all], number: 7}, rate: {currency: EUR}}";
+    assert_eq!(differs_at_desk("count 7", whole), None, "the order of members is not compared");
+    let counted = r#"{"number":7,"of":["all"]}"#;
+    broken("count 7", "arguments: {count: {number: 7}}", r#"{"number":7}"#, counted);
+    broken("count 7", "arguments: {count: {number: '7', of: [all]}}", r#"{"number":"7","of":["all"]}"#, counted);
+    broken("count 7", "arguments: {sum: {limit: 1}}", r#"{"limit":1}"#, "not asked in this turn");
+}
+
+#[test]
+fn what_is_shown_meanwhile_is_this_in_order_and_once_while_it_stays() {
+    assert_eq!(differs_at_desk("count 7", "progress: [Asking …, Counting …]"), None);
+    assert_eq!(differs_at_desk("all 7", "progress: [Asking …, Counting …], calls: {sum: 1}"), None);
+    assert_eq!(differs_at_desk("hm", "progress: [Asking …]"), None);
+    let told = |expected: &str, got: &str| Some(("progress".to_owned(), expected.to_owned(), got.to_owned()));
+    let shown = "Asking …, Counting …";
+    assert_eq!(differs_at_desk("count 7", "progress: []"), told("", shown));
+    assert_eq!(differs_at_desk("count 7", "progress: [Counting …, Asking …]"), told("Counting …, Asking …", shown));
 }
 
 #[test]
@@ -193,6 +253,7 @@ fn words_that_scenarios_do_not_know_are_faults_with_a_fix() {
     assert_eq!(faults("say: x, reply: y, stages: {intnt: matched}"), [("bad-value", 33, meant("intent"))]);
     assert_eq!(faults("say: x, reply: y, stages: {intent: macthed}"), [("bad-value", 41, meant("matched"))]);
     assert_eq!(faults("say: x, reply: y, stages: {intent: {reason: patern}}"), [("bad-value", 50, meant("pattern"))]);
+    assert_eq!(faults("say: x, reply: y, stages: {transition: {by: rul}}"), [("bad-value", 50, meant("rule"))]);
     assert_eq!(faults("say: x, reply: y, stages: {Intent: matched}").len(), 1, "words are written in small letters");
     for turn in ["not: {sate: done}", "prompt: {a: {contain: [x]}}", "stages: {intent: {resul: done}}"] {
         let found = faults(&format!("say: x, reply: y, {turn}"));

@@ -26,6 +26,7 @@ fn suite(count: usize) -> Suite {
     Suite { loaded: shop(), scenarios: scenarios.into() }
 }
 
+/// CE-008: suites tell the same on any number of threads.
 #[test]
 fn any_number_of_threads_tells_the_same_in_the_same_order() {
     let suites = [suite(40)];

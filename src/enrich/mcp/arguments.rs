@@ -67,7 +67,7 @@ impl ArgumentCheck {
 fn carried(text: &str, arguments: &Json) -> Option<Value> {
     let value: Value = serde_json::from_str(text).ok()?;
     let back = serde_json::to_string(&value).ok()?;
-    (Json::parse(&back).ok()? == *arguments && back.len() == text.len()).then_some(value)
+    (Json::parse(&back).ok()? == *arguments).then_some(value)
 }
 
 /// Whether every schema in it that takes objects says whether other members may stand in them. Flows read silence as
@@ -116,8 +116,8 @@ fn circles<'a>(root: &'a Value, part: &'a Value, open: &mut Vec<&'a str>, looked
                 circle
             }
             ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", _) => true,
-            // These hold schemas that count only where they are referred to.
-            ("$defs" | "definitions", _) => false,
+            // At the root these hold schemas that count only where they are referred to.
+            ("$defs" | "definitions", _) if std::ptr::eq(part, root) => false,
             _ => circles(root, member, open, looked),
         }),
         _ => false,

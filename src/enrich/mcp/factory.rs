@@ -30,6 +30,7 @@ use super::{
     board::{Board, DeadReason, Placard, SessionState},
     catalogue::Catalogue,
     fault,
+    guarded::Guarded,
     keeper::{Client, Keeper},
     lines::BoundedLines,
     process::{Process, Tail},
@@ -142,12 +143,12 @@ impl Streamable {
     async fn open(&self) -> Result<Opened, Error> {
         let mut config = StreamableHttpClientTransportConfig::with_uri(Arc::clone(&self.url));
         // What is tried again, and when a session is made anew, is its owner's to decide.
-        config.retry_config = Arc::new(NeverRetry);
+        config.retry_config = Arc::new(NeverRetry::default());
         config.reinit_on_expired_session = false;
         config.max_sse_event_size = MESSAGE_BYTES_MAX;
         config.custom_headers =
             self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>();
-        let transport = StreamableHttpClientTransport::with_client(self.client.clone(), config);
+        let transport = StreamableHttpClientTransport::with_client(Guarded(self.client.clone()), config);
         let running = serve_client_with_lifecycle(Client, transport, ClientLifecycleMode::Initialize).await;
         Ok(Opened { running: running.map_err(|error| handshake(&error))?, process: None, overlong: Arc::default() })
     }

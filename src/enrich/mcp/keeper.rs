@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     board::{DeadReason, Placard},
-    process::Process,
+    process::{GRACE, Process},
 };
 
 /// What a client of ours offers servers: nothing but its name.
@@ -52,31 +52,49 @@ impl Keeper {
         let stop = self.running.cancellation_token();
         let running = self.running.waiting();
         tokio::pin!(running);
-        let reason = tokio::select! {
+        let mut served = false;
+        let ordered = tokio::select! {
             biased;
             // Without a sender the session is gone, and this task is about to be dropped.
-            Ok(End { reason, deadline }) = end => {
-                // Ends the service, which closes the program's input or tells the server over HTTP.
-                stop.cancel();
-                drop(timeout_at(deadline, &mut running).await);
-                if let Some(process) = self.process {
-                    process.finish(deadline).await;
-                }
-                reason
-            }
+            Ok(end) = end => Some(end),
             _ = &mut running => {
-                let code = match self.process {
-                    Some(process) => Some(process.reap().await),
-                    None => None,
-                };
-                match code {
-                    _ if self.overlong.load(Ordering::Acquire) => DeadReason::Overlong,
-                    Some(code) => DeadReason::Exited { code },
-                    None => DeadReason::Lost,
-                }
+                served = true;
+                None
+            }
+            () = ended(self.process.as_ref()) => None,
+        };
+        let reason = if let Some(End { reason, deadline }) = ordered {
+            // Ends the service, which closes the program's input or tells the server over HTTP.
+            stop.cancel();
+            drop(timeout_at(deadline, &mut running).await);
+            if let Some(process) = self.process {
+                process.finish(deadline).await;
+            }
+            reason
+        } else {
+            let code = match self.process {
+                Some(process) => Some(process.reap().await),
+                None => None,
+            };
+            if !served {
+                // What the program wrote before it ended is still read: it may be the answer to a call.
+                drop(timeout_at(Instant::now() + GRACE, &mut running).await);
+            }
+            match code {
+                _ if self.overlong.load(Ordering::Acquire) => DeadReason::Overlong,
+                Some(code) => DeadReason::Exited { code },
+                None => DeadReason::Lost,
             }
         };
         self.placard.dead(reason);
         self.dead.send_replace(Some(reason));
+    }
+}
+
+/// Waits until the program has ended; without one, for ever.
+async fn ended(process: Option<&Process>) {
+    match process {
+        Some(process) => process.exited().await,
+        None => std::future::pending().await,
     }
 }

@@ -31,12 +31,15 @@ impl<R: AsyncRead + Unpin> AsyncRead for BoundedLines<R> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, into))?;
+        let mut overlong = false;
         for byte in into.filled().iter().skip(before) {
             self.line_bytes = if *byte == b'\n' { 0 } else { self.line_bytes.saturating_add(1) };
-            if self.line_bytes > self.bytes_max {
-                self.overlong.store(true, Ordering::Release);
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-            }
+            overlong |= self.line_bytes > self.bytes_max;
+        }
+        if overlong {
+            into.set_filled(before);
+            self.overlong.store(true, Ordering::Release);
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))
     }

@@ -1,15 +1,16 @@
 //! A server's program: a process group of its own that leaves nothing behind.
 
 use std::{
+    os::fd::OwnedFd,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use secrecy::ExposeSecret as _;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, AsyncReadExt as _, unix::AsyncFd},
     process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::{Instant, timeout_at},
@@ -22,7 +23,7 @@ use super::settings::StdioSettings;
 /// How much of what a program last wrote to its standard error is kept, in bytes.
 pub(super) const STDERR_BYTES_KEPT: usize = 4 << 10;
 /// How long a program may take to end of itself, and again after it was asked to.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// What a program last wrote to its standard error.
 pub(super) type Tail = Arc<Mutex<Vec<u8>>>;
@@ -34,6 +35,8 @@ pub(super) type Tail = Arc<Mutex<Vec<u8>>>;
 pub(super) struct Process {
     child: Child,
     group: Pid,
+    /// Tells that the program has ended, without collecting it.
+    ending: AsyncFd<OwnedFd>,
     errors: JoinHandle<()>,
     tail: Tail,
 }
@@ -44,11 +47,17 @@ impl Process {
         let failed = Error::Unreachable(UnreachableKind::Spawn);
         let mut child = command(settings).spawn().map_err(|_| failed.clone())?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).ok_or(failed.clone())?;
+        let ending = pidfd_open(group, PidfdFlags::NONBLOCK).map_err(|_| failed.clone())?;
+        #[expect(
+            deprecated,
+            reason = "the descriptor is owned, which is what its successor asks for in an unsafe block"
+        )]
+        let ending = AsyncFd::new(ending).map_err(|_| failed.clone())?;
         let (output, input) = child.stdout.take().zip(child.stdin.take()).ok_or(failed.clone())?;
         let tail = Tail::default();
         let errors = child.stderr.take().ok_or(failed)?;
         let errors = tokio::spawn(drain(errors, Arc::clone(&tail)));
-        Ok((Self { child, group, errors, tail }, output, input))
+        Ok((Self { child, group, ending, errors, tail }, output, input))
     }
 
     pub(super) fn tail(&self) -> Tail {
@@ -69,21 +78,26 @@ impl Process {
 
     /// Kills what is left of the program, and tells its exit code; none when a signal ended it.
     pub(super) async fn reap(mut self) -> Option<i32> {
-        // Its output has ended, so it is ending: it may take a moment to have an exit code.
+        // Its output may have ended a moment before it.
         self.ends_by(Instant::now() + GRACE).await;
         self.signal(Signal::KILL);
         let ended = timeout_at(Instant::now() + GRACE, self.child.wait()).await;
         ended.ok().and_then(Result::ok).and_then(|status| status.code())
     }
 
-    /// Waits until standard error has ended, which it does with the program. Its end is not collected by this.
-    async fn ends_by(&mut self, deadline: Instant) -> bool {
-        self.errors.is_finished() || timeout_at(deadline, &mut self.errors).await.is_ok()
+    /// Waits until the program has ended. It is not collected by this, and its children may go on.
+    pub(super) async fn exited(&self) {
+        // It cannot fail while the runtime's driver runs; afterwards nobody waits.
+        drop(self.ending.readable().await);
+    }
+
+    async fn ends_by(&self, deadline: Instant) -> bool {
+        timeout_at(deadline, self.exited()).await.is_ok()
     }
 
     fn signal(&self, signal: Signal) {
         // A group that is gone cannot be signalled, and need not.
-        drop(kill_process_group(self.group, signal));
+        let _ = kill_process_group(self.group, signal);
     }
 }
 

@@ -82,7 +82,13 @@ pub(super) fn graph(graph: TransitionGraph) -> v1::GetTransitionGraphResponse {
         revision: graph.revision.to_string(),
         states: states.collect(),
         transitions: transitions.collect(),
+        drawing: String::new(),
     }
+}
+
+pub(super) fn drawn((revision, drawing): (Revision, String)) -> v1::GetTransitionGraphResponse {
+    let revision = revision.to_string();
+    v1::GetTransitionGraphResponse { revision, drawing, ..v1::GetTransitionGraphResponse::default() }
 }
 
 pub(super) fn played(revision: Revision, results: Vec<ScenarioResult>) -> v1::RunScenariosResponse {

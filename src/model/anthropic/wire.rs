@@ -76,14 +76,12 @@ enum Part {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -174,8 +172,8 @@ impl<'c> Stream<'c> {
 
     fn delta(&mut self, index: usize, delta: &Delta) -> Result<bool, Error> {
         match delta {
-            Delta::TextDelta { text } => self.collected.push(text),
-            Delta::InputJsonDelta { partial_json } => self.collected.push_call(index, "", "", partial_json)?,
+            Delta::Text { text } => self.collected.push(text),
+            Delta::InputJson { partial_json } => self.collected.push_call(index, "", "", partial_json)?,
             // Thinking is progress, but no answer.
             Delta::Other => {}
         }

@@ -52,7 +52,8 @@ pub(super) fn run(work: &mut Work) -> Progress {
     let (opens, at_once): (Vec<ActionIx>, Vec<ActionIx>) =
         staged.into_iter().partition(|action| flow.action(*action).confirm.is_some());
     let runs = runs(work, &flow, at_once);
-    if let Some(undeclared) = runs.iter().find_map(|run| undeclared_outcome(work, run.action)) {
+    let runs: Vec<Run> = runs.into_iter().filter(|run| !refused.contains(&run.action)).collect();
+    if let Some(undeclared) = undeclared_outcome(work, &flow, &runs) {
         work.staged.clear();
         work.blocked(&undeclared);
         return Progress::Next;
@@ -93,9 +94,11 @@ pub(super) fn run(work: &mut Work) -> Progress {
     Progress::Next
 }
 
-/// Staged actions that may not run where the turn is heading.
+/// Actions that may not run where the turn is heading. One that was confirmed goes on waiting.
 fn out_of_scope(work: &Work, flow: &Flow) -> Vec<ActionIx> {
-    work.staged.iter().copied().filter(|action| !flow.action(*action).in_scope(work.candidate)).collect()
+    let confirmed = work.confirmed.as_ref().and_then(|pending| flow.find_action(&pending.action));
+    let asked = confirmed.into_iter().chain(work.staged.iter().copied());
+    asked.filter(|action| !flow.action(*action).in_scope(work.candidate)).collect()
 }
 
 fn runs(work: &Work, flow: &Flow, at_once: Vec<ActionIx>) -> Vec<Run> {
@@ -106,12 +109,20 @@ fn runs(work: &Work, flow: &Flow, at_once: Vec<ActionIx>) -> Vec<Run> {
     confirmed.into_iter().chain(at_once.into_iter().map(|action| Run { action, confirmation: None })).collect()
 }
 
-fn undeclared_outcome(work: &Work, action: ActionIx) -> Option<Move> {
-    let action = work.flow.action(action);
-    let from = work.candidate;
-    let undeclared = |to: &colloquy_flow::StateIx| !work.flow.allows(from, *to, By::Action);
-    let to = action.on_executed.into_iter().chain(action.on_failed).find(undeclared)?;
-    Some(Move { by: By::Action, name: Arc::clone(&action.name), from, to })
+/// The first move that some outcome of the runs, one after the other, would propose though it is undeclared.
+fn undeclared_outcome(work: &Work, flow: &Flow, runs: &[Run]) -> Option<Move> {
+    let mut reached = vec![work.candidate];
+    for run in runs {
+        let action = flow.action(run.action);
+        let outcomes = action.on_executed.into_iter().chain(action.on_failed);
+        for to in outcomes.clone() {
+            if let Some(from) = reached.iter().copied().find(|from| !flow.allows(*from, to, By::Action)) {
+                return Some(Move { by: By::Action, name: Arc::clone(&action.name), from, to });
+            }
+        }
+        reached.extend(outcomes);
+    }
+    None
 }
 
 /// Asks for what the action needs. An action that lacks a slot is not run.
@@ -171,6 +182,8 @@ fn ran(outcome: CallOutcome, given: Given, action: &Action) -> Ran {
         CallOutcome::Done(_) => Ran::Partly(given),
         CallOutcome::Partial(value) => Ran::Partly(Given { result: Some(value), ..given }),
         CallOutcome::Failed(failure) => Ran::Failed(failure.into()),
+        // What changes nothing has failed when nobody knows its end.
+        CallOutcome::Unknown if action.tool.as_ref().is_some_and(|tool| tool.read_only) => Ran::Failed(Reason::Unknown),
         CallOutcome::Unknown => Ran::Unknown,
     }
 }

@@ -172,7 +172,8 @@ fn schema_of(flow: &Flow, slots: &[SlotIx]) -> Option<Schema> {
 
 /// Takes up an interrupted position that the text answers, when it answers nothing here.
 fn resume_interrupted(work: &mut Work, flow: &Flow) -> bool {
-    let stays = work.candidate == work.origin && !work.recognised && work.act.is_none();
+    let plain = matches!(work.act, None | Some(Act::Answer));
+    let stays = work.candidate == work.origin && !work.recognised && plain;
     let Some(position) = work.state().interrupted().last().filter(|_| stays && work.course == Course::Open) else {
         return false;
     };

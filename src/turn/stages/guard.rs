@@ -1,8 +1,8 @@
 //! Stage 1: refuses input the flow does not take, and flags what it wants flagged.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use colloquy_flow::{Consequence, Name};
+use colloquy_flow::{Consequence, Guard, Json, Name};
 
 use crate::{
     event::{Detail, Reason, Stage, StageResult},
@@ -20,37 +20,36 @@ pub(super) fn run(work: &mut Work) -> Progress {
     }
     let flow = Arc::clone(&work.flow);
     let guard = flow.guard();
-    let mut passed = true;
-    if !guard.policies.is_empty() {
-        let lowered = work.said().to_lowercase();
-        for policy in guard.policies.iter() {
-            if policy.hits(work.said(), &lowered) {
-                passed = false;
-                let detail = Detail::Name(Arc::clone(&policy.id));
-                if follow(work, &policy.consequence, Reason::Policy, detail) {
-                    return Progress::Next;
-                }
-            }
+    let hits =
+        if guard.policies.is_empty() && guard.steering.is_none() { Vec::new() } else { hits(guard, &judged(work)) };
+    if hits.is_empty() {
+        work.event(Stage::Guard, StageResult::Passed, Reason::None, Detail::None);
+    }
+    for (consequence, reason, detail) in hits {
+        if follow(work, &consequence, reason, detail) {
+            break;
         }
     }
+    Progress::Next
+}
+
+/// What follows from the policies that hit, in their order, then from the score.
+fn hits(guard: &Guard, judged: &str) -> Vec<(Consequence, Reason, Detail)> {
+    let lowered = judged.to_lowercase();
+    let policies = guard.policies.iter().filter(|policy| policy.hits(judged, &lowered));
+    let mut hits: Vec<_> = policies
+        .map(|policy| (policy.consequence.clone(), Reason::Policy, Detail::Name(Arc::clone(&policy.id))))
+        .collect();
     if let Some(steering) = &guard.steering {
-        let (score, signs) = steering.score(work.said());
+        let (score, signs) = steering.score(judged);
         let reached =
             |at: &Option<(u8, Name)>| at.as_ref().filter(|(from, _)| score >= *from).map(|(_, what)| what.clone());
         let consequence = reached(&steering.block_at)
             .map(Consequence::Block)
             .or_else(|| reached(&steering.flag_at).map(Consequence::Flag));
-        if let Some(consequence) = consequence {
-            passed = false;
-            if follow(work, &consequence, Reason::Steering, Detail::names(signs)) {
-                return Progress::Next;
-            }
-        }
+        hits.extend(consequence.map(|consequence| (consequence, Reason::Steering, Detail::names(signs))));
     }
-    if passed {
-        work.event(Stage::Guard, StageResult::Passed, Reason::None, Detail::None);
-    }
-    Progress::Next
+    hits
 }
 
 /// Whether the turn is refused.
@@ -67,7 +66,32 @@ fn follow(work: &mut Work, consequence: &Consequence, reason: Reason, detail: De
             if !work.state().flags().contains(flag) {
                 work.change(Change::FlagSet { flag: Arc::clone(flag) });
             }
+            if work.flow.flag(flag).is_some_and(|flag| flag.reset) {
+                work.reset = Some(Reason::Reset);
+            }
             false
+        }
+    }
+}
+
+/// What policies and the score judge: what is said, and what a form fills in, each on a line.
+fn judged(work: &Work) -> Cow<'_, str> {
+    let Some(structured) = work.structured.as_ref().filter(|input| !input.slots.is_empty()) else {
+        return Cow::Borrowed(work.said());
+    };
+    let mut judged = work.said().to_owned();
+    structured.slots.iter().for_each(|(_, value)| add_texts(value, &mut judged));
+    Cow::Owned(judged)
+}
+
+fn add_texts(value: &Json, judged: &mut String) {
+    match value {
+        Json::List(items) => items.iter().for_each(|item| add_texts(item, judged)),
+        Json::Object(members) => members.iter().for_each(|(_, member)| add_texts(member, judged)),
+        Json::Null | Json::Boolean(_) => {}
+        _ => {
+            judged.push('\n');
+            judged.push_str(&value.plain());
         }
     }
 }
@@ -83,7 +107,7 @@ fn objection(work: &Work) -> Option<Reason> {
         return Some(Reason::TooLong);
     }
     let forbidden = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
-    if text.chars().any(forbidden) || work.said().chars().any(forbidden) {
+    if text.chars().any(forbidden) || judged(work).chars().any(forbidden) {
         return Some(Reason::ForbiddenCharacter);
     }
     match work.input.input {

@@ -22,14 +22,11 @@ pub(super) fn run(work: &mut Work) -> Progress {
         return Progress::Next;
     }
     let flow = Arc::clone(&work.flow);
+    // What lapsed is not run on a hint: only what still waits may be tried again.
+    expire(work, &flow);
     if retry(work, &flow) {
         return Progress::Next;
     }
-    if work.state().pending().is_empty() {
-        work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
-        return Progress::Next;
-    }
-    expire(work, &flow);
     let eligible = eligible(work, &flow);
     if eligible.is_empty() {
         work.event(Stage::Pending, StageResult::Skipped, Reason::NotDeclared, Detail::None);
@@ -151,27 +148,39 @@ fn retry(work: &mut Work, flow: &Flow) -> bool {
         return false;
     }
     let failed: Vec<Name> = work.state().failed().to_vec();
-    let actions = failed.iter().filter_map(|name| Some((name, flow.find_action(name)?)));
-    let again: Vec<(Name, ActionIx)> = actions.map(|(name, action)| (Arc::clone(name), action)).collect();
+    let waiting = eligible(work, flow);
+    let mut again = Vec::new();
+    for name in failed {
+        let Some(action) = flow.find_action(&name) else { continue };
+        match waiting.iter().find(|(pending, _)| pending.action == name) {
+            Some((pending, _)) if work.confirmed.is_none() => work.confirmed = Some(pending.clone()),
+            // A turn runs one confirmed action; the other goes on waiting.
+            Some(_) => continue,
+            None if may_run_again(work, flow, action) => work.stage_action(action),
+            None => continue,
+        }
+        again.push(name);
+    }
     if again.is_empty() {
         return false;
     }
-    for (name, action) in &again {
-        let waiting = eligible(work, flow).into_iter().find(|(pending, _)| pending.action == *name);
-        match waiting {
-            Some((pending, _)) if work.confirmed.is_none() => work.confirmed = Some(pending),
-            Some(_) => {}
-            // What changed the world without a confirmation is never run again on a hint.
-            None if flow.action(*action).tool.as_ref().is_none_or(|tool| tool.read_only || tool.idempotent) => {
-                work.stage_action(*action);
-            }
-            None => {}
-        }
-    }
     work.course = Course::Decided;
-    let names = again.into_iter().map(|(name, _)| name).collect();
-    work.event(Stage::Pending, StageResult::Matched, Reason::Retried, Detail::names(names));
+    work.event(Stage::Pending, StageResult::Matched, Reason::Retried, Detail::names(again));
     true
+}
+
+/// Whether an action that failed may be tried again here. What failed where the conversation has left is not
+/// for this place, and what changes the world without a confirmation is never run again on a hint.
+fn may_run_again(work: &Work, flow: &Flow, action: ActionIx) -> bool {
+    let harmless = flow.action(action).tool.as_ref().is_none_or(|tool| tool.read_only || tool.idempotent);
+    harmless && belongs_here(work, flow, action)
+}
+
+/// Whether an action may run here, and lead on from here whatever comes of it.
+fn belongs_here(work: &Work, flow: &Flow, action: ActionIx) -> bool {
+    let action = flow.action(action);
+    let mut targets = action.on_executed.into_iter().chain(action.on_failed);
+    action.in_scope(work.candidate) && targets.all(|to| flow.allows(work.candidate, to, By::Action))
 }
 
 /// The waiting actions that may be confirmed here, oldest first.
@@ -197,6 +206,9 @@ fn expire(work: &mut Work, flow: &Flow) {
         };
         expired.extend(reason.map(|reason| (pending.clone(), action, reason)));
     }
+    // Of several that lapse at once the first leads on: they all wait in one place, and no way is declared
+    // from where one leads to where another does.
+    let mut leads = false;
     for (pending, action, reason) in expired {
         work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Expired });
         work.event(Stage::Pending, StageResult::Expired, reason, Detail::Name(Arc::clone(&pending.action)));
@@ -204,7 +216,14 @@ fn expire(work: &mut Work, flow: &Flow) {
         if here {
             work.ended = "expired";
         }
-        if let Some(target) = action.filter(|_| here).and_then(|action| flow.action(action).on_expired) {
+        let target = action.filter(|_| here && !leads).and_then(|action| flow.action(action).on_expired);
+        if let Some(target) = target {
+            // Nobody asked for this move. Refusing the turn would let the same thing lapse again in the next.
+            if work.candidate != target && !flow.allows(work.candidate, target, By::Pending) {
+                work.degrade(Stage::Pending, Reason::TransitionBlocked, &pending.action);
+                continue;
+            }
+            leads = true;
             work.propose(By::Pending, &pending.action, target);
             // A late "yes" or "no" was meant for what expired; anything else is looked at as usual.
             if matches!(work.act, Some(Act::Affirm | Act::Negate)) {
@@ -216,9 +235,11 @@ fn expire(work: &mut Work, flow: &Flow) {
 
 /// Whether the turn gives one of the action's slots another value.
 fn corrects(work: &Work, flow: &Flow, action: ActionIx) -> bool {
+    let filled_in = work.structured.as_ref().map_or(&[][..], |input| &input.slots);
     flow.action(action).slots.iter().any(|slot| {
         let slot = flow.slot(*slot);
-        let said = slot.read(work.said());
+        let given = filled_in.iter().find(|(name, _)| *name == slot.name);
+        let said = given.and_then(|(_, value)| slot.kind.accept(value)).or_else(|| slot.read(work.said()));
         said.is_some() && said.as_ref() != work.state().slot(&slot.name)
     })
 }

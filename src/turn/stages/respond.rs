@@ -20,6 +20,9 @@ pub(super) fn run(work: &mut Work) -> Progress {
     let flow = Arc::clone(&work.flow);
     if work.course == Course::Blocked {
         work.event(Stage::Respond, StageResult::Done, Reason::Decided, Detail::None);
+        if work.has_kept() {
+            lower_flags(work, &flow);
+        }
         return Progress::Next;
     }
     let Some(here) = flow.find_state(work.state().intent(), work.state().state()) else { return Progress::Next };
@@ -53,6 +56,11 @@ fn close(work: &mut Work, flow: &Flow) {
     if work.state().question().is_some() && work.options.is_empty() && work.choices.is_empty() {
         work.change(Change::QuestionDropped);
     }
+    lower_flags(work, flow);
+}
+
+/// Lowers the flags that live for one turn.
+fn lower_flags(work: &mut Work, flow: &Flow) {
     for flag in flow.turn_flags() {
         if work.state().flags().contains(flag) {
             work.change(Change::FlagCleared { flag: Arc::clone(flag) });

@@ -7,7 +7,7 @@ use colloquy_flow::SlotScope;
 use crate::{
     event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
-    state::{Change, PendingEnding},
+    state::{Change, PendingAction, PendingEnding},
     work::{Course, Work},
 };
 
@@ -30,7 +30,13 @@ pub(super) fn evict(work: &mut Work) {
     };
     let dropped: Vec<Arc<str>> =
         state.slots().iter().filter(|(slot, _)| !keeps(slot)).map(|(slot, _)| Arc::clone(slot)).collect();
-    let left = state.pending().iter().filter(|pending| !live().any(|at| at.intent == pending.intent));
+    let here = state.position();
+    let at_rest = flow.find_state(&here.intent, &here.state).is_some_and(|here| flow.state(here).terminal);
+    // A conversation that came to rest has nothing underway any more.
+    let over = |pending: &PendingAction| {
+        at_rest && work.moved && pending.intent == here.intent && !work.has_opened(pending.id)
+    };
+    let left = state.pending().iter().filter(|pending| over(pending) || !live().any(|at| at.intent == pending.intent));
     let abandoned: Vec<_> = left.map(|pending| (pending.id, Arc::clone(&pending.action))).collect();
     if dropped.is_empty() && abandoned.is_empty() {
         work.event(Stage::Retain, StageResult::Passed, Reason::None, Detail::None);

@@ -122,7 +122,13 @@ fn lead_on(work: &mut Work) -> bool {
     let Some(until) = &here.until else { return false };
     let complete = match &until.when {
         None => work.missing.is_empty(),
-        Some(when) => when.holds(&work.facts(work.candidate)).unwrap_or(false),
+        Some(when) => match when.holds(&work.facts(work.candidate)) {
+            Ok(complete) => complete,
+            Err(_) => {
+                work.degrade_once(Stage::Rules, Reason::Condition, &here.full_name);
+                false
+            }
+        },
     };
     if complete {
         work.event(Stage::Rules, StageResult::Done, Reason::Complete, Detail::Name(Arc::clone(&here.full_name)));

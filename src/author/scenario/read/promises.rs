@@ -1,19 +1,21 @@
 //! What a turn promises beyond its reply and position.
 
-use colloquy_turn::{Reason, Stage, StageResult};
+use colloquy_flow::Json;
+use colloquy_turn::{Proposer, Reason, Stage, StageResult};
 use serde::de::DeserializeOwned;
 
 use super::super::{Never, Promises, PromptPromise, StagePromise, vocabulary};
 use crate::{
     fault::{At, Faults},
-    node::{Node, Value},
+    node::{Key, Node, Value},
+    read::outside,
     reader::{self, Fields},
 };
 
 /// The keys of what must not happen.
 pub(crate) const NEVER_KEYS: [&str; 5] = ["reply_pattern", "intent", "state", "slots", "stages"];
 /// The keys of a stage's event.
-pub(crate) const STAGE_KEYS: [&str; 3] = ["result", "reason", "name"];
+pub(crate) const STAGE_KEYS: [&str; 4] = ["result", "reason", "name", "by"];
 /// The keys of what must stand in a prompt.
 pub(crate) const PROMPT_KEYS: [&str; 2] = ["contains", "lacks"];
 
@@ -25,8 +27,10 @@ pub(super) fn read(fields: &Fields<'_>, faults: &mut Faults) -> Promises {
         pending: names("pending"),
         follow_ups: names("follow_ups"),
         degradations: names("degradations"),
+        progress: names("progress"),
         stages: stages(fields.get("stages"), faults),
         prompts: prompts(fields.get("prompt"), faults),
+        arguments: arguments(fields.get("arguments"), faults),
         never: fields.get("not").map(|node| never(node, faults)).unwrap_or_default(),
     }
 }
@@ -57,7 +61,7 @@ fn refused_stage(node: &Node, faults: &mut Faults) -> Vec<StagePromise> {
     }
     let said = reader::text(node, "a stage", faults);
     let stage = said.and_then(|said| word::<Stage>(&said, "stage", faults));
-    stage.map(|stage| StagePromise { stage, result: None, reason: None, name: None }).into_iter().collect()
+    stage.map(|stage| StagePromise { stage, result: None, reason: None, name: None, by: None }).into_iter().collect()
 }
 
 /// By stage what it must come to: one event, or a list of several.
@@ -77,19 +81,20 @@ fn event(stage: Stage, node: &Node, faults: &mut Faults) -> Option<StagePromise>
     if !matches!(node.value, Value::Map(_)) {
         let said = reader::text(node, "a stage's result or reason", faults)?;
         if let Ok(result) = vocabulary::parse(&said.value) {
-            return Some(StagePromise { stage, result: Some(result), reason: None, name: None });
+            return Some(StagePromise { stage, result: Some(result), reason: None, name: None, by: None });
         }
         let reason = word::<Reason>(&said, "result or reason", faults)?;
-        return Some(StagePromise { stage, result: None, reason: Some(reason), name: None });
+        return Some(StagePromise { stage, result: None, reason: Some(reason), name: None, by: None });
     }
     let fields = Fields::of(node, "a stage's event", &STAGE_KEYS, faults)?;
     let mut text = |key: &'static str| fields.get(key).and_then(|node| reader::text(node, key, faults));
-    let (result, reason, name) = (text("result"), text("reason"), text("name"));
+    let (result, reason, name, by) = (text("result"), text("reason"), text("name"), text("by"));
     Some(StagePromise {
         stage,
         result: result.and_then(|said| word::<StageResult>(&said, "result", faults)),
         reason: reason.and_then(|said| word::<Reason>(&said, "reason", faults)),
         name: name.map(|said| said.value),
+        by: by.and_then(|said| word::<Proposer>(&said, "proposer", faults)),
     })
 }
 
@@ -123,4 +128,13 @@ fn prompts(node: Option<&Node>, faults: &mut Faults) -> Vec<PromptPromise> {
         });
     }
     promises
+}
+
+/// By enrichment or action, what it is asked with.
+fn arguments(node: Option<&Node>, faults: &mut Faults) -> Vec<(String, Json)> {
+    let entries = node.and_then(|node| reader::map(node, "arguments", faults)).unwrap_or_default();
+    let one = |(key, node): &(Key, Node), faults: &mut Faults| {
+        Some((key.text.clone(), outside::json(node, "the arguments", faults)?))
+    };
+    entries.iter().filter_map(|entry| one(entry, faults)).collect()
 }
