@@ -12,25 +12,20 @@ mod cost;
 mod gate;
 mod models;
 mod retry;
+mod session;
 mod sources;
 mod supervisor;
 
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
-use colloquy_model::{HeaderName, HeaderValue};
-use colloquy_telemetry::Metrics;
+use colloquy_telemetry::{GateSample, Metrics};
 use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest};
-use colloquy_types::{ConversationKey, Entropy, TurnId};
+use colloquy_types::{ConversationKey, Entropy, TraceContext, TurnId};
 use futures::future::{BoxFuture, FutureExt as _};
-use ractor::{Actor, ActorCell};
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{
-    models::Models,
-    sources::Sources,
-    supervisor::GateSupervisor,
-};
+pub(crate) use self::supervisor::{Child, GateSupervisor};
 pub use self::{
     board::GateFigures,
     breaker::{BreakerPolicy, BreakerPosition},
@@ -38,35 +33,14 @@ pub use self::{
     gate::GatePolicy,
     models::{ModelSpec, Pace, Routes},
     retry::RetryPolicy,
-    sources::SourceSpec,
+    sources::{SourceAdapter, SourceSpec},
+    supervisor::{GateKind, Gates},
 };
+use self::{models::Models, sources::Sources};
 use crate::reply::TurnEvent;
 
 /// The longest answer that a turn may keep, in bytes: an effect's result has at most this.
-pub const ANSWER_BYTES_MAX: usize = 64 << 10;
-
-/// W3C trace context, passed on to whatever a turn calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TraceContext {
-    /// The value of `traceparent`.
-    pub parent: Option<Arc<str>>,
-    /// The value of `tracestate`.
-    pub state: Option<Arc<str>>,
-}
-
-impl TraceContext {
-    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let header = |name, value: &Option<Arc<str>>| {
-            let value = HeaderValue::from_str(value.as_deref()?).ok()?;
-            Some((HeaderName::from_static(name), value))
-        };
-        [header("traceparent", &self.parent), header("tracestate", &self.state)].into_iter().flatten().collect()
-    }
-
-    fn for_source(&self) -> colloquy_enrich::Trace {
-        colloquy_enrich::Trace { parent: self.parent.clone(), state: self.state.clone() }
-    }
-}
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Whose call it is, and until when.
 #[derive(Clone, Debug)]
@@ -79,8 +53,8 @@ pub struct CallContext {
     pub step: u16,
     /// When the answer is no longer waited for.
     pub deadline: Instant,
-    /// The trace it belongs to.
-    pub trace: TraceContext,
+    /// The trace it belongs to, with this call's own place in it.
+    pub trace: Option<TraceContext>,
 }
 
 impl CallContext {
@@ -141,8 +115,8 @@ pub trait Outside: Send + Sync + fmt::Debug {
     /// [`CallOutcome::Unknown`].
     fn call(&self, call: SourceCall) -> BoxFuture<'static, CallOutcome>;
 
-    /// The gates in front of it, for the tree.
-    fn gates(&self) -> Vec<(GateKind, String, GateFigures)> {
+    /// What stands in front of it, which the tree keeps alive.
+    fn gates(&self) -> Vec<Gates> {
         Vec::new()
     }
 }
@@ -174,46 +148,28 @@ pub struct WorldSpec {
     pub retry: RetryPolicy,
 }
 
-/// Models and sources behind gates.
+/// Models and sources behind gates. The tree of the [`Runtime`](crate::Runtime) it is given to keeps the gates alive;
+/// without one nothing gets in.
 pub struct World {
     models: Arc<Models>,
     sources: Arc<Sources>,
-    supervisors: Vec<ActorCell>,
 }
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let models: Vec<_> = self.models.specs().map(|spec| &spec.name).collect();
-        let sources: Vec<_> = self.sources.specs().map(|spec| &spec.name).collect();
-        f.debug_struct("World").field("models", &models).field("sources", &sources).finish_non_exhaustive()
+        let names = |gates: Gates| gates.boards().map(|board| board.name.clone()).collect::<Vec<_>>();
+        let mut shown = f.debug_struct("World");
+        shown.field("models", &names(self.models.gates())).field("sources", &names(self.sources.gates()));
+        shown.finish_non_exhaustive()
     }
 }
 
 impl World {
-    /// Starts the gates.
-    ///
-    /// # Errors
-    /// When a supervisor does not start.
-    pub async fn start(
-        spec: WorldSpec,
-        entropy: Arc<dyn Entropy>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, ractor::SpawnErr> {
-        let models =
-            Models::new(spec.models, &spec.routes, spec.retry, Arc::clone(&entropy), Arc::clone(&metrics));
+    /// Puts everything of `spec` behind gates.
+    pub fn new(spec: WorldSpec, entropy: Arc<dyn Entropy>, metrics: Arc<Metrics>) -> Self {
+        let models = Models::new(spec.models, &spec.routes, spec.retry, Arc::clone(&entropy), Arc::clone(&metrics));
         let sources = Sources::new(spec.sources, spec.retry, entropy, metrics);
-        let mut supervisors = Vec::new();
-        for gates in [models.gates(), sources.gates()] {
-            let (supervisor, _) = Actor::spawn(None, GateSupervisor { gates }, ()).await?;
-            supervisors.push(supervisor.get_cell());
-        }
-        Ok(Self { models: Arc::new(models), sources: Arc::new(sources), supervisors })
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.supervisors.iter().for_each(|supervisor| supervisor.stop(None));
+        Self { models: Arc::new(models), sources: Arc::new(sources) }
     }
 }
 
@@ -228,21 +184,20 @@ impl Outside for World {
         async move { sources.call(call).await }.boxed()
     }
 
-    fn gates(&self) -> Vec<(GateKind, String, GateFigures)> {
-        let figures = |kind, gates: Vec<(GatePolicy, Arc<board::Board>)>| {
-            gates.into_iter().map(move |(_, board)| (kind, board.name.clone(), board.figures()))
-        };
-        figures(GateKind::Model, self.models.gates()).chain(figures(GateKind::Source, self.sources.gates())).collect()
+    fn gates(&self) -> Vec<Gates> {
+        vec![self.models.gates(), self.sources.gates()]
     }
 }
 
-/// What a gate stands in front of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateKind {
-    /// A model.
-    Model,
-    /// A source.
-    Source,
+/// Shows how the gates stand, for the next scrape.
+pub(crate) fn sample(outside: &dyn Outside, metrics: &Metrics) {
+    for gates in outside.gates() {
+        for board in gates.boards() {
+            let GateFigures { inside, waiting, breaker, .. } = board.figures();
+            let open = breaker != BreakerPosition::Closed;
+            metrics.outside.gate(&board.name, GateSample { inside, waiting, open });
+        }
+    }
 }
 
 fn elapsed_ms(begun: Instant) -> u64 {

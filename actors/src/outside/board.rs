@@ -2,7 +2,7 @@
 
 use std::sync::{
     PoisonError, RwLock,
-    atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
 use ractor::ActorRef;

@@ -134,14 +134,17 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const POLICY: BreakerPolicy = BreakerPolicy {
-        failures: 3,
-        open_for: Duration::from_secs(1),
-        open_for_max: Duration::from_secs(3),
-    };
+    const POLICY: BreakerPolicy =
+        BreakerPolicy { failures: 3, open_for: Duration::from_secs(1), open_for_max: Duration::from_secs(3) };
 
     use Pass::{Probe, Regular};
     use Verdict::{Answered, Failed, GivenUp};
+
+    fn fail(breaker: &mut Breaker, times: usize, now: Instant) {
+        for _ in 0..times {
+            breaker.left(Regular, Failed, now);
+        }
+    }
 
     #[test]
     fn failures_in_a_row_open_it_and_one_success_between_them_does_not() {
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn one_call_tries_whether_it_has_recovered() {
         let (mut breaker, now) = (Breaker::new(POLICY), Instant::now());
-        (0..3).for_each(|_| drop(breaker.left(Regular, Failed, now)));
+        fail(&mut breaker, 3, now);
         let later = now + POLICY.open_for;
         assert_eq!(breaker.position(later), BreakerPosition::HalfOpen);
         assert_eq!(breaker.enter(later), Ok(Probe));
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn what_was_under_way_when_it_opened_neither_lengthens_nor_closes_it() {
         let (mut breaker, now) = (Breaker::new(POLICY), Instant::now());
-        (0..8).for_each(|_| drop(breaker.left(Regular, Failed, now)));
+        fail(&mut breaker, 8, now);
         breaker.left(Regular, Answered, now);
         assert_eq!(breaker.enter(now), Err(POLICY.open_for));
     }

@@ -3,19 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::Purpose;
-use colloquy_model::{Answer, Error as ModelError, Finish, Limits, Message, Model, Refusal, Request};
-use colloquy_telemetry::Metrics;
+use colloquy_model::{
+    Answer, Error as ModelError, Finish, HeaderName, HeaderValue, Limits, Message, Model, Refusal, Request,
+};
+use colloquy_telemetry::{Metrics, Tokens};
 use colloquy_turn::{Failure, ModelOutput, ModelRequest, Role};
-use colloquy_types::Entropy;
+use colloquy_types::{Entropy, TraceContext};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    ANSWER_BYTES_MAX, CallContext, Deltas, ModelCall, elapsed_ms,
+    ANSWER_BYTES_MAX, CallContext, Deltas, ModelCall,
     board::Board,
     breaker::Verdict,
     cost::{Prices, estimated_tokens},
+    elapsed_ms,
     gate::{GateHandle, GatePolicy, Refused},
     retry::RetryPolicy,
+    supervisor::{Child, GateKind, Gates},
 };
 
 /// Parts of an answer that may wait to be passed on; the adapter joins what does not fit.
@@ -108,13 +112,9 @@ impl Models {
     }
 
     /// The gates to be supervised.
-    pub(crate) fn gates(&self) -> Vec<(GatePolicy, Arc<Board>)> {
-        self.places.iter().map(|place| (place.spec.gate, Arc::clone(&place.gate.board))).collect()
-    }
-
-    /// The models by name.
-    pub(crate) fn specs(&self) -> impl Iterator<Item = &ModelSpec> {
-        self.places.iter().map(|place| &place.spec)
+    pub(crate) fn gates(&self) -> Gates {
+        let gate = |place: &Place| Child::Gate(place.spec.gate, Arc::clone(&place.gate.board));
+        Gates { kind: GateKind::Model, children: self.places.iter().map(gate).collect() }
     }
 
     /// Asks the models of the question's purpose until one answers. Cancel safe: dropped, it ends the work.
@@ -168,7 +168,7 @@ impl Models {
     ) -> Result<ModelOutput, Missed> {
         let spec = &place.spec;
         let permit = place.gate.enter(call.context.deadline).await.map_err(|refused| {
-            self.metrics.model_call(&spec.name, "not_admitted");
+            self.metrics.outside.model_call(&spec.name, "not_admitted");
             tracing::debug!(model = %spec.name, %refused, "model not asked");
             let failure = if refused == Refused::TooLate { Failure::TimedOut } else { Failure::Unavailable };
             Missed { failure, again: None }
@@ -184,7 +184,7 @@ impl Models {
             bytes_max: spec.pace.bytes_max,
         };
         let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_mut(), shown).await;
-        self.metrics.model_seconds.observe(begun.elapsed().as_secs_f64());
+        self.metrics.outside.model_seconds(&spec.name, begun.elapsed().as_secs_f64());
         match answered {
             Ok(answer) => {
                 permit.leave(Verdict::Answered);
@@ -192,7 +192,7 @@ impl Models {
             }
             Err(error) => {
                 permit.leave(verdict(&error));
-                self.metrics.model_call(&spec.name, error.name());
+                self.metrics.outside.model_call(&spec.name, error.name());
                 tracing::info!(
                     model = %spec.name, prompt = %request.prompt, purpose = request.purpose.name(),
                     turn_id = %call.context.turn_id, elapsed_ms = elapsed_ms(begun), %error, "model did not answer"
@@ -218,9 +218,9 @@ impl Models {
         } else {
             spec.prices.settle(usage.tokens_in, usage.tokens_cached, usage.tokens_out)
         };
-        self.metrics.model_call(&spec.name, "answered");
-        self.metrics.model_usage(context.key.tenant(), &spec.name, usage.tokens_in, usage.tokens_cached, usage.tokens_out);
-        self.metrics.model_cost(context.key.tenant(), &spec.name, usage.cost_micros);
+        self.metrics.outside.model_call(&spec.name, "answered");
+        let tokens = Tokens { input: usage.tokens_in, cached: usage.tokens_cached, output: usage.tokens_out };
+        self.metrics.outside.model_usage(context.key.tenant(), &spec.name, &request.prompt, tokens, usage.cost_micros);
         tracing::debug!(
             model = %spec.name, prompt = %request.prompt, purpose = request.purpose.name(), turn_id = %context.turn_id,
             tokens_in = usage.tokens_in, tokens_out = usage.tokens_out, cost_micros = usage.cost_micros, estimated,
@@ -283,19 +283,25 @@ fn asked(place: &Place, call: &ModelCall) -> Request {
         schema: schema.clone(),
         tools: Vec::new(),
         tokens_max: *tokens_max,
-        headers: call.context.trace.headers(),
-        scripts: call.flow.scripts().cloned(),
+        headers: trace_headers(call.context.trace.as_ref()),
+        scripts: Some(Arc::clone(call.flow.scripts())),
     }
+}
+
+fn trace_headers(trace: Option<&TraceContext>) -> Vec<(HeaderName, HeaderValue)> {
+    let Some(trace) = trace else { return Vec::new() };
+    let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
+    let state = trace.state().and_then(|state| header("tracestate", state));
+    header("traceparent", &trace.parent()).into_iter().chain(state).collect()
 }
 
 /// What an error says about the place it comes from.
 fn verdict(error: &ModelError) -> Verdict {
     match error {
-        ModelError::Status { class, .. } => match class {
-            Refusal::TooLong | Refusal::Filtered | Refusal::Invalid => Verdict::Answered,
-            _ => Verdict::Failed,
-        },
-        ModelError::WrongSchema { .. } | ModelError::Unsendable | ModelError::NotScripted => Verdict::Answered,
+        ModelError::Status { class: Refusal::TooLong | Refusal::Filtered | Refusal::Invalid, .. }
+        | ModelError::WrongSchema { .. }
+        | ModelError::Unsendable
+        | ModelError::NotScripted => Verdict::Answered,
         _ => Verdict::Failed,
     }
 }
@@ -305,12 +311,10 @@ fn failure(error: &ModelError) -> Failure {
     match error {
         ModelError::TimedOut | ModelError::FirstTokenLate | ModelError::Stalled => Failure::TimedOut,
         ModelError::Malformed(_) | ModelError::WrongSchema { .. } | ModelError::TooLarge { .. } => Failure::Malformed,
-        ModelError::Unsendable => Failure::Refused,
-        ModelError::Status { class, .. } => match class {
-            Refusal::TooLong | Refusal::Filtered | Refusal::Invalid => Failure::Refused,
-            _ => Failure::Unavailable,
-        },
-        ModelError::Dns
+        ModelError::Unsendable
+        | ModelError::Status { class: Refusal::TooLong | Refusal::Filtered | Refusal::Invalid, .. } => Failure::Refused,
+        ModelError::Status { .. }
+        | ModelError::Dns
         | ModelError::Connect(_)
         | ModelError::Tls
         | ModelError::Overloaded { .. }

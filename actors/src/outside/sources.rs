@@ -1,20 +1,32 @@
 //! How a call of a source or a tool becomes an outcome: how often it is tried, and what is known when it fails.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use colloquy_enrich::{Answer, Call, Error as SourceError, Happened, Source, split_target};
+use colloquy_enrich::{Answer, Call, Error as SourceError, Factory, Happened, Source, Trace, split_target};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::{CallOutcome, CallRequest, Failure};
-use colloquy_types::Entropy;
+use colloquy_types::{Entropy, TraceContext};
 use tokio::time::Instant;
 
 use super::{
-    ANSWER_BYTES_MAX, SourceCall, elapsed_ms,
+    ANSWER_BYTES_MAX, SourceCall,
     board::Board,
     breaker::Verdict,
+    elapsed_ms,
     gate::{GateHandle, GatePolicy, Refused},
     retry::RetryPolicy,
+    session::SessionSpec,
+    supervisor::{Child, GateKind, Gates},
 };
+
+/// What speaks to a source.
+#[derive(Clone)]
+pub enum SourceAdapter {
+    /// Each call stands for itself.
+    Direct(Arc<dyn Source>),
+    /// Calls need a session, which an actor keeps.
+    Session(Arc<Factory>),
+}
 
 /// One source, as the settings describe it.
 #[derive(Clone)]
@@ -22,19 +34,22 @@ pub struct SourceSpec {
     /// Its name in flows, metrics and the tree.
     pub name: Arc<str>,
     /// What speaks to it.
-    pub adapter: Arc<dyn Source>,
+    pub adapter: SourceAdapter,
     /// How many calls it takes, and when it is left alone.
     pub gate: GatePolicy,
 }
 
 struct Place {
-    spec: SourceSpec,
+    name: Arc<str>,
+    source: Arc<dyn Source>,
+    session: Option<SessionSpec>,
+    policy: GatePolicy,
     gate: GateHandle,
 }
 
 /// Every source, by name.
 pub(crate) struct Sources {
-    places: HashMap<Arc<str>, Place>,
+    places: BTreeMap<Arc<str>, Place>,
     retry: RetryPolicy,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
@@ -55,24 +70,27 @@ impl Sources {
         entropy: Arc<dyn Entropy>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let gated = |spec: SourceSpec| {
-            let gate = GateHandle { board: Arc::new(Board::new(spec.name.as_ref())) };
-            (Arc::clone(&spec.name), Place { spec, gate })
+        let gated = |SourceSpec { name, adapter, gate: policy }: SourceSpec| {
+            let (source, session): (Arc<dyn Source>, _) = match adapter {
+                SourceAdapter::Direct(source) => (source, None),
+                SourceAdapter::Session(factory) => {
+                    let session = SessionSpec::new(Arc::clone(&name), factory, Arc::clone(&entropy));
+                    (Arc::new(session.source()), Some(session))
+                }
+            };
+            let gate = GateHandle { board: Arc::new(Board::new(name.as_ref())) };
+            (Arc::clone(&name), Place { name, source, session, policy, gate })
         };
-        Self { places: specs.into_iter().map(gated).collect(), retry, entropy, metrics }
+        let places = specs.into_iter().map(gated).collect();
+        Self { places, retry, entropy, metrics }
     }
 
-    /// The gates to be supervised, in order of their names.
-    pub(crate) fn gates(&self) -> Vec<(GatePolicy, Arc<Board>)> {
-        let mut gates: Vec<_> =
-            self.places.values().map(|place| (place.spec.gate, Arc::clone(&place.gate.board))).collect();
-        gates.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
-        gates
-    }
-
-    /// The sources.
-    pub(crate) fn specs(&self) -> impl Iterator<Item = &SourceSpec> {
-        self.places.values().map(|place| &place.spec)
+    /// The gates and sessions to be supervised, by name.
+    pub(crate) fn gates(&self) -> Gates {
+        let gate = |place: &Place| Child::Gate(place.policy, Arc::clone(&place.gate.board));
+        let session = |place: &Place| place.session.clone().map(Child::Session);
+        let children = self.places.values().flat_map(|place| [Some(gate(place)), session(place)]).flatten();
+        Gates { kind: GateKind::Source, children: children.collect() }
     }
 
     /// Calls a source or a tool. Cancel safe: dropped, it ends the work; whether something happened is then unknown.
@@ -109,11 +127,11 @@ impl Sources {
     }
 
     async fn attempt(&self, place: &Place, tool: &str, call: &SourceCall) -> Result<Answer, Missed> {
-        let (spec, deadline) = (&place.spec, call.context.deadline);
+        let (name, deadline) = (&place.name, call.context.deadline);
         let not_begun = |failure| Missed { failure, happened: Happened::No, again: None };
         let permit = place.gate.enter(deadline).await.map_err(|refused| {
-            self.metrics.source_call(&spec.name, "not_admitted");
-            tracing::debug!(source = %spec.name, %refused, "source not called");
+            self.metrics.outside.source_call(name, "not_admitted");
+            tracing::debug!(source = %name, %refused, "source not called");
             not_begun(if refused == Refused::TooLate { Failure::TimedOut } else { Failure::Unavailable })
         })?;
         let begun = Instant::now();
@@ -125,21 +143,21 @@ impl Sources {
             arguments: call.request.arguments.clone(),
             key: (!call.request.read_only).then(|| call.context.effect_key().into()),
             read_only: call.request.read_only,
-            trace: call.context.trace.for_source(),
+            trace: trace(call.context.trace.as_ref()),
         };
-        let answered = spec.adapter.call(request, deadline).await;
-        self.metrics.source_seconds.observe(begun.elapsed().as_secs_f64());
+        let answered = place.source.call(request, deadline).await;
+        self.metrics.outside.source_seconds(name, begun.elapsed().as_secs_f64());
         match answered {
             Ok(answer) => {
                 permit.leave(Verdict::Answered);
-                self.metrics.source_call(&spec.name, "answered");
+                self.metrics.outside.source_call(name, "answered");
                 Ok(answer)
             }
             Err(error) => {
                 permit.leave(verdict(&error));
-                self.metrics.source_call(&spec.name, error.name());
+                self.metrics.outside.source_call(name, error.name());
                 tracing::info!(
-                    source = %spec.name, tool, turn_id = %call.context.turn_id, elapsed_ms = elapsed_ms(begun), %error,
+                    source = %name, tool, turn_id = %call.context.turn_id, elapsed_ms = elapsed_ms(begun), %error,
                     "source did not answer"
                 );
                 let again = error.retryable().then(|| error.retry_after());
@@ -147,6 +165,10 @@ impl Sources {
             }
         }
     }
+}
+
+fn trace(context: Option<&TraceContext>) -> Trace {
+    Trace { parent: context.map(|context| context.parent().into()), state: context.and_then(|c| c.state().cloned()) }
 }
 
 /// What the turn is told of an answer. One that is too large to be kept has been given all the same.
