@@ -63,10 +63,11 @@ fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
     if output.json {
         return output::line(&turn_json(turn, replayed).to_string());
     }
-    let reply = turn.reply.as_ref().map(|reply| reply.text.as_str()).unwrap_or_default();
-    output::line(&format!("{} {}", output.faint(&format!("{:>4} user     ", turn.turn_seq)), said(turn).1));
+    let reply = output::plain(turn.reply.as_ref().map(|reply| reply.text.as_str()).unwrap_or_default());
+    let said = output::plain(said(turn).1);
+    output::line(&format!("{} {said}", output.faint(&format!("{:>4} user     ", turn.turn_seq))));
     let place = format!("[{}.{}{}]", turn.intent, turn.state, if replayed { ", replayed" } else { "" });
-    output::line(&format!("{} {} {}", output.faint("     assistant"), output.strong(reply), output.faint(&place)));
+    output::line(&format!("{} {} {}", output.faint("     assistant"), output.strong(&reply), output.faint(&place)));
     offered(turn, output);
 }
 
@@ -74,7 +75,7 @@ fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
 pub(crate) fn offered(turn: &v1::Turn, output: Output) {
     let offered = turn.reply.as_ref().map(|reply| reply.follow_ups.join(" | ")).unwrap_or_default();
     if !offered.is_empty() {
-        output::line(&output.faint(&format!("     offers    {offered}")));
+        output::line(&output.faint(&format!("     offers    {}", output::plain(&offered))));
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
             if output.json {
                 output::line(&json!({ "offset": place, "event": text }).to_string());
             } else {
-                output::line(&output.faint(&format!("{place:>8} {text}")));
+                output::line(&output.faint(&format!("{place:>8} {}", output::plain(&text))));
             }
         };
         match event.event {

@@ -1,6 +1,9 @@
 //! What the program prints: colour on a terminal only, results on standard output, errors beside it.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    borrow::Cow,
+    io::{IsTerminal as _, Write as _},
+};
 
 use colloquy_client::{ClientError, ConnectError};
 use owo_colors::{OwoColorize as _, Style};
@@ -55,6 +58,12 @@ impl Output {
     pub(crate) fn bad(&self, text: &str) -> String {
         self.styled(text, Style::new().red().bold())
     }
+}
+
+/// A text from elsewhere, without what would steer a terminal: control characters other than newline and tab become `�`.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let steers = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
+    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Prints a line; a reader that went away (`| head`) is no fault.
