@@ -16,10 +16,13 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("telemetry", &[]),
     ("proto", &[]),
     ("client", &["proto"]),
-    ("actors", &["turn", "store", "flow", "types", "telemetry"]),
+    ("actors", &["turn", "store", "model", "enrich", "flow", "types", "telemetry"]),
     ("gateway", &["actors", "turn", "types", "proto", "telemetry"]),
     ("console", &["telemetry"]),
-    ("colloquy", &["gateway", "console", "author", "client", "actors", "store", "types", "telemetry"]),
+    (
+        "colloquy",
+        &["gateway", "console", "author", "client", "actors", "store", "model", "enrich", "flow", "types", "telemetry"],
+    ),
     ("loadtest", &["colloquy", "client"]),
 ];
 

@@ -36,7 +36,11 @@ pub use self::{
         GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
         ScenarioMismatch, ScenarioResult,
     },
-    outside::{CallContext, Deltas, ModelCall, Nowhere, Outside, SourceCall},
+    outside::{
+        BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelCall,
+        ModelSpec, Nowhere, Outside, Pace, Prices, RetryPolicy, Routes, SourceAdapter, SourceCall, SourceSpec, World,
+        WorldSpec,
+    },
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     runtime::{

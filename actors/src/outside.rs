@@ -2,16 +2,45 @@
 //!
 //! A call ends by its deadline, whatever the other side does, and dropping its future stops the work. The answer is
 //! one that a turn can go on with: why something failed is told to operators, not to the turn.
+//!
+//! [`World`] is what a server uses: every model and source stands behind a gate of its own, an actor that bounds how
+//! many calls run and wait, and shuts while the place fails. Calls run with the turn that makes them.
+
+mod board;
+mod breaker;
+mod cost;
+mod gate;
+mod models;
+mod retry;
+mod session;
+mod sources;
+mod supervisor;
 
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
+use colloquy_telemetry::{GateSample, Metrics};
 use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest};
-use colloquy_types::{ConversationKey, TurnId};
+use colloquy_types::{ConversationKey, Entropy, TraceContext, TurnId};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::mpsc, time::Instant};
 
+pub(crate) use self::supervisor::{Child, GateSupervisor};
+pub use self::{
+    board::GateFigures,
+    breaker::{BreakerPolicy, BreakerPosition},
+    cost::Prices,
+    gate::GatePolicy,
+    models::{ModelSpec, Pace, Routes},
+    retry::RetryPolicy,
+    sources::{SourceAdapter, SourceSpec},
+    supervisor::{GateKind, Gates},
+};
+use self::{models::Models, sources::Sources};
 use crate::reply::TurnEvent;
+
+/// The longest answer that a turn may keep, in bytes: an effect's result has at most this.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Whose call it is, and until when.
 #[derive(Clone, Debug)]
@@ -24,6 +53,8 @@ pub struct CallContext {
     pub step: u16,
     /// When the answer is no longer waited for.
     pub deadline: Instant,
+    /// The trace it belongs to, with this call's own place in it.
+    pub trace: Option<TraceContext>,
 }
 
 impl CallContext {
@@ -83,6 +114,11 @@ pub trait Outside: Send + Sync + fmt::Debug {
     /// Asks a source, or calls a tool. A failure says that nothing happened; when that is not certain the outcome is
     /// [`CallOutcome::Unknown`].
     fn call(&self, call: SourceCall) -> BoxFuture<'static, CallOutcome>;
+
+    /// What stands in front of it, which the tree keeps alive.
+    fn gates(&self) -> Vec<Gates> {
+        Vec::new()
+    }
 }
 
 /// A process that can reach nothing: every call is answered as unavailable, so that flows degrade as they declare.
@@ -97,4 +133,73 @@ impl Outside for Nowhere {
     fn call(&self, _: SourceCall) -> BoxFuture<'static, CallOutcome> {
         futures::future::ready(CallOutcome::Failed(Failure::Unavailable)).boxed()
     }
+}
+
+/// What the settings say of the world.
+#[derive(Clone, Default)]
+pub struct WorldSpec {
+    /// Every model.
+    pub models: Vec<ModelSpec>,
+    /// Which models are asked for what.
+    pub routes: Routes,
+    /// Every source.
+    pub sources: Vec<SourceSpec>,
+    /// How attempts follow each other.
+    pub retry: RetryPolicy,
+}
+
+/// Models and sources behind gates. The tree of the [`Runtime`](crate::Runtime) it is given to keeps the gates alive;
+/// without one nothing gets in.
+pub struct World {
+    models: Arc<Models>,
+    sources: Arc<Sources>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |gates: Gates| gates.boards().map(|board| board.name.clone()).collect::<Vec<_>>();
+        let mut shown = f.debug_struct("World");
+        shown.field("models", &names(self.models.gates())).field("sources", &names(self.sources.gates()));
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// Puts everything of `spec` behind gates.
+    pub fn new(spec: WorldSpec, entropy: Arc<dyn Entropy>, metrics: Arc<Metrics>) -> Self {
+        let models = Models::new(spec.models, &spec.routes, spec.retry, Arc::clone(&entropy), Arc::clone(&metrics));
+        let sources = Sources::new(spec.sources, spec.retry, entropy, metrics);
+        Self { models: Arc::new(models), sources: Arc::new(sources) }
+    }
+}
+
+impl Outside for World {
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+        let models = Arc::clone(&self.models);
+        async move { models.ask(call).await }.boxed()
+    }
+
+    fn call(&self, call: SourceCall) -> BoxFuture<'static, CallOutcome> {
+        let sources = Arc::clone(&self.sources);
+        async move { sources.call(call).await }.boxed()
+    }
+
+    fn gates(&self) -> Vec<Gates> {
+        vec![self.models.gates(), self.sources.gates()]
+    }
+}
+
+/// Shows how the gates stand, for the next scrape.
+pub(crate) fn sample(outside: &dyn Outside, metrics: &Metrics) {
+    for gates in outside.gates() {
+        for board in gates.boards() {
+            let GateFigures { inside, waiting, breaker, .. } = board.figures();
+            let open = breaker != BreakerPosition::Closed;
+            metrics.outside.gate(&board.name, GateSample { inside, waiting, open });
+        }
+    }
+}
+
+fn elapsed_ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
-//! The root of the supervision tree: starts the shard supervisors and the keeper of the flows, and starts one anew
-//! should it fail.
+//! The root of the supervision tree: starts the shard supervisors, the keeper of the flows and the supervisors of
+//! gates, and starts one anew should it fail.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::{
     flows::keeper::Keeper,
+    outside::{GateSupervisor, Gates},
     shard::{SHARDS, Shard},
     shared::Shared,
 };
@@ -30,7 +31,30 @@ impl Root {
         Ok(())
     }
 
-    async fn replace(&self, myself: &ActorRef<()>, id: ActorId) -> Result<(), ActorProcessingErr> {
+    async fn start_gates(
+        &self,
+        myself: &ActorRef<()>,
+        gates: Gates,
+        state: &mut HashMap<ActorId, Gates>,
+    ) -> Result<(), ActorProcessingErr> {
+        let supervisor = GateSupervisor { gates: gates.clone() };
+        let (actor, _) = Actor::spawn_linked(None, supervisor, (), myself.get_cell()).await?;
+        state.insert(actor.get_id(), gates);
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        myself: &ActorRef<()>,
+        id: ActorId,
+        state: &mut HashMap<ActorId, Gates>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(gates) = state.remove(&id)
+            && !self.shared.is_draining()
+        {
+            tracing::error!(gates = gates.kind.supervisor(), "supervisor of gates ended, starting it anew");
+            return self.start_gates(myself, gates, state).await;
+        }
         if self.shared.keeper().is_some_and(|keeper| keeper.get_id() == id) && !self.shared.is_draining() {
             tracing::error!("the keeper of the flows ended, starting it anew");
             return self.start_keeper(myself).await;
@@ -52,26 +76,32 @@ impl Root {
 
 impl Actor for Root {
     type Msg = ();
-    type State = ();
+    /// The supervisors of gates.
+    type State = HashMap<ActorId, Gates>;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         for number in 0..SHARDS {
             let cell = self.start_shard(&myself).await?;
             self.shared.set_shard(usize::from(number), cell);
         }
-        self.start_keeper(&myself).await
+        self.start_keeper(&myself).await?;
+        let mut state = HashMap::new();
+        for gates in self.shared.outside.gates() {
+            self.start_gates(&myself, gates, &mut state).await?;
+        }
+        Ok(state)
     }
 
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<()>,
         event: SupervisionEvent,
-        (): &mut (),
+        state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(child, _) | SupervisionEvent::ActorTerminated(child, ..) => {
-                self.replace(&myself, child.get_id()).await
+                self.replace(&myself, child.get_id(), state).await
             }
             _ => Ok(()),
         }

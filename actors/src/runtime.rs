@@ -10,7 +10,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
-use colloquy_types::{Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TurnSeq};
+use colloquy_types::{
+    Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TraceContext, TurnSeq,
+};
 use ractor::{Actor, ActorRef};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -88,6 +90,8 @@ pub struct SubmitTurn {
     pub busy: BusyPolicy,
     /// When the caller no longer wants an answer.
     pub deadline: Instant,
+    /// The caller's place in a trace: calls that the turn makes belong to it.
+    pub trace: Option<TraceContext>,
 }
 
 /// Figures of a running runtime.
@@ -185,6 +189,7 @@ impl Runtime {
             expected_seq: turn.expected_seq,
             busy: turn.busy,
             deadline: turn.deadline,
+            trace: turn.trace,
             events,
             reply,
             permit,
@@ -320,6 +325,11 @@ impl Runtime {
             flows: shared.flows.current_flows(),
             flow_lookups: shared.flows.lookups(),
         }
+    }
+
+    /// Brings the metrics of gates up to date, for a scrape.
+    pub fn sample_gates(&self) {
+        crate::outside::sample(self.shared.outside.as_ref(), &self.shared.metrics);
     }
 
     /// One page of the supervision tree.

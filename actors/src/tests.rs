@@ -148,6 +148,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         expected_seq: None,
         busy: BusyPolicy::Enqueue,
         deadline: Instant::now() + Duration::from_secs(10),
+        trace: None,
     }
 }
 

@@ -7,6 +7,7 @@ use colloquy_types::Activation;
 
 use crate::{
     directory::{ActorInfo, ActorStatus},
+    outside::{Child, GateFigures, GateKind, Gates},
     shard::SHARDS,
     shared::Shared,
 };
@@ -24,6 +25,14 @@ pub enum ActorKind {
     Conversation,
     /// What publishes and promotes flows.
     Flows,
+    /// A supervisor of gates and sessions.
+    Gates,
+    /// The gate in front of a model.
+    Model,
+    /// The gate in front of a source.
+    Source,
+    /// The keeper of a session with a source.
+    Session,
 }
 
 /// Which actors to show.
@@ -58,6 +67,8 @@ pub struct TreeRow {
     pub age: Duration,
     /// How many actors it supervises.
     pub children: usize,
+    /// How a gate stands.
+    pub gate: Option<GateFigures>,
 }
 
 /// A page of the tree, in order of path.
@@ -77,6 +88,7 @@ const ROOT: &str = "root";
 pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, limit: usize) -> TreePage {
     let infos = shared.directory.infos();
     let mut rows = fixed_rows(&infos, shared);
+    rows.extend(outside_rows(shared));
     rows.extend(infos.iter().map(|info| conversation_row(info)));
     rows.retain(|row| {
         filter.kind.is_none_or(|kind| row.kind == kind)
@@ -98,16 +110,9 @@ fn shard_path(shard: u16) -> String {
 
 fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
     let row = |path: String, parent: String, kind, children| TreeRow {
-        path,
-        parent,
-        kind,
-        key: String::new(),
-        status: ActorStatus::Running,
-        queue_depth: 0,
-        restarts: 0,
-        activation: Activation::default(),
         age: shared.age(),
         children,
+        ..fixed_row(path, parent, kind)
     };
     let mut children = [0_usize; SHARDS as usize];
     for info in infos {
@@ -116,7 +121,7 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
         }
     }
     let mut rows = vec![
-        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 2),
+        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 2 + shared.outside.gates().len()),
         row(format!("{ROOT}/flows"), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
@@ -124,6 +129,65 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
         rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, children));
     }
     rows
+}
+
+fn fixed_row(path: String, parent: String, kind: ActorKind) -> TreeRow {
+    TreeRow {
+        path,
+        parent,
+        kind,
+        key: String::new(),
+        status: ActorStatus::Running,
+        queue_depth: 0,
+        restarts: 0,
+        activation: Activation::default(),
+        age: Duration::ZERO,
+        children: 0,
+        gate: None,
+    }
+}
+
+/// The supervisors of gates, and what they supervise.
+fn outside_rows(shared: &Shared) -> Vec<TreeRow> {
+    let mut rows = Vec::new();
+    for Gates { kind, children } in shared.outside.gates() {
+        let supervisor = format!("{ROOT}/{}", kind.supervisor());
+        let (age, count) = (shared.age(), children.len());
+        let row = fixed_row(supervisor.clone(), ROOT.to_owned(), ActorKind::Gates);
+        rows.push(TreeRow { age, children: count, ..row });
+        rows.extend(children.iter().map(|child| child_row(kind, child, &supervisor)));
+    }
+    rows
+}
+
+fn child_row(kind: GateKind, child: &Child, supervisor: &str) -> TreeRow {
+    match child {
+        Child::Gate(_, board) => {
+            let kind = match kind {
+                GateKind::Model => ActorKind::Model,
+                GateKind::Source => ActorKind::Source,
+            };
+            let figures = board.figures();
+            TreeRow {
+                status: if figures.inside > 0 { ActorStatus::Running } else { ActorStatus::Idle },
+                queue_depth: figures.waiting,
+                restarts: u32::try_from(figures.restarts).unwrap_or(u32::MAX),
+                age: figures.age,
+                gate: Some(figures),
+                ..fixed_row(format!("{supervisor}/{}", board.name), supervisor.to_owned(), kind)
+            }
+        }
+        Child::Session(spec) => {
+            let path = format!("{supervisor}/{}/session", spec.name);
+            let figures = spec.figures();
+            TreeRow {
+                status: figures.status,
+                restarts: figures.restarts,
+                age: figures.age,
+                ..fixed_row(path, supervisor.to_owned(), ActorKind::Session)
+            }
+        }
+    }
 }
 
 fn conversation_row(info: &ActorInfo) -> TreeRow {
@@ -139,5 +203,6 @@ fn conversation_row(info: &ActorInfo) -> TreeRow {
         activation: info.activation(),
         age: info.age(),
         children: 0,
+        gate: None,
     }
 }

@@ -122,6 +122,24 @@ impl Error {
         }
     }
 
+    /// The error's name for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NoSuchTool => "no_such_tool",
+            Self::Arguments(_) => "arguments",
+            Self::Denied(_) => "denied",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Interrupted => "interrupted",
+            Self::Refused { .. } => "refused",
+            Self::Busy { .. } => "busy",
+            Self::Failed { .. } => "failed",
+            Self::Redirected { .. } => "redirected",
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
     /// How long the source asks to be left alone, at most a day.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

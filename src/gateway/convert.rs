@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, CommittedTurn, Described, Ending, Feedback, FlowPin, Listed, RuntimeStats, TreeRow,
-    TurnReply,
+    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Described, Ending, Feedback, FlowPin, GateFigures, Listed,
+    RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
@@ -200,6 +200,10 @@ pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
         v1::ActorKind::Shard => Some(ActorKind::Shard),
         v1::ActorKind::Conversation => Some(ActorKind::Conversation),
         v1::ActorKind::Flows => Some(ActorKind::Flows),
+        v1::ActorKind::Gates => Some(ActorKind::Gates),
+        v1::ActorKind::Model => Some(ActorKind::Model),
+        v1::ActorKind::Source => Some(ActorKind::Source),
+        v1::ActorKind::Session => Some(ActorKind::Session),
     }
 }
 
@@ -210,6 +214,10 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         ActorKind::Shard => v1::ActorKind::Shard,
         ActorKind::Conversation => v1::ActorKind::Conversation,
         ActorKind::Flows => v1::ActorKind::Flows,
+        ActorKind::Gates => v1::ActorKind::Gates,
+        ActorKind::Model => v1::ActorKind::Model,
+        ActorKind::Source => v1::ActorKind::Source,
+        ActorKind::Session => v1::ActorKind::Session,
     };
     let state = match row.status {
         ActorStatus::Activating => v1::ActorState::Activating,
@@ -227,7 +235,18 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         activation: row.activation.get(),
         age_ms: u64::try_from(row.age.as_millis()).unwrap_or(u64::MAX),
         children: row.children as u64,
+        gate: row.gate.map(gate),
     }
+}
+
+fn gate(figures: GateFigures) -> v1::Gate {
+    let breaker = match figures.breaker {
+        BreakerPosition::Closed => v1::BreakerState::Closed,
+        BreakerPosition::Open => v1::BreakerState::Open,
+        BreakerPosition::HalfOpen => v1::BreakerState::HalfOpen,
+    };
+    let (opened, refused) = (figures.opened, figures.refused);
+    v1::Gate { breaker: breaker.into(), inside: figures.inside as u64, opened, refused }
 }
 
 pub(crate) fn runtime(stats: RuntimeStats, version: &str) -> v1::GetRuntimeResponse {

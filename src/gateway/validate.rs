@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
 use colloquy_turn::{InputFault, InputKind, InputMember, Rating, canonical_input};
-use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TurnSeq};
+use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TraceContext, TurnSeq};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::status::{self, InvalidField};
@@ -286,6 +286,13 @@ pub(crate) struct ValidTurn {
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
     pub(crate) busy: BusyPolicy,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+/// The caller's place in a trace. As the W3C asks, one that is not valid is as good as none.
+fn trace(metadata: &MetadataMap) -> Option<TraceContext> {
+    let header = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+    TraceContext::parse(header("traceparent")?, header("tracestate"))
 }
 
 /// Checks a turn.
@@ -306,9 +313,10 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
         None => faults.add("input", "is required: give input.text or input.json"),
     };
     let expected_seq = request.expected_seq.map(TurnSeq::new);
+    let trace = trace(metadata);
     let valid = (|| {
         let (key, request_id, flow, (input, text), busy) = (key?, request_id?, flow?, input?, busy?);
-        Some(ValidTurn { key, request_id, flow, input, text, expected_seq, busy })
+        Some(ValidTurn { key, request_id, flow, input, text, expected_seq, busy, trace })
     })();
     faults.finish(valid)
 }

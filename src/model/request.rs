@@ -33,8 +33,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// How much is said.
-    pub(crate) fn bytes(&self) -> usize {
+    /// How much is said, in bytes.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::System(text) | Self::User(text) | Self::Assistant { text, .. } | Self::ToolResult { text, .. } => {
                 text.len()

@@ -63,6 +63,7 @@ impl Probe for Console {
 
     fn metrics(&self) -> String {
         let (stats, metrics) = (self.runtime.stats(), &self.metrics);
+        self.runtime.sample_gates();
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         metrics.conversations_active.set(gauge(stats.conversations_active));
         metrics.in_flight.set(gauge(stats.in_flight));

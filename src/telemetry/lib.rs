@@ -8,5 +8,8 @@ mod metrics;
 
 pub use self::{
     logging::{Format, InitError, init},
-    metrics::Metrics,
+    metrics::{
+        Metrics,
+        outside::{GateSample, OutsideMetrics, Tokens},
+    },
 };

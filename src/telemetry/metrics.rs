@@ -1,5 +1,7 @@
 //! Every metric of the process, defined once.
 
+pub(crate) mod outside;
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
@@ -7,6 +9,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+use self::outside::OutsideMetrics;
 
 /// Bounds of latency buckets, in seconds: 50 µs to 10 s.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -67,6 +71,8 @@ pub struct Metrics {
     pub store_records: Counter<u64, AtomicU64>,
     /// Syncs since the start.
     pub store_syncs: Counter<u64, AtomicU64>,
+    /// What is called outside.
+    pub outside: OutsideMetrics,
 }
 
 impl Default for Metrics {
@@ -113,6 +119,7 @@ impl Default for Metrics {
             Unit::Seconds,
             turn_seconds.clone(),
         );
+        let outside = OutsideMetrics::new(&mut registry);
         Self {
             registry,
             turns_complete: by(&outcomes, "complete"),
@@ -138,6 +145,7 @@ impl Default for Metrics {
             watchers,
             store_records,
             store_syncs,
+            outside,
         }
     }
 }

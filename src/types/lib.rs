@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod head;
 mod hex;
 pub mod id;
+pub mod trace;
 
 #[cfg(feature = "system")]
 pub use clock::SystemClock;
@@ -22,3 +23,4 @@ pub use id::{
     ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision,
     SHARED_TENANT, TenantId, TurnId,
 };
+pub use trace::TraceContext;

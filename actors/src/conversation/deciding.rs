@@ -12,7 +12,7 @@ use colloquy_turn::{
     CallOutcome, Effect, EffectKind, EffectResult, EffectValue, EffectsRecord, Failure, Intent, Machine,
     PinnedRevision, Stage, Step, TurnInput,
 };
-use colloquy_types::{Timestamp, TurnId};
+use colloquy_types::{Timestamp, TraceContext, TurnId};
 use futures::FutureExt as _;
 use ractor::ActorRef;
 use tokio::{
@@ -279,7 +279,7 @@ impl Conversation {
     fn start_call(&self, myself: &ActorRef<Message>, turn: &RunningTurn, deciding: &mut Deciding, effect: Effect) {
         let ends_by = turn.deadline.checked_sub(COMMIT_RESERVE).unwrap_or(turn.deadline);
         let deadline = effect.timeout().map_or(ends_by, |timeout| ends_by.min(Instant::now() + timeout));
-        let context = self.context(turn.accepted.turn_id, effect.step, deadline);
+        let context = self.context(turn, effect.step, deadline);
         let answer = match &effect.kind {
             EffectKind::Model(request) => {
                 let readers = if request.stream { turn.waiters.readers() } else { Vec::new() };
@@ -310,7 +310,20 @@ impl Conversation {
         });
     }
 
-    fn context(&self, turn_id: TurnId, step: u16, deadline: Instant) -> CallContext {
-        CallContext { key: self.info.key.clone(), turn_id, step, deadline }
+    fn context(&self, turn: &RunningTurn, step: u16, deadline: Instant) -> CallContext {
+        let turn_id = turn.accepted.turn_id;
+        // A caller that traces nothing still gets calls that belong together.
+        let own = || TraceContext::new(turn_id.0, first8(&turn_id.0));
+        let trace = turn.trace.clone().or_else(own).map(|trace| trace.with_parent(span_id(turn_id, step)));
+        CallContext { key: self.info.key.clone(), turn_id, step, deadline, trace }
     }
+}
+
+/// The place of a call in its trace: the same whenever this effect is called again.
+fn span_id(turn_id: TurnId, step: u16) -> [u8; 8] {
+    first8(blake3::Hasher::new().update(&turn_id.0).update(&step.to_be_bytes()).finalize().as_bytes())
+}
+
+fn first8(bytes: &[u8]) -> [u8; 8] {
+    bytes.first_chunk().copied().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use colloquy_store::AppendError;
 use colloquy_turn::{EffectValue, InputKind, Rating};
-use colloquy_types::{FlowName, Head, RequestId, TurnSeq};
+use colloquy_types::{FlowName, Head, RequestId, TraceContext, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -58,6 +58,7 @@ pub(crate) struct Submission {
     pub(crate) expected_seq: Option<TurnSeq>,
     pub(crate) busy: BusyPolicy,
     pub(crate) deadline: Instant,
+    pub(crate) trace: Option<TraceContext>,
     /// `Some` when the caller streams: the turn is then journalled as accepted before it runs.
     pub(crate) events: Option<mpsc::Sender<TurnEvent>>,
     pub(crate) reply: oneshot::Sender<Answer>,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use colloquy_store::Lease;
 use colloquy_turn::{AcceptedRecord, Change, ConversationState, TurnClosedRecord, TurnRecord};
-use colloquy_types::{Head, Timestamp};
+use colloquy_types::{Head, Timestamp, TraceContext};
 use tokio::time::Instant;
 
 use super::{
@@ -66,6 +66,8 @@ pub(super) struct RunningTurn {
     /// Set while the conversation is being created; becomes the body when its first batch is synced.
     pub(super) creating: Option<Box<Loaded>>,
     pub(super) deadline: Instant,
+    /// The caller's; not kept across activations.
+    pub(super) trace: Option<TraceContext>,
 }
 
 pub(super) enum Phase {

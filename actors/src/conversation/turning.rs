@@ -55,7 +55,17 @@ impl Conversation {
         let budget = submission.deadline.saturating_duration_since(now);
         let journalled = submission.events.is_some();
         let Submission {
-            request_id, request_hash, request_digest, input, text, deadline, events, reply, permit, ..
+            request_id,
+            request_hash,
+            request_digest,
+            input,
+            text,
+            deadline,
+            trace,
+            events,
+            reply,
+            permit,
+            ..
         } = *submission;
         let turn = Box::new(RunningTurn {
             accepted: AcceptedRecord {
@@ -75,6 +85,7 @@ impl Conversation {
             journalled: false,
             creating,
             deadline,
+            trace,
         });
         if journalled { self.accept(myself, state, turn) } else { self.run(myself, state, turn) }
     }
@@ -419,6 +430,7 @@ impl Conversation {
             journalled: true,
             creating: None,
             deadline: Instant::now() + left,
+            trace: None,
         });
         self.shared.metrics.turns_resumed.inc();
         if left.is_zero() && !acted {

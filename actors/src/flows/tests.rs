@@ -194,6 +194,7 @@ impl House {
             expected_seq: None,
             busy: BusyPolicy::Enqueue,
             deadline: soon(),
+            trace: None,
         };
         match self.runtime.submit_turn(turn).await?.ending {
             Ending::Committed(turn) => Ok(turn),
