@@ -9,7 +9,6 @@ mod fault;
 mod file;
 mod gate;
 mod models;
-mod policy;
 mod reader;
 mod secret;
 mod sources;
@@ -20,18 +19,13 @@ mod units;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use colloquy_actors::{Limits, RuntimeSettings};
+use colloquy_actors::{Limits, RetryPolicy, RuntimeSettings, WorldSpec};
 use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
 
-pub(crate) use self::{
-    enrichments::{SourceAdapter, SourceSettings},
-    fault::Fault,
-    sources::Sources,
-};
+pub(crate) use self::{fault::Fault, sources::Sources};
 use self::{
-    policy::{ModelSpec, RetryPolicy, Routes},
     reader::Reader,
     table::{Default as EntryDefault, Shape},
     units::{count, size, within},
@@ -107,14 +101,8 @@ pub(crate) struct Settings {
     pub(crate) flow_folders: Vec<PathBuf>,
     /// Whose flows they are.
     pub(crate) flow_tenant: TenantId,
-    /// Every model.
-    pub(crate) models: Vec<ModelSpec>,
-    /// Which of them are asked for what.
-    pub(crate) routes: Routes,
-    /// Every source.
-    pub(crate) sources: Vec<SourceSettings>,
-    /// How attempts at models and sources follow each other.
-    pub(crate) retry: RetryPolicy,
+    /// Models, sources, and how attempts at them follow each other.
+    pub(crate) world: WorldSpec,
 }
 
 /// The store's engine.
@@ -283,10 +271,7 @@ impl Settings {
             log_filter,
             flow_folders,
             flow_tenant,
-            models,
-            routes,
-            sources,
-            retry,
+            world: WorldSpec { models, routes, sources, retry },
         })
     }
 

@@ -6,11 +6,11 @@
 mod http;
 mod mcp;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use colloquy_enrich::{Destination, Factory, HttpSource, Outbound, SettingsError, SystemLookup};
+use colloquy_actors::{SourceAdapter, SourceSpec};
+use colloquy_enrich::{Destination, Outbound, SettingsError, SystemLookup};
 
-use super::policy::GatePolicy;
 use super::{
     fault::Report,
     file::Placed,
@@ -78,45 +78,8 @@ const BODY: &str = "none, all, or a list of arguments";
 const HTTP: &[&str] = &["http"];
 const MCP: &[&str] = &["mcp"];
 
-/// A source that is set up.
-#[derive(Clone)]
-pub(crate) struct SourceSettings {
-    /// Its name in flows.
-    pub(crate) name: Arc<str>,
-    /// What speaks to it.
-    pub(crate) adapter: SourceAdapter,
-    /// How many calls it takes.
-    pub(crate) gate: GatePolicy,
-}
-
-/// What speaks to a source.
-#[derive(Clone, Debug)]
-pub(crate) enum SourceAdapter {
-    /// An API over HTTP.
-    Http(Arc<HttpSource>),
-    /// A server of the Model Context Protocol: its sessions are made when they are needed.
-    Mcp(Arc<Factory>),
-}
-
-impl SourceAdapter {
-    /// What it speaks, as settings write it.
-    pub(crate) const fn kind(&self) -> &'static str {
-        match self {
-            Self::Http(_) => "http",
-            Self::Mcp(_) => "mcp",
-        }
-    }
-}
-
-impl fmt::Debug for SourceSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("SourceSettings");
-        shown.field("name", &self.name).field("adapter", &self.adapter).field("gate", &self.gate).finish()
-    }
-}
-
 /// Reads every source.
-pub(super) fn read(report: &mut Report, placed: Option<Placed>, environment: Environment) -> Vec<SourceSettings> {
+pub(super) fn read(report: &mut Report, placed: Option<Placed>, environment: Environment) -> Vec<SourceSpec> {
     let tables = placed.map(|placed| table::open_named(report, "enrichments", placed)).unwrap_or_default();
     let mut sources = Vec::new();
     for (name, placed) in tables {
@@ -131,7 +94,7 @@ pub(super) fn read(report: &mut Report, placed: Option<Placed>, environment: Env
     sources
 }
 
-fn source(report: &mut Report, name: &str, placed: Placed, environment: Environment) -> Option<SourceSettings> {
+fn source(report: &mut Report, name: &str, placed: Placed, environment: Environment) -> Option<SourceSpec> {
     let mut table = Table::open(report, format!("enrichments.{name}"), placed, &SOURCE)?;
     let kind = table.read(report, "kind", |text| ["http", "mcp"].into_iter().find(|kind| *kind == text.trim()))?;
     table.of_kind(report, kind);
@@ -140,12 +103,12 @@ fn source(report: &mut Report, name: &str, placed: Placed, environment: Environm
     let bytes_max = usize::try_from(bytes_max).ok()?;
     let faults = report.faults.len();
     let adapter = match kind {
-        "http" => http::make(&mut table, report, environment, bytes_max).map(SourceAdapter::Http),
-        _ => mcp::make(&mut table, report, environment, bytes_max).map(SourceAdapter::Mcp),
+        "http" => http::make(&mut table, report, environment, bytes_max).map(|source| SourceAdapter::Direct(source)),
+        _ => mcp::make(&mut table, report, environment, bytes_max).map(SourceAdapter::Session),
     };
     debug_assert!(adapter.is_some() || report.faults.len() > faults, "what is not made has a fault");
     table.finish(report);
-    Some(SourceSettings { name: name.into(), adapter: adapter?, gate: gate? })
+    Some(SourceSpec { name: name.into(), adapter: adapter?, gate: gate? })
 }
 
 /// A way out to the hosts of these URLs alone.

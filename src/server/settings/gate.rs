@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use super::policy::{BreakerPolicy, GatePolicy};
+use colloquy_actors::{BreakerPolicy, GatePolicy};
 
 use super::{
     fault::Report,

@@ -8,7 +8,7 @@ mod routes;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::policy::{GatePolicy, ModelSpec, Pace, Prices, Routes};
+use colloquy_actors::{GatePolicy, ModelSpec, Pace, Prices, Routes};
 use colloquy_model::{Model, Scripted};
 
 use self::routes::Route;

@@ -66,7 +66,7 @@ fn flags_win_over_environment_over_file() {
     let mut sources = Sources {
         file: Some(("c.toml".into(), "[limits]\nqueue = 300\nin_flight = 1000\n".into())),
         environment: vec![("COLLOQUY_LIMITS_QUEUE".into(), "400".into())],
-        flags: Vec::new(),
+        ..Sources::default()
     };
     assert_eq!(Settings::read(&sources).unwrap().runtime.limits.queue_len_max.get(), 400);
     sources.flags.push(("limits.queue", "--queue", "500".into()));
@@ -121,5 +121,5 @@ fn what_is_no_section_is_a_fault() {
 fn a_first_pause_beyond_the_longest_is_a_fault() {
     let (place, key, _) = fault("[retry]\npause = \"1s\"\npause_max = \"500ms\"\n");
     assert_eq!((place.as_str(), key.as_str()), ("c.toml:2:9", "retry.pause"));
-    assert_eq!(read("[retry]\npause = \"1s\"\n").unwrap().retry.pause, Duration::from_secs(1));
+    assert_eq!(read("[retry]\npause = \"1s\"\n").unwrap().world.retry.pause, Duration::from_secs(1));
 }

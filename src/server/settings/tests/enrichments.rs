@@ -1,7 +1,8 @@
 //! Tables of sources: what they mean, and every fault with its place, bound and fix.
 
+use colloquy_actors::SourceAdapter;
+
 use super::{fault, printed, read};
-use crate::settings::SourceAdapter;
 
 const HTTP: &str = "url = \"https://crm.example.com/c/{id}\"";
 const MCP: &str = "command = [\"server\"]\ntools = [\"look\"]";
@@ -51,16 +52,13 @@ fn source(kind: &str, keys: &str) -> String {
 #[test]
 fn sources_mean_what_they_say() {
     let settings = read(ALL).unwrap_or_else(|faults| panic!("{faults:#?}"));
-    let kinds: Vec<_> = settings.sources.iter().map(|source| (source.name.as_ref(), source.adapter.kind())).collect();
-    assert_eq!(kinds, [("crm", "http"), ("maps", "mcp"), ("stock", "mcp")]);
-    assert_eq!(settings.sources[0].gate.concurrency.get(), 2);
-    let shown = format!("{:?}", settings.sources);
-    assert!(shown.contains("Post") && shown.contains("stock-server"), "{shown}");
-    for secret in ["t0k3n", "sk-test", "customers"] {
-        assert!(!shown.contains(secret), "{shown}");
-    }
-    let SourceAdapter::Mcp(stock) = &settings.sources[2].adapter else { panic!("{shown}") };
-    assert!(format!("{stock:?}").contains("STOCK_TOKEN"), "the names of variables are no secret");
+    let [crm, maps, stock] = &settings.world.sources[..] else { panic!("three sources") };
+    assert_eq!([crm, maps, stock].map(|source| source.name.as_ref()), ["crm", "maps", "stock"]);
+    assert!(matches!(crm.adapter, SourceAdapter::Direct(_)) && matches!(maps.adapter, SourceAdapter::Session(_)));
+    assert_eq!((crm.gate.concurrency.get(), maps.gate.concurrency.get()), (2, 16));
+    let SourceAdapter::Session(stock) = &stock.adapter else { panic!("a server of tools") };
+    let shown = format!("{stock:?}");
+    assert!(shown.contains("stock-server") && shown.contains("STOCK_TOKEN") && !shown.contains("t0k3n"), "{shown}");
 }
 
 /// MI-05: every fault with its place, the bound and the fix.
@@ -114,7 +112,12 @@ fn faults_of_servers_of_tools_have_place_bound_and_fix() {
         ("MCP\nmethod = \"GET\"", "5:10", "method", "is not for `mcp`, only for http"),
         ("MCP\nanswer = {a = \"/a\"}", "5:10", "answer", "is not for `mcp`, only for http"),
         ("MCP\nenvironment = {MY_TOKEN = \"abc\"}", "5:27", "environment.MY_TOKEN", "is a secret"),
-        ("url = \"http://h/\"\ntools = [\"a\"]\nfolder = \"/x\"", "5:10", "folder", "is only for a source with `command`"),
+        (
+            "url = \"http://h/\"\ntools = [\"a\"]\nfolder = \"/x\"",
+            "5:10",
+            "folder",
+            "is only for a source with `command`",
+        ),
         ("url = \"http://10.0.0.1/\"\ntools = [\"a\"]", "3:7", "url", "private address"),
     ] {
         is_told("mcp", keys, place, key, told);

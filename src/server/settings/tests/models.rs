@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use colloquy_actors::{ModelSpec, Prices};
 use colloquy_flow::Purpose;
 use colloquy_model::Features;
 
 use super::{fault, printed, read, sources};
-use crate::settings::{
-    Settings,
-    policy::{ModelSpec, Prices},
-};
+use crate::settings::Settings;
 
 /// Two providers, one of them with a key and prices.
 const TWO: &str = r#"
@@ -48,7 +46,7 @@ fn provider(keys: &str) -> String {
 fn specs(file: &str) -> (Vec<ModelSpec>, [Vec<String>; 4]) {
     let settings = read(file).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let names = |route: &Vec<std::sync::Arc<str>>| route.iter().map(ToString::to_string).collect();
-    (settings.models, settings.routes.by_purpose.each_ref().map(names))
+    (settings.world.models, settings.world.routes.by_purpose.each_ref().map(names))
 }
 
 #[test]
@@ -136,16 +134,27 @@ fn faults_of_routes_have_place_bound_and_fix() {
     let nine: Vec<_> = (0..9).map(|number| format!("\"p/{number}\"")).collect();
     let nine = format!("default = [{}]", nine.join(","));
     for (routes, place, key, told) in [
-        ("default = [\"q/m\", \"p/m\"]", "6:12", "default", "`q/m` names no provider\n  fix: use one of p, scripted, or"),
+        (
+            "default = [\"q/m\", \"p/m\"]",
+            "6:12",
+            "default",
+            "`q/m` names no provider\n  fix: use one of p, scripted, or",
+        ),
         ("default = [\"p\", \"p/m\"]", "6:12", "default", "`p` names no model\n  fix: write `p/MODEL`"),
-        ("default = [\"p/m\", \"scripted/x\"]", "6:19", "default", "names a model of a script\n  fix: write `scripted`"),
+        (
+            "default = [\"p/m\", \"scripted/x\"]",
+            "6:19",
+            "default",
+            "names a model of a script\n  fix: write `scripted`",
+        ),
         ("default = [\"p/m\", \"p/m\"]", "6:19", "default", "`p/m` stands here twice"),
         ("default = [\"p/m\"]\nextract = []", "7:11", "extract", "has 0 models, which is not a list of 1 to 8"),
         (&nine, "6:11", "default", "has 9 models"),
         ("default = [\"p/m\"]\nexplain = [\"p/m\"]", "7:11", "explain", "is not a setting"),
         ("default = [\"p/m\", \"\"]", "6:11", "default", "`` is not a list of 1 to 8"),
     ] {
-        let file = format!("[models.p]\napi = \"chat_completions\"\nurl = \"http://h/v1\"\n\n[models.routes]\n{routes}\n");
+        let file =
+            format!("[models.p]\napi = \"chat_completions\"\nurl = \"http://h/v1\"\n\n[models.routes]\n{routes}\n");
         let found = fault(&file);
         assert_eq!((found.0, found.1), (format!("c.toml:{place}"), format!("models.routes.{key}")), "{routes}");
         assert!(found.2.contains(told) && found.2.contains("\n  fix: "), "{routes}: {}", found.2);
