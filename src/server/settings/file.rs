@@ -12,8 +12,10 @@ use super::Fault;
 /// What stands in a file.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// A text, or a number, a boolean or a date as it is written.
+    /// A text.
     Text(String),
+    /// A number, a boolean or a date, as it is written.
+    Plain(String),
     /// A list.
     List(Vec<Placed>),
     /// A table.
@@ -33,7 +35,7 @@ impl Placed {
     /// What kind of value it is, when another was wanted.
     pub(super) const fn kind(&self) -> &'static str {
         match self.value {
-            Value::Text(_) => "a single value",
+            Value::Text(_) | Value::Plain(_) => "a single value",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
         }
@@ -80,13 +82,13 @@ fn placed(value: Spanned<DeValue<'_>>, places: &Places<'_>) -> Placed {
     let place = places.of(value.span().start);
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
-        DeValue::Integer(number) => Value::Text(
+        DeValue::Integer(number) => Value::Plain(
             i64::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
         ),
-        DeValue::Float(number) => Value::Text(number.as_str().to_owned()),
-        DeValue::Boolean(flag) => Value::Text(flag.to_string()),
-        DeValue::Datetime(when) => Value::Text(when.to_string()),
+        DeValue::Float(number) => Value::Plain(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => Value::Plain(flag.to_string()),
+        DeValue::Datetime(when) => Value::Plain(when.to_string()),
         DeValue::Array(items) => Value::List(items.into_iter().map(|item| placed(item, places)).collect()),
         DeValue::Table(table) => Value::Table(entries(table, places)),
     };

@@ -6,7 +6,11 @@
 mod adapter;
 mod routes;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use colloquy_actors::{GatePolicy, ModelSpec, Pace, Prices, Routes};
 use colloquy_model::{Model, Scripted};
@@ -119,9 +123,12 @@ pub(super) fn read(report: &mut Report, placed: Option<Placed>, environment: Env
         providers.entry(SCRIPTED.to_owned()).or_insert_with(built_in);
     }
     let (mut specs, mut by_purpose): (Vec<ModelSpec>, [Vec<Arc<str>>; 4]) = Default::default();
+    let mut looked_at = BTreeSet::new();
     for (purpose, route) in by_purpose.iter_mut().zip(&routes) {
         for Route { place, key, model } in route {
-            if specs.iter().all(|spec| spec.name.as_ref() != model) {
+            // The default stands for several purposes, and is told of once.
+            let first = looked_at.insert(place);
+            if first && specs.iter().all(|spec| *spec.name != **model) {
                 specs.extend(spec(report, (place, key, model), &providers, &faulty));
             }
             purpose.push(model.as_str().into());

@@ -37,7 +37,7 @@ pub(super) fn variable(name: &str) -> String {
 /// The text of a single value, or of a list of them.
 fn text_of(value: Value) -> Option<String> {
     match value {
-        Value::Text(text) => Some(text),
+        Value::Text(text) | Value::Plain(text) => Some(text),
         Value::List(items) => {
             let texts =
                 items.into_iter().map(|item| if let Value::Text(text) = item.value { Some(text) } else { None });

@@ -135,11 +135,11 @@ pub(super) fn values(
     for (name, placed) in parent.named(report, name) {
         let full = format!("{path}.{}", table::key(&name));
         let value = match placed.value {
-            Value::Text(text) if looks_secret(&name, &text) => {
+            Value::Text(text) | Value::Plain(text) if looks_secret(&name, &text) => {
                 report.fault(placed.place, full, INLINE, FIX_VALUE);
                 None
             }
-            Value::Text(text) => {
+            Value::Text(text) | Value::Plain(text) => {
                 report.holds(&path, &format!("{} = {}", table::key(&name), table::text(&text)), &placed.place);
                 Some(text.into())
             }

@@ -198,7 +198,7 @@ impl Table {
             }
         };
         let kind = placed.kind();
-        let Value::Text(given) = placed.value else {
+        let (Value::Text(given) | Value::Plain(given)) = placed.value else {
             self.misfit(report, entry, kind);
             return self.fallback(name, parse);
         };
@@ -245,7 +245,7 @@ impl Table {
         let (mut texts, mut parsed) = (Vec::new(), Vec::new());
         for item in items {
             let kind = item.kind();
-            let Value::Text(given) = item.value else {
+            let (Value::Text(given) | Value::Plain(given)) = item.value else {
                 self.misfit(report, entry, kind);
                 continue;
             };

@@ -106,7 +106,7 @@ fn body(table: &mut Table, report: &mut Report) -> Option<BodyFrom> {
             table.holds(report, "body", &table::list(&texts));
             Some(BodyFrom::Chosen(names))
         }
-        Value::Text(text) => {
+        Value::Text(text) | Value::Plain(text) => {
             table.fault(report, "body", format!("{} is not {BODY}", shown(&text)), fix);
             None
         }
@@ -128,7 +128,7 @@ fn answer(table: &mut Table, report: &mut Report) -> AnswerFrom {
                 report.holds(&path, &format!("{key} = {}", table::text(&pointer)), &placed.place);
                 parts.push((name.into(), pointer));
             }
-            Value::List(_) | Value::Table(_) => {
+            Value::Plain(_) | Value::List(_) | Value::Table(_) => {
                 let fix = format!("write a JSON Pointer, for example `{key} = \"/customer/name\"`");
                 report.fault(placed.place, format!("{path}.{key}"), "is no JSON Pointer", fix);
             }

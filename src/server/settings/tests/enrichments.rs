@@ -67,7 +67,7 @@ fn faults_of_sources_over_http_have_place_bound_and_fix() {
     for (keys, place, key, told) in [
         ("", "1:1", "url", "is missing"),
         ("url = \"nowhere\"", "3:7", "url", "leads to no host"),
-        ("url = \"https://{host}/\"", "3:7", "url", "leads to no host"),
+        ("url = \"https://{host}/\"", "3:7", "url", "arguments may stand in the path and the query only"),
         ("url = \"http://127.0.0.1/\"", "3:7", "url", "fix: set `private_networks = true`"),
         ("url = \"http://169.254.169.254/\"\nprivate_networks = true", "3:7", "url", "metadata address"),
         ("url = \"https://h/../x\"", "3:7", "url", "its path must be written as it is sent"),
