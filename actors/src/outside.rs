@@ -15,6 +15,8 @@ mod retry;
 mod session;
 mod sources;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
