@@ -106,7 +106,7 @@ fn models_and_sources_that_are_well_are_told_with_what_they_can() {
     assert!(found[2]["latency_ms"].as_f64().unwrap() > 0.0);
     let tools = found[3]["tools"].as_array().unwrap();
     let tools: Vec<_> = tools.iter().map(|tool| (tool["name"].as_str().unwrap(), tool["allowed"] == true)).collect();
-    assert_eq!(tools, [("lookup", true), ("drop", false)]);
+    assert_eq!(tools, [("drop", false), ("lookup", true)]);
     let asked = model.seen();
     assert_eq!(asked.len(), 2, "once by schema, once streamed");
     assert!(asked.iter().all(|request| request.contains(&format!("Bearer {KEY}")) && request.contains("\"small\"")));
@@ -165,7 +165,7 @@ fn a_tool_that_is_allowed_and_not_there_is_told_with_those_that_are() {
     assert_eq!(checked.status.code(), Some(1), "{}", stderr(&checked));
     let told = stdout(&checked);
     assert!(
-        told.contains("it has no tool `look_up`\n  fix: correct `enrichments.stock.tools`; it has lookup, drop"),
+        told.contains("it has no tool `look_up`\n  fix: correct `enrichments.stock.tools`; it has drop, lookup"),
         "{told}"
     );
     assert!(told.contains("drop (not allowed)"), "{told}");

@@ -68,9 +68,17 @@ const KEYS: [Key; 22] = [
     key("retry.attempt_min", "50ms", "shortest time for an attempt; none is begun with less: 1ms to 10s"),
 ];
 
-/// Every kind of table there is.
-static SHAPES: [&Shape; 6] =
-    [&models::PROVIDER, &models::PRICES, &models::ROUTES, &enrichments::SOURCE, &secret::VALUE, &gate::BREAKER];
+/// Every kind of table there is, by where it stands; names in capitals are chosen by who writes the file.
+static SHAPES: [(&str, &Shape); 8] = [
+    ("models.PROVIDER", &models::PROVIDER),
+    ("models.PROVIDER.breaker", &gate::BREAKER),
+    ("models.PROVIDER.prices.MODEL", &models::PRICES),
+    ("models.routes", &models::ROUTES),
+    ("enrichments.SOURCE", &enrichments::SOURCE),
+    ("enrichments.SOURCE.breaker", &gate::BREAKER),
+    ("enrichments.SOURCE.headers.NAME", &secret::VALUE),
+    ("enrichments.SOURCE.environment.NAME", &secret::VALUE),
+];
 
 /// What `serve` runs with.
 #[derive(Clone)]
@@ -288,14 +296,13 @@ impl Settings {
             ));
         }
         text.push_str("\n# Tables of the file. Names in capitals are yours to choose.\n");
-        SHAPES.iter().for_each(|shape| describe(shape, &mut text));
+        SHAPES.iter().for_each(|(title, shape)| describe(title, shape, &mut text));
         text
     }
 }
 
 /// The keys of one kind of table.
-fn describe(shape: &Shape, text: &mut String) {
-    let title = shape.title;
+fn describe(title: &str, shape: &Shape, text: &mut String) {
     text.push_str(&format!("\n[{title}]\n"));
     for entry in shape.entries {
         let default = match entry.default {
@@ -304,6 +311,9 @@ fn describe(shape: &Shape, text: &mut String) {
             EntryDefault::Required(_) => "required".to_owned(),
         };
         let kinds = if entry.kinds.is_empty() { String::new() } else { format!(" ({})", entry.kinds.join(", ")) };
-        text.push_str(&format!("{title}.{} = {default}\n    {}: {}{kinds}\n", entry.name, entry.meaning, entry.bound));
+        text.push_str(&format!(
+            "{title}.{} = {default}\n    {}\n    {}{kinds}\n",
+            entry.name, entry.meaning, entry.bound
+        ));
     }
 }

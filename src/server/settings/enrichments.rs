@@ -22,7 +22,6 @@ use super::{
 
 /// What a source's table holds.
 pub(super) static SOURCE: Shape = Shape {
-    title: "enrichments.SOURCE",
     entries: &[
         Entry::must("kind", "http", "http or mcp", "what the source speaks"),
         Entry::may(
@@ -61,6 +60,21 @@ pub(super) static SOURCE: Shape = Shape {
             .of(MCP),
         Entry::may("folder", "/srv/stock", "a folder", "the folder the program works in; else ours").of(MCP),
         Entry::must("tools", "lookup", "a list of 1 to 256 names", "the tools that may be called; no other is").of(MCP),
+        Entry::may(
+            "answer",
+            "{ name = \"/customer/name\" }",
+            "a table of names with JSON Pointers",
+            "what becomes the value; else all of it",
+        )
+        .of(HTTP),
+        Entry::may("headers", "{ X-Token = { env = \"CRM_TOKEN\" } }", VALUES, "headers of every request"),
+        Entry::may(
+            "environment",
+            "{ STOCK_TOKEN = { env = \"STOCK_TOKEN\" } }",
+            VALUES,
+            "what the program finds in its environment besides PATH",
+        )
+        .of(MCP),
         Entry::is(
             "private_networks",
             "false",
@@ -71,9 +85,10 @@ pub(super) static SOURCE: Shape = Shape {
         gate::CONCURRENCY,
         gate::QUEUE,
     ],
-    tables: &["answer", "headers", "environment", "breaker"],
+    tables: &["breaker"],
 };
 
+const VALUES: &str = "a table of names with texts, or with `{ env = \"NAME\" }` or `{ file = \"/path\" }`";
 const BODY: &str = "none, all, or a list of arguments";
 const HTTP: &[&str] = &["http"];
 const MCP: &[&str] = &["mcp"];

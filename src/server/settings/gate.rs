@@ -19,7 +19,6 @@ pub(super) const QUEUE: Entry =
 
 /// When a model or source is left alone.
 pub(super) static BREAKER: Shape = Shape {
-    title: "models.PROVIDER.breaker, enrichments.SOURCE.breaker",
     entries: &[
         Entry::is("failures", "5", "a number from 1 to 1000", "failures in a row after which no call passes"),
         Entry::is("open_for", "2s", "10ms to 1h", "how long, at first; twice that each further time"),

@@ -39,7 +39,6 @@ const REMOTE: &[&str] = &["chat_completions", "messages"];
 
 /// What a provider's table holds.
 pub(super) static PROVIDER: Shape = Shape {
-    title: "models.PROVIDER",
     entries: &[
         Entry::must("api", "chat_completions", "chat_completions, messages or scripted", "what the provider speaks"),
         Entry::must(
@@ -82,7 +81,6 @@ pub(super) static PROVIDER: Shape = Shape {
 
 /// What a model's tokens cost.
 pub(super) static PRICES: Shape = Shape {
-    title: "models.PROVIDER.prices.MODEL",
     entries: &[
         Entry::must("input", "0.15", PRICE, "what a million tokens read cost, in a currency of your choice"),
         Entry::may("cached", "0.075", PRICE, "the same of those the provider had in its cache; else as `input`"),

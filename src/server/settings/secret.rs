@@ -35,7 +35,6 @@ pub(super) const FILE: &str = "the path of a file of at most 16 KiB";
 
 /// A header's or variable's value that is a secret.
 pub(super) static VALUE: Shape = Shape {
-    title: "enrichments.SOURCE.headers.NAME",
     entries: &[
         Entry::may("env", "CRM_TOKEN", VARIABLE, "the environment variable that holds the value"),
         Entry::may("file", "/run/secrets/crm", FILE, "the file that holds the value, instead"),

@@ -39,8 +39,6 @@ pub(super) struct Entry {
 /// The shape of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    /// Where such tables stand; names in capitals are chosen by who writes them.
-    pub(super) title: &'static str,
     /// Its keys.
     pub(super) entries: &'static [Entry],
     /// The tables in it.

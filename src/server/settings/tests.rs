@@ -123,3 +123,23 @@ fn a_first_pause_beyond_the_longest_is_a_fault() {
     assert_eq!((place.as_str(), key.as_str()), ("c.toml:2:9", "retry.pause"));
     assert_eq!(read("[retry]\npause = \"1s\"\n").unwrap().world.retry.pause, Duration::from_secs(1));
 }
+
+/// Every example of the settings' document and of the README is taken as it stands.
+#[test]
+fn documented_examples_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    for secret in ["anthropic", "stock"] {
+        std::fs::write(folder.path().join(secret), "secret").unwrap();
+    }
+    let documents = [include_str!("../../../docs/settings.md"), include_str!("../../../README.md")];
+    let examples = documents.iter().flat_map(|text| text.split("```toml\n").skip(1));
+    let examples: Vec<_> = examples.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 9, "they were found: {}", examples.len());
+    for example in examples {
+        let text = example.replace("/run/secrets", folder.path().to_str().unwrap());
+        let file = Some(("example.toml".to_owned(), text));
+        let secrets = super::sources::Environment(|_| Some("secret".to_owned()));
+        let read = Settings::read(&Sources { file, secrets, ..Sources::default() });
+        assert!(read.is_ok(), "{example}\n{:#?}", read.err());
+    }
+}

@@ -30,7 +30,6 @@ pub(super) fn make(
     bytes_max: usize,
 ) -> Option<Arc<HttpSource>> {
     let before = report.faults.len();
-    no_variables(table, report);
     let address = url(table, report, "url");
     if !table.gives("url") {
         table.fault(report, "url", "is missing", "write `url = \"https://crm.example.com/customers/{id}\"`");
@@ -67,13 +66,6 @@ pub(super) fn make(
     let made = HttpSource::new(settings, outbound?).map_err(|error| refused(table, report, &error));
     // What was made in spite of a fault lacks something.
     made.ok().filter(|_| report.faults.len() == before).map(Arc::new)
-}
-
-/// Only a program has an environment.
-fn no_variables(table: &mut Table, report: &mut Report) {
-    if table.take("environment").is_some() {
-        table.fault(report, "environment", "is not for `http`, only for mcp", "take it away");
-    }
 }
 
 /// `none`, `all`, or a list of arguments.

@@ -24,9 +24,6 @@ pub(super) fn make(
     bytes_max: usize,
 ) -> Option<Arc<Factory>> {
     let before = report.faults.len();
-    if table.take("answer").is_some() {
-        table.fault(report, "answer", "is not for `mcp`, only for http", "take it away");
-    }
     let tools = tools(table, report);
     let (transport, outbound) = match (table.gives("command"), table.gives("url")) {
         (true, false) => {

@@ -17,7 +17,6 @@ const MODELS: &str = "a list of 1 to 8 models, each `provider/model` or `scripte
 
 /// What the table of routes holds.
 pub(in crate::settings) static ROUTES: Shape = Shape {
-    title: "models.routes",
     entries: &[
         Entry::may(
             "default",
