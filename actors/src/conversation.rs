@@ -8,6 +8,7 @@
 //!
 //! The downside of this design: one conversation decides one turn per sync.
 
+mod answers;
 mod commit;
 mod controlling;
 mod deciding;

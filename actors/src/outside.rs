@@ -41,9 +41,6 @@ pub use self::{
 use self::{models::Models, sources::Sources};
 use crate::reply::TurnEvent;
 
-/// The longest answer that a turn may keep, in bytes: an effect's result has at most this.
-pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 10;
-
 /// Whose call it is, and until when.
 #[derive(Clone, Debug)]
 pub struct CallContext {

@@ -5,10 +5,10 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
-    Detail, EffectResult, EffectValue, Failure, InputKind, ModelOutput, PendingAction, PendingEnding, PendingId,
-    PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered, Reply, ReplyKind,
-    RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord, TurnOutcome,
-    TurnRecord, Usage,
+    Detail, EffectResult, EffectValue, EffectsRecord, Failure, InputKind, Intent, ModelOutput, PendingAction,
+    PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered,
+    Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord,
+    TurnOutcome, TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -300,6 +300,18 @@ golden!(
         changes: changes(),
     },
     "control_upgraded.v1.hex"
+);
+golden!(
+    effect_records_keep_their_bytes,
+    EffectsRecord,
+    EffectsRecord {
+        turn_id: TurnId([2; 16]),
+        now: Timestamp::from_micros(1_767_603_600_000_100),
+        flow: PinnedRevision { flow_tenant: "_".to_owned(), revision: Revision([6; 32]) },
+        results: later_turn().effects,
+        intents: vec![Intent { step: 9, name: "pay_back".into(), digest: [8; 16], idempotent: true }],
+    },
+    "effects.v1.hex"
 );
 golden!(
     feedback_records_keep_their_bytes,

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     Conversation,
+    answers::{self, Kept},
     commit::{self, BatchBuilder},
     loaded::OpenEffects,
     message::Message,
@@ -57,6 +58,7 @@ pub(super) struct Deciding {
     held: Vec<Effect>,
     /// Results that no record holds yet.
     unwritten: Vec<EffectResult>,
+    kept: Kept,
     /// Results and intents that an earlier activation left.
     known: OpenEffects,
     /// Whether a batch of this turn is on its way.
@@ -90,6 +92,7 @@ impl Deciding {
             held: Vec::new(),
             unwritten: Vec::new(),
             acted: !known.intents.is_empty(),
+            kept: Kept::of(&known.results),
             known,
             writing: false,
             round: 0,
@@ -122,7 +125,8 @@ impl Deciding {
         if round == self.round
             && let Some(place) = self.awaited.iter().position(|effect| effect.step == step)
         {
-            self.awaited.swap_remove(place);
+            let effect = self.awaited.swap_remove(place);
+            let value = self.kept.admit(&effect, value);
             self.answer(step, value);
         }
     }
@@ -236,16 +240,17 @@ impl Conversation {
             batch.push(RecordKind::Accepted, &turn.accepted.encode().map_err(commit::too_large)?)?;
         }
         let pin = PinnedRevision { flow_tenant: deciding.pin.tenant.to_string(), revision: deciding.pin.revision };
-        let record = EffectsRecord {
-            turn_id: turn.accepted.turn_id,
-            now: deciding.now,
-            flow: pin,
-            results: std::mem::take(&mut deciding.unwritten),
-            intents: deciding.held.iter().filter_map(intent).collect(),
-        };
-        let kind = if record.intents.is_empty() { RecordKind::EffectResult } else { RecordKind::EffectIntent };
-        deciding.acted |= !record.intents.is_empty();
-        batch.push(kind, &record.encode().map_err(commit::too_large)?)?;
+        let (turn_id, now) = (turn.accepted.turn_id, deciding.now);
+        let record = |results, intents| EffectsRecord { turn_id, now, flow: pin.clone(), results, intents };
+        let mut parts = answers::parts(std::mem::take(&mut deciding.unwritten));
+        let last = parts.pop().unwrap_or_default();
+        for part in parts {
+            batch.push(RecordKind::EffectResult, &record(part, Vec::new()).encode().map_err(commit::too_large)?)?;
+        }
+        let intents: Vec<_> = deciding.held.iter().filter_map(intent).collect();
+        let kind = if intents.is_empty() { RecordKind::EffectResult } else { RecordKind::EffectIntent };
+        deciding.acted |= !intents.is_empty();
+        batch.push(kind, &record(last, intents).encode().map_err(commit::too_large)?)?;
         Ok(Some(batch))
     }
 

@@ -12,7 +12,7 @@ use colloquy_types::{Entropy, TraceContext};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    ANSWER_BYTES_MAX, CallContext, Deltas, ModelCall,
+    CallContext, Deltas, ModelCall,
     board::Board,
     breaker::Verdict,
     cost::{Prices, estimated_tokens},
@@ -228,9 +228,6 @@ impl Models {
         );
         if finish == Finish::Filtered {
             return Err(Missed { failure: Failure::Refused, again: None });
-        }
-        if text.len() > ANSWER_BYTES_MAX {
-            return Err(Missed { failure: Failure::Malformed, again: None });
         }
         Ok(ModelOutput { text: text.into(), model, usage, truncated: finish == Finish::Length })
     }

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use colloquy_enrich::{Answer, Call, Error as SourceError, Factory, Happened, Source, Trace, split_target};
 use colloquy_telemetry::Metrics;
-use colloquy_turn::{CallOutcome, CallRequest, Failure};
+use colloquy_turn::{CallOutcome, Failure};
 use colloquy_types::{Entropy, TraceContext};
 use tokio::time::Instant;
 
 use super::{
-    ANSWER_BYTES_MAX, SourceCall,
+    SourceCall,
     board::Board,
     breaker::Verdict,
     elapsed_ms,
@@ -107,7 +107,8 @@ impl Sources {
         let (mut failed, mut happened) = (0, Happened::No);
         loop {
             let missed = match self.attempt(place, tool, &call).await {
-                Ok(answer) => return outcome(answer, request),
+                Ok(Answer { value, partial: true }) => return CallOutcome::Partial(value),
+                Ok(Answer { value, partial: false }) => return CallOutcome::Done(value),
                 Err(missed) => missed,
             };
             failed += 1;
@@ -169,15 +170,6 @@ impl Sources {
 
 fn trace(context: Option<&TraceContext>) -> Trace {
     Trace { parent: context.map(|context| context.parent().into()), state: context.and_then(|c| c.state().cloned()) }
-}
-
-/// What the turn is told of an answer. One that is too large to be kept has been given all the same.
-fn outcome(answer: Answer, request: &CallRequest) -> CallOutcome {
-    let Answer { value, partial } = answer;
-    if value.to_string().len() > ANSWER_BYTES_MAX {
-        return if request.read_only { CallOutcome::Failed(Failure::Malformed) } else { CallOutcome::Unknown };
-    }
-    if partial { CallOutcome::Partial(value) } else { CallOutcome::Done(value) }
 }
 
 /// What an error says about the place it comes from.

@@ -6,7 +6,7 @@ use colloquy_turn::{CallOutcome, CallRequest, Failure};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::outside::{ANSWER_BYTES_MAX, BreakerPosition, SourceAdapter, SourceCall, SourceSpec};
+use crate::outside::{BreakerPosition, SourceAdapter, SourceCall, SourceSpec};
 
 /// The idempotency key of each call.
 type Keys = Arc<Mutex<Vec<Option<Arc<str>>>>>;
@@ -192,13 +192,6 @@ async fn a_call_that_is_dropped_leaves_nothing_behind() {
     assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
     settle().await;
     assert_eq!((tool.script.alive.count(), tool.kept.figures("crm").inside), (0, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_too_large_to_keep_is_no_answer() {
-    let tool = tool([Does::Answers(Json::Text("x".repeat(ANSWER_BYTES_MAX).into()))]).await;
-    assert_eq!(tool.call(READS).await, CallOutcome::Failed(Failure::Malformed));
-    assert_eq!(tool.call(ACTS).await, CallOutcome::Unknown, "it was called all the same");
 }
 
 #[tokio::test(start_paused = true)]
