@@ -33,6 +33,7 @@ fn every_command_has_help() {
         "replay",
         "status",
         "flow",
+        "models",
         "completions",
     ];
     for command in commands {

@@ -21,6 +21,13 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).stdin(Stdio::null()).output().expect("the binary runs")
 }
 
+/// As [`run`], with variables in the command's environment.
+pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
+    command.output().expect("the binary runs")
+}
+
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

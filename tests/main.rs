@@ -17,4 +17,6 @@ mod documents;
 mod flows;
 mod harness;
 mod logs;
+mod models;
+mod peer;
 mod replay;

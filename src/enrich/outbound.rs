@@ -33,6 +33,14 @@ pub struct Destination {
     pub port: u16,
 }
 
+impl Destination {
+    /// Where a URL leads, arguments in braces in its path or query notwithstanding; none when it names no host.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        Some(Self { host: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
+    }
+}
+
 /// Makes clients for allowed destinations.
 #[derive(Clone)]
 pub struct Outbound {

@@ -12,6 +12,7 @@ use crate::{
     flow_calls::{self, FlowCall},
     flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
     lint::{self, LintArgs},
+    models_check::{self, CheckArgs},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -88,6 +89,9 @@ enum Command {
     /// Works on flows.
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Works on models, sources and tools.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Prints completions for a shell.
     ///
     /// Example: colloquy completions bash > /etc/bash_completion.d/colloquy
@@ -223,6 +227,17 @@ struct StatusArgs {
 }
 
 #[derive(Debug, Subcommand)]
+enum ModelsCommand {
+    /// Asks each model and looks at each source of the settings once, and tells what is wrong and what to do.
+    ///
+    /// A model is asked for a small answer twice; a server of tools lists them, and nothing is called. Ends with 0 when
+    /// all is well, 1 when something is wrong, 2 when the settings are. Each check ends after `--timeout-ms`.
+    ///
+    /// Example: colloquy models check --config colloquy.toml
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum FlowCommand {
     /// Checks the flows in folders and prints every fault with file, line, column and fix.
     ///
@@ -287,6 +302,10 @@ impl Cli {
             Command::Flow(FlowCommand::Graph(args)) => flow_graph::run(&args, output),
             Command::Flow(FlowCommand::Diff { was, is }) => flow_diff::run(&was, &is, output),
             Command::Flow(FlowCommand::Schema { scenarios, out }) => flow_schema::run(scenarios, out.as_deref()),
+            Command::Models(ModelsCommand::Check(args)) => {
+                let patience = Duration::from_millis(global.timeout_ms);
+                models_check::run(&args, patience, output).await.unwrap_or_else(|faults| faulty(&faults))
+            }
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok
@@ -326,9 +345,12 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
         }
         Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,
-        Command::Demo | Command::Serve(_) | Command::Replay(_) | Command::Flow(_) | Command::Completions { .. } => {
-            Ok(())
-        }
+        Command::Demo
+        | Command::Serve(_)
+        | Command::Replay(_)
+        | Command::Flow(_)
+        | Command::Models(_)
+        | Command::Completions { .. } => Ok(()),
     };
     ended.map_or_else(|refusal| output::refused(&refusal), |()| Exit::Ok)
 }

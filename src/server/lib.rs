@@ -18,6 +18,7 @@ mod flow_test;
 mod flows;
 mod history;
 mod lint;
+mod models_check;
 mod output;
 mod replay;
 mod replaying;

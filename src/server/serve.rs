@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Runtime};
+use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Runtime, World};
 use colloquy_console::Probe;
 use colloquy_store::{
     ConversationStore, MemoryStore, SledStore,
@@ -101,6 +101,7 @@ impl Server {
         let opening = FlowCatalogue::open(store.as_ref(), clock.as_ref(), entropy.as_ref(), &author, &flows);
         let flows = opening.await?;
         let metrics = Arc::new(Metrics::default());
+        let world = World::new(settings.world.clone(), Arc::clone(&entropy), Arc::clone(&metrics));
         let dependencies = Dependencies {
             store: Arc::clone(&store),
             clock,
@@ -108,7 +109,7 @@ impl Server {
             flows,
             author,
             metrics: Arc::clone(&metrics),
-            outside: Arc::new(colloquy_actors::Nowhere),
+            outside: Arc::new(world),
         };
         let runtime = Runtime::start(settings.runtime, dependencies).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);

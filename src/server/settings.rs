@@ -1,25 +1,35 @@
 //! Settings: from flags, environment and file, in that order; checked all at once.
 //!
-//! Every setting has one row in [`KEYS`]: `section.key` in the file, `COLLOQUY_SECTION_KEY` in the
-//! environment. A fault names its place, the value, the bound and the fix.
+//! Every single setting has one row in [`KEYS`]: `section.key` in the file, `COLLOQUY_SECTION_KEY` in the
+//! environment. Models and enrichments are tables of the file alone; each kind of table has a shape. A fault names its
+//! place, the value, the bound and the fix.
 
+mod enrichments;
+mod fault;
+mod file;
+mod gate;
+mod models;
+mod reader;
+mod secret;
+mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
+mod units;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use colloquy_actors::{Limits, RuntimeSettings};
+use colloquy_actors::{Limits, RetryPolicy, RuntimeSettings, WorldSpec};
 use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
-use toml::Spanned;
+
+pub(crate) use self::{fault::Fault, sources::Sources};
+use self::{
+    reader::Reader,
+    table::{Default as EntryDefault, Shape},
+    units::{count, size, within},
+};
 
 /// A setting: its name, default, and meaning.
 struct Key {
@@ -33,7 +43,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 19] = [
+const KEYS: [Key; 22] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -53,10 +63,25 @@ const KEYS: [Key; 19] = [
     key("log.filter", "info", "which log lines, for example `info` or `colloquy_actors=debug,info`"),
     key("flows.folders", "", "folders of flows, separated by commas, beside the built-in examples"),
     key("flows.tenant", "_", "tenant that the folders' flows belong to; `_` shares them with all"),
+    key("retry.pause", "100ms", "longest pause before a model or source is tried again; then twice that: 1ms to 1m"),
+    key("retry.pause_max", "5s", "longest pause of our own: retry.pause to 10m; what is asked for may be longer"),
+    key("retry.attempt_min", "50ms", "shortest time for an attempt; none is begun with less: 1ms to 10s"),
+];
+
+/// Every kind of table there is, by where it stands; names in capitals are chosen by who writes the file.
+static SHAPES: [(&str, &Shape); 8] = [
+    ("models.PROVIDER", &models::PROVIDER),
+    ("models.PROVIDER.breaker", &gate::BREAKER),
+    ("models.PROVIDER.prices.MODEL", &models::PRICES),
+    ("models.routes", &models::ROUTES),
+    ("enrichments.SOURCE", &enrichments::SOURCE),
+    ("enrichments.SOURCE.breaker", &gate::BREAKER),
+    ("enrichments.SOURCE.headers.NAME", &secret::VALUE),
+    ("enrichments.SOURCE.environment.NAME", &secret::VALUE),
 ];
 
 /// What `serve` runs with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     /// Address of the gRPC gateway.
     pub(crate) grpc_listen: SocketAddr,
@@ -84,6 +109,8 @@ pub(crate) struct Settings {
     pub(crate) flow_folders: Vec<PathBuf>,
     /// Whose flows they are.
     pub(crate) flow_tenant: TenantId,
+    /// Models, sources, and how attempts at them follow each other.
+    pub(crate) world: WorldSpec,
 }
 
 /// The store's engine.
@@ -97,221 +124,10 @@ pub(crate) enum Engine {
     Sled,
 }
 
-/// What is wrong with one setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// `file:line:column`, the environment variable, or the flag.
-    pub(crate) place: String,
-    /// The setting.
-    pub(crate) key: String,
-    /// What is wrong, with the value.
-    pub(crate) problem: String,
-    /// What to write instead.
-    pub(crate) fix: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}\n  fix: {}", self.place, self.key, self.problem, self.fix)
-    }
-}
-
-/// A value and where it came from.
-#[derive(Clone, Debug)]
-struct Given {
-    place: String,
-    text: String,
-}
-
-/// Where settings come from.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sources {
-    /// The file's name and text.
-    pub(crate) file: Option<(String, String)>,
-    /// Environment variables whose name begins with `COLLOQUY_`.
-    pub(crate) environment: Vec<(String, String)>,
-    /// Flags by the setting they set: `("listen.grpc", "--grpc-listen", value)`.
-    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
-}
-
-impl Sources {
-    /// Reads the file, if one is named, and the process's environment.
-    ///
-    /// # Errors
-    /// A [`Fault`] when the file cannot be read.
-    pub(crate) fn gather(file: Option<&Path>) -> Result<Self, Fault> {
-        let file = file
-            .map(|path| {
-                let name = path.display().to_string();
-                let text = std::fs::read_to_string(path).map_err(|error| Fault {
-                    place: name.clone(),
-                    key: "--config".to_owned(),
-                    problem: format!("cannot be read: {error}"),
-                    fix: "name a readable TOML file".to_owned(),
-                })?;
-                Ok((name, text))
-            })
-            .transpose()?;
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with("COLLOQUY_")).collect();
-        Ok(Self { file, environment, flags: Vec::new() })
-    }
-}
-
-/// Variables that belong to the command line, not to settings.
-const FOREIGN_VARIABLES: [&str; 3] = ["COLLOQUY_ADDR", "COLLOQUY_TENANT", "COLLOQUY_CONFIG"];
-
-/// Collects values and faults.
-struct Reader {
-    given: BTreeMap<&'static str, Given>,
-    faults: Vec<Fault>,
-}
-
-fn variable(name: &str) -> String {
-    format!("COLLOQUY_{}", name.replace('.', "_").to_uppercase())
-}
-
-fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
-}
-
-impl Reader {
-    /// Takes in what the sources give, the weakest first.
-    fn of(sources: &Sources) -> Self {
-        let mut reader = Self { given: BTreeMap::new(), faults: Vec::new() };
-        if let Some((name, text)) = &sources.file {
-            reader.file(name, text);
-        }
-        reader.environment(&sources.environment);
-        for (name, flag, value) in &sources.flags {
-            reader.give(name, Given { place: format!("flag {flag}"), text: value.clone() });
-        }
-        reader
-    }
-
-    fn fault(&mut self, place: String, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
-        self.faults.push(Fault { place, key: key.to_owned(), problem: problem.into(), fix: fix.into() });
-    }
-
-    fn file(&mut self, name: &str, text: &str) {
-        type Sections = BTreeMap<String, BTreeMap<String, Spanned<toml::Value>>>;
-        let sections: Sections = match toml::from_str(text) {
-            Ok(sections) => sections,
-            Err(error) => {
-                let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
-                let problem = error.message().replace('\n', " ");
-                return self.fault(
-                    format!("{name}:{line}:{column}"),
-                    "file",
-                    problem,
-                    "write `[section]` and `key = \"value\"`",
-                );
-            }
-        };
-        for (section, keys) in sections {
-            for (key, value) in keys {
-                let (line, column) = line_and_column(text, value.span().start);
-                let place = format!("{name}:{line}:{column}");
-                let text = match value.into_inner() {
-                    toml::Value::String(text) => text,
-                    toml::Value::Array(values) => match values
-                        .iter()
-                        .map(toml::Value::as_str)
-                        .collect::<Option<Vec<_>>>()
-                    {
-                        Some(texts) => texts.join(","),
-                        None => {
-                            let key = format!("{section}.{key}");
-                            self.fault(place, &key, "an array of something else than texts", "write `[\"a\", \"b\"]`");
-                            continue;
-                        }
-                    },
-                    other => other.to_string(),
-                };
-                self.give(&format!("{section}.{key}"), Given { place, text });
-            }
-        }
-    }
-
-    fn give(&mut self, name: &str, given: Given) {
-        match KEYS.iter().find(|key| key.name == name) {
-            Some(key) => drop(self.given.insert(key.name, given)),
-            None => {
-                let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-                self.fault(given.place, name, "is not a setting", format!("use one of {}", known.join(", ")));
-            }
-        }
-    }
-
-    fn environment(&mut self, variables: &[(String, String)]) {
-        for (name, value) in variables.iter().filter(|(name, _)| !FOREIGN_VARIABLES.contains(&name.as_str())) {
-            let given = Given { place: format!("environment {name}"), text: value.clone() };
-            match KEYS.iter().find(|key| variable(key.name) == *name) {
-                Some(key) => drop(self.given.insert(key.name, given)),
-                None => self.fault(
-                    given.place,
-                    name,
-                    "is not a setting",
-                    "unset it, or see `colloquy serve --help-settings`",
-                ),
-            }
-        }
-    }
-
-    /// Parses a setting; a bad value is a fault, and the default goes on so that the others are checked.
-    fn read<T>(&mut self, name: &'static str, bound: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let default = KEYS.iter().find(|key| key.name == name).map(|key| key.default).unwrap_or_default();
-        let Some(given) = self.given.get(name).cloned() else { return parse(default) };
-        let parsed = parse(&given.text);
-        if parsed.is_none() {
-            let problem = format!("`{}` is not {bound}", given.text);
-            self.fault(given.place, name, problem, format!("write {bound}, for example `{default}`"));
-            return parse(default);
-        }
-        parsed
-    }
-
-    fn place(&self, name: &str) -> String {
-        self.given.get(name).map_or_else(|| "default".to_owned(), |given| given.place.clone())
-    }
-}
-
-/// A number of bytes: `64 MiB`, `512 KiB`, `1048576`.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match text.get(digits.len()..)?.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// A duration: `250ms`, `10s`, `5m`, `1h`.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: u64 = digits.parse().ok()?;
-    match text.get(digits.len()..)?.trim() {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
-        _ => None,
-    }
-}
-
-fn count(text: &str) -> Option<NonZeroUsize> {
-    text.trim().parse().ok().filter(|count: &NonZeroUsize| count.get() <= 65536)
-}
-
 /// A single tenant or conversation cannot have more calls in flight than the process: such a bound would
 /// never be met, and its author expects something that does not happen.
 fn part_within_whole(reader: &mut Reader, name: &'static str, part: NonZeroUsize, whole: NonZeroUsize) {
-    if part > whole && reader.given.contains_key(name) {
+    if part > whole && reader.gives(name) {
         let place = reader.place(name);
         reader.fault(
             place,
@@ -339,6 +155,15 @@ fn addresses_differ(reader: &mut Reader, grpc: SocketAddr, http: SocketAddr) {
     }
 }
 
+/// The first pause would be cut to the longest in silence.
+fn first_pause_within_longest(reader: &mut Reader, pause: Duration, longest: Duration) {
+    if pause > longest {
+        let place = reader.place("retry.pause");
+        let problem = format!("{pause:?} is longer than retry.pause_max, {longest:?}");
+        reader.fault(place, "retry.pause", problem, "lower it, or raise retry.pause_max");
+    }
+}
+
 impl Settings {
     /// Reads and checks every setting.
     ///
@@ -348,8 +173,8 @@ impl Settings {
         let mut reader = Reader::of(sources);
         let settings = Self::read_from(&mut reader);
         match settings {
-            Some(settings) if reader.faults.is_empty() => Ok(settings),
-            _ => Err(reader.faults),
+            Some(settings) if reader.report.faults.is_empty() => Ok(settings),
+            _ => Err(reader.report.faults),
         }
     }
 
@@ -358,8 +183,11 @@ impl Settings {
     /// # Errors
     /// As [`Settings::read`].
     pub(crate) fn print_all(sources: &Sources) -> Result<String, Vec<Fault>> {
-        Self::read(sources)?;
-        let reader = Reader::of(sources);
+        let mut reader = Reader::of(sources);
+        let settings = Self::read_from(&mut reader);
+        if settings.is_none() || !reader.report.faults.is_empty() {
+            return Err(reader.report.faults);
+        }
         let (mut text, mut current) = (String::new(), "");
         for key in &KEYS {
             let (section, name) = key.name.split_once('.').unwrap_or_default();
@@ -368,21 +196,19 @@ impl Settings {
                 text.push_str(&format!("[{section}]\n"));
                 current = section;
             }
-            let value = reader.given.get(key.name).map_or(key.default, |given| &given.text);
-            let value = toml::Value::String(value.to_owned());
+            let value = table::text(reader.value(key));
             text.push_str(&format!("{name} = {value} # {}\n", reader.place(key.name)));
+        }
+        for (path, lines) in &reader.report.tables {
+            text.push_str(&format!("\n[{path}]\n"));
+            text.extend(lines.iter().map(|line| format!("{line}\n")));
         }
         Ok(text)
     }
 
     fn read_from(reader: &mut Reader) -> Option<Self> {
-        let within = |range: std::ops::RangeInclusive<Duration>| {
-            move |text: &str| duration(text).filter(|duration| range.contains(duration))
-        };
         let (ten_ms, hour) = (Duration::from_millis(10), Duration::from_secs(3600));
         let address = |text: &str| text.trim().parse::<SocketAddr>().ok();
-        let size =
-            |range: std::ops::RangeInclusive<u64>| move |text: &str| bytes(text).filter(|bytes| range.contains(bytes));
         let grpc_listen = reader.read("listen.grpc", "an address and port", address)?;
         let http_listen = reader.read("listen.http", "an address and port", address)?;
         let engine = reader.read("store.engine", "journal, memory or sled", |text| match text.trim() {
@@ -420,6 +246,15 @@ impl Settings {
             if text == SHARED_TENANT { Some(TenantId::shared()) } else { TenantId::parse(text).ok() }
         };
         let flow_tenant = reader.read("flows.tenant", "a tenant, or `_`", tenant)?;
+        let ms = Duration::from_millis(1);
+        let retry = RetryPolicy {
+            pause: reader.read("retry.pause", "1ms to 1m", within(ms..=second * 60))?,
+            pause_max: reader.read("retry.pause_max", "1ms to 10m", within(ms..=second * 600))?,
+            attempt_min: reader.read("retry.attempt_min", "1ms to 10s", within(ms..=second * 10))?,
+        };
+        let (models, routes) = reader.tables("models", models::read);
+        let sources = reader.tables("enrichments", enrichments::read);
+        first_pause_within_longest(reader, retry.pause, retry.pause_max);
         part_within_whole(reader, "limits.tenant_in_flight", tenant_in_flight_max, in_flight_max);
         part_within_whole(reader, "limits.queue", queue_len_max, in_flight_max);
         default_within_max(reader, turn_default, turn_max);
@@ -444,6 +279,7 @@ impl Settings {
             log_filter,
             flow_folders,
             flow_tenant,
+            world: WorldSpec { models, routes, sources, retry },
         })
     }
 
@@ -456,9 +292,28 @@ impl Settings {
                 key.name,
                 key.default,
                 key.meaning,
-                variable(key.name)
+                reader::variable(key.name)
             ));
         }
+        text.push_str("\n# Tables of the file. Names in capitals are yours to choose.\n");
+        SHAPES.iter().for_each(|(title, shape)| describe(title, shape, &mut text));
         text
+    }
+}
+
+/// The keys of one kind of table.
+fn describe(title: &str, shape: &Shape, text: &mut String) {
+    text.push_str(&format!("\n[{title}]\n"));
+    for entry in shape.entries {
+        let default = match entry.default {
+            EntryDefault::Is(default) => format!("{default:?}"),
+            EntryDefault::Nothing(_) => "none".to_owned(),
+            EntryDefault::Required(_) => "required".to_owned(),
+        };
+        let kinds = if entry.kinds.is_empty() { String::new() } else { format!(" ({})", entry.kinds.join(", ")) };
+        text.push_str(&format!(
+            "{title}.{} = {default}\n    {}\n    {}{kinds}\n",
+            entry.name, entry.meaning, entry.bound
+        ));
     }
 }

@@ -84,6 +84,11 @@ impl Factory {
         Ok(Self { settings, streamable, board: Board::new() })
     }
 
+    /// The tools that the settings allow.
+    pub fn tools(&self) -> &[Arc<str>] {
+        &self.settings.tools
+    }
+
     /// Shows the state of the newest session, and how it changes.
     pub fn watch(&self) -> watch::Receiver<SessionState> {
         self.board.watch()
