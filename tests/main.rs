@@ -18,5 +18,6 @@ mod flows;
 mod harness;
 mod logs;
 mod models;
+mod outside;
 mod peer;
 mod replay;

@@ -3,7 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -15,28 +18,65 @@ const QUIET: Duration = Duration::from_secs(30);
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Counts a connection for as long as it is served.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Peer {
     /// Starts one that answers each request, head and body, with these bytes; none hangs.
     pub(crate) fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::start_raw(move |request, stream| match answer(request) {
+            Some(bytes) => stream.write_all(&bytes).is_ok(),
+            None => {
+                until_gone(stream);
+                false
+            }
+        })
+    }
+
+    /// Starts one that does with each connection what `answer` does, and closes it when that gives `false`.
+    pub(crate) fn start_raw(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (answer, seen) = (Arc::new(answer), Arc::<Mutex<Vec<String>>>::default());
-        let noted = Arc::clone(&seen);
+        let (noted, open) = (Arc::clone(&seen), Arc::<AtomicUsize>::default());
+        let counted = Arc::clone(&open);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (answer, noted) = (Arc::clone(&answer), Arc::clone(&noted));
-                thread::spawn(move || serve(stream, answer.as_ref(), &noted));
+                counted.fetch_add(1, Ordering::SeqCst);
+                let open = Open(Arc::clone(&counted));
+                thread::spawn(move || {
+                    serve(stream, answer.as_ref(), &noted);
+                    drop(open);
+                });
             }
         });
-        Self { address, seen }
+        Self { address, seen, open }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// The requests it has read.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("no panic").clone()
     }
+}
+
+/// Waits until the client has gone.
+pub(crate) fn until_gone(stream: &mut TcpStream) {
+    while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
 }
 
 /// An address where nobody listens.
@@ -50,14 +90,16 @@ pub(crate) fn response(status: &str, kind: &str, body: &str) -> Option<Vec<u8>> 
     Some(format!("{head}{body}").into_bytes())
 }
 
-fn serve(mut stream: TcpStream, answer: &(dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync), noted: &Mutex<Vec<String>>) {
+fn serve(
+    mut stream: TcpStream,
+    answer: &(dyn Fn(&str, &mut TcpStream) -> bool + Send + Sync),
+    noted: &Mutex<Vec<String>>,
+) {
     stream.set_read_timeout(Some(QUIET)).expect("a socket");
     while let Some(request) = read(&mut stream) {
         noted.lock().expect("no panic").push(request.clone());
-        match answer(&request) {
-            Some(bytes) if stream.write_all(&bytes).is_ok() => {}
-            // Until the client has gone.
-            _ => return drop(stream.read(&mut [0])),
+        if !answer(&request, &mut stream) {
+            return;
         }
     }
 }
