@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path, process::Output, time::Instant};
 
+use colloquy_client::{Key, Turn};
 use serde_json::Value;
 
 use crate::{
-    harness::{DEADLINE, Place, run, run_with, stderr, stdout},
+    harness::{DEADLINE, Place, Server, run, run_with, stderr, stdout},
     peer::{Peer, nobody, response},
 };
 
@@ -196,6 +197,70 @@ fn each_check_ends_by_its_deadline() {
     let problem = &found[0]["problems"][0];
     assert_eq!(problem["problem"], "the deadline passed");
     assert_eq!(problem["fix"], "raise --timeout-ms, or `models.a.timeout`");
+}
+
+/// A desk that asks a source how long the queue is, and a model what to say.
+const DESK: &str = r#"format: colloquy.flow/v1
+name: desk
+start: hall.door
+fallback: Pardon?
+limits: {turn_deadline: 30s}
+intents: {hall: {initial: door, states: {door: {terminal: true}}}}
+enrichments:
+  queue: {source: queue, in: hall.door, arguments: {hall: {value: north}}, timeout: 10s, default: {waiting: nobody knows}}
+prompts:
+  advise: {purpose: respond, system: Be brief., user: "{{ text }}", variables: [text], timeout: 10s}
+scripted:
+  - {purpose: respond, say: Scripted advice.}
+responses:
+  - {in: hall.door, when: text == 'advise me', model: {prompt: advise, max_chars: 200, failed: Later.}}
+  - {in: hall.door, template: "Waiting: {{ enrich.queue.waiting }}."}
+"#;
+
+/// A server with that desk and these settings.
+fn served(place: &Place, settings: &str) -> Server {
+    let (folder, file) = (place.path().join("desk"), place.path().join("served.toml"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("flow.yaml"), DESK).unwrap();
+    fs::write(&file, settings).unwrap();
+    place.start_with(&["--flows", folder.to_str().unwrap(), "--config", file.to_str().unwrap()])
+}
+
+async fn say(server: &Server, request_id: &str, text: &str) -> String {
+    let turn = Turn::new(Key::new("acme", "c"), request_id, "desk", text);
+    server.client().await.submit(&turn).await.unwrap().turn.unwrap().reply.unwrap().text
+}
+
+/// CE-014: what turns ask of the outside goes where the settings say.
+#[tokio::test]
+async fn turns_of_a_server_ask_the_models_and_sources_of_its_settings() {
+    let (place, model) = (Place::new(), Peer::start(|_| whole("Go home.")));
+    let queue = Peer::start(|request| {
+        let found = request.starts_with("GET /queues/north ") && request.contains("accept-language: en");
+        response(if found { "200 OK" } else { "404 Not Found" }, "application/json", r#"{"queue":{"length":7}}"#)
+    });
+    let settings = [
+        provider("local", &format!("http://{}/v1", model.address), ""),
+        default_route(&["local/small"]),
+        format!(
+            "[enrichments.queue]\nkind = \"http\"\nurl = \"http://{}/queues/{{hall}}\"\nprivate_networks = true\n\
+             answer.waiting = \"/queue/length\"\nheaders.Accept-Language = \"en\"\n",
+            queue.address
+        ),
+    ];
+    let server = served(&place, &settings.concat());
+    assert_eq!(say(&server, "1", "hello").await, "Waiting: 7.");
+    assert_eq!(say(&server, "2", "advise me").await, "Go home.");
+    assert!(model.seen().iter().any(|request| request.contains("\"small\"") && request.contains("advise me")));
+}
+
+/// CE-parity: without settings everything runs, with no key and no network.
+#[tokio::test]
+async fn without_settings_the_script_of_the_flow_answers() {
+    let place = Place::new();
+    let server = served(&place, "");
+    assert_eq!(say(&server, "1", "advise me").await, "Scripted advice.");
+    assert_eq!(say(&server, "2", "hello").await, "Waiting: nobody knows.");
 }
 
 /// MI-05, CR-02: faults are told with their places, and a secret in the file is not repeated.
