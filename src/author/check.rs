@@ -15,6 +15,7 @@ mod moves;
 mod names;
 mod order;
 mod outside;
+mod planners;
 mod proposed;
 mod truth;
 mod types;
@@ -38,6 +39,7 @@ pub(crate) fn flow<'s>(source: &'s SourceFlow, faults: &mut Faults) -> Option<Vi
     coverage::check(&view, faults);
     upgrades::check(source, faults);
     outside::check(source, faults);
+    planners::check(&view, faults);
     if readable {
         conditions::check(&view, faults);
         loops::check(&view, faults);
@@ -52,6 +54,7 @@ pub(crate) fn doubts(view: &View<'_>, named: &BTreeSet<String>, faults: &mut Fau
     likeness::check(view, faults);
     proposed::check(view, faults);
     order::check(view, faults);
+    planners::doubts(view, faults);
     outside::secrets(view.source, faults);
     unused::check(view.source, named, faults);
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use colloquy_flow::{
     ActPatterns, ActionPart, Argument, Consequence, EnrichmentPart, FlagPart, Flow, FlowParts, Guard, IntentPart, Name,
-    Place, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Scripts, Slot, StatePart,
-    Steering, ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
+    Place, PlannerPart, Policy, ProgressPart, Redaction, ResponsePart, RuleEffectPart, RulePart, Scope, Scripts, Slot,
+    StatePart, Steering, ToolPart, TransitionPart, Understanding, UntilPart, UpgradePart, template::TemplateRef,
 };
 use colloquy_types::Revision;
 
@@ -66,6 +66,14 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
     let conditions = source.enrichments.into_iter().map(|enrichment| enrichment.when.map(|when| when.value));
     let enrichments = enrichments.into_iter().zip(conditions).map(|(part, when)| EnrichmentPart { when, ..part });
     let names = |list: Vec<At<Name>>| list.into_iter().map(|name| name.value).collect::<Vec<Name>>();
+    let planners = source.planners.into_iter().map(|planner| PlannerPart {
+        name: planner.name.value,
+        scope: reader::resolve(&planner.scope, &every),
+        when: planner.when.map(|when| when.value),
+        prompt: planner.prompt.value,
+        tools: names(planner.tools),
+        calls: planner.calls,
+    });
     let mut intents = Vec::with_capacity(source.intents.len());
     for intent in source.intents {
         let states = intent.states.into_iter().map(|state| StatePart {
@@ -161,6 +169,7 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         rules: rules.collect(),
         enrichments: enrichments.collect(),
         actions,
+        planners: planners.collect(),
         responses: responses.collect(),
         prompts: texts.prompts,
         redaction,
@@ -199,6 +208,7 @@ fn argument_part(
         SourceArgument::Value(value) => Argument::Value(value.clone()),
         SourceArgument::Slot(slot) => Argument::Slot(Arc::clone(&slot.value)),
         SourceArgument::Template(_) => Argument::Template(texts.next().flatten()?),
+        SourceArgument::Chosen(chosen) => Argument::Chosen(chosen.value.clone()),
     })
 }
 
@@ -243,6 +253,7 @@ fn action_part(
     };
     ActionPart {
         name: Arc::clone(&action.name.value),
+        description: Arc::clone(&action.description),
         label: Arc::clone(&action.label),
         choice: action.choice.clone(),
         scope: action.scope.as_ref().map_or(Scope::Everywhere, |scope| reader::resolve(scope, every)),

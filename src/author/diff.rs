@@ -57,7 +57,7 @@ pub struct Change {
 }
 
 /// The kinds of changes, in the order they are told.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "transitions",
     "budgets",
     "flow",
@@ -69,6 +69,7 @@ pub const KINDS: [&str; 20] = [
     "rules",
     "enrichments",
     "actions",
+    "planners",
     "responses",
     "prompts",
     "slots",

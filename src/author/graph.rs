@@ -13,7 +13,7 @@ mod svg;
 
 use std::collections::VecDeque;
 
-use colloquy_flow::{By, ByMask, Flow, StateIx};
+use colloquy_flow::{By, ByMask, Flow, Planner, StateIx};
 use serde::Serialize;
 
 /// What a drawing is written in.
@@ -40,6 +40,8 @@ pub struct Graph {
     pub states: Vec<GraphState>,
     /// The moves, those from anywhere first. Staying where one is needs none and is left out.
     pub edges: Vec<GraphEdge>,
+    /// Where a model chooses which tools are called, in declared order.
+    pub planners: Vec<GraphPlanner>,
 }
 
 /// A state of a graph.
@@ -57,6 +59,8 @@ pub struct GraphState {
     pub terminal: bool,
     /// Whether a conversation may move to another revision here.
     pub boundary: bool,
+    /// Whether a planner works here.
+    pub planner: bool,
     /// Whether declared moves lead here from the start, or none has to: its intent starts the conversation over.
     pub reachable: bool,
     /// Whether it is not terminal and declared moves lead to no terminal state.
@@ -74,6 +78,36 @@ pub struct GraphEdge {
     pub to: usize,
     /// Who may propose it, by the names flows use.
     pub by: Vec<&'static str>,
+}
+
+/// A planner: where it works, and what may come of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GraphPlanner {
+    /// Its name.
+    pub name: String,
+    /// The states it works in, as `intent.state`.
+    pub states: Vec<String>,
+    /// The actions it may call.
+    pub tools: Vec<String>,
+    /// The states those lead to when they were executed or failed, as `intent.state`.
+    pub leads: Vec<String>,
+}
+
+impl GraphPlanner {
+    fn of(flow: &Flow, planner: &Planner) -> Self {
+        let name = |state: &StateIx| flow.state(*state).full_name.to_string();
+        let actions = || planner.tools.iter().map(|tool| flow.action(*tool));
+        let mut leads: Vec<StateIx> =
+            actions().flat_map(|action| action.on_executed.into_iter().chain(action.on_failed)).collect();
+        leads.sort_unstable();
+        leads.dedup();
+        Self {
+            name: planner.name.to_string(),
+            states: flow.states().filter(|(at, _)| planner.in_scope(*at)).map(|(at, _)| name(&at)).collect(),
+            tools: actions().map(|action| action.name.to_string()).collect(),
+            leads: leads.iter().map(name).collect(),
+        }
+    }
 }
 
 impl GraphEdge {
@@ -105,6 +139,7 @@ impl Graph {
             start: place == start,
             terminal: state.terminal,
             boundary: state.boundary,
+            planner: !state.planners.is_empty(),
             reachable: came_from.get(place).is_some_and(Option::is_some) || flow.intent(state.intent).reset,
             dead_end: !ends,
             path: path_to(place, &came_from, &names),
@@ -114,6 +149,7 @@ impl Graph {
             intents: flow.intents().map(|(_, intent)| intent.name.to_string()).collect(),
             states: drawn.collect(),
             edges: edges(flow, &states),
+            planners: flow.planners().iter().map(|planner| GraphPlanner::of(flow, planner)).collect(),
         }
     }
 

@@ -32,7 +32,7 @@ macro_rules! lints {
 
 /// Every lint, in alphabetic order of their ids.
 pub const LINTS: &[Lint] = lints! {
-    Warning "action-never-staged" "no rule stages the action";
+    Warning "action-never-staged" "no rule stages the action, and no planner lists it";
     Error "action-without-confirmation" "a tool that changes the world is called without asking";
     Error "bad-condition" "a condition cannot be read, or does what conditions may not";
     Error "bad-duration" "a duration is none, or out of bounds";
@@ -42,7 +42,7 @@ pub const LINTS: &[Lint] = lints! {
     Error "bad-schema" "a JSON Schema cannot be read, or uses what is not supported";
     Error "bad-template" "a template cannot be read";
     Error "bad-value" "a value does not fit where it stands";
-    Error "budget-over-deadline" "a single call may take longer than the whole turn";
+    Error "budget-over-deadline" "a call, or all calls of a planner, may take longer than the whole turn";
     Error "call-without-timeout" "an outside call has no timeout";
     Warning "condition-never-holds" "a condition contradicts itself";
     Error "condition-type" "a condition compares what can never be equal";
@@ -62,6 +62,8 @@ pub const LINTS: &[Lint] = lints! {
     Error "no-response" "a state has nothing to say";
     Error "no-source" "the folder has no flow in it";
     Error "out-of-range" "a number is out of bounds";
+    Warning "planner-never-works" "a planner stands behind one that always works";
+    Error "planner-tool" "a planner lists what it may not call";
     Warning "prompt-never-used" "nothing uses the prompt";
     Warning "regex-costly" "a pattern is slow to search for";
     Warning "response-never-chosen" "a response stands behind one that is always said";

@@ -3,6 +3,7 @@
 mod behaviour;
 mod guard;
 pub(crate) mod outside;
+mod planners;
 mod scripted;
 mod structure;
 mod understanding;
@@ -27,7 +28,7 @@ pub(crate) use guard::{BLOCK_AT, FLAG_AT, built_in_signs};
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "format",
     "name",
     "description",
@@ -46,6 +47,7 @@ const KEYS: [&str; 25] = [
     "rules",
     "enrichments",
     "actions",
+    "planners",
     "responses",
     "prompts",
     "redact",
@@ -137,6 +139,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         rules: behaviour::rules(fields.get("rules"), faults),
         enrichments: outside::enrichments(fields.get("enrichments"), faults),
         actions: behaviour::actions(fields.get("actions"), faults),
+        planners: planners::planners(fields.get("planners"), faults),
         responses: behaviour::responses(fields.get("responses"), faults),
         prompts: outside::prompts(fields.get("prompts"), faults),
         secret_keys,

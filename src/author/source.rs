@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
-    ActPattern, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place, Purpose,
-    RulePhase, Schema, ScriptedRule, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart, Trigger,
+    ActPattern, Chosen, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place,
+    Purpose, RulePhase, Schema, ScriptedRule, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart,
+    Trigger,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
     upgrade::UpgradeFrom,
@@ -36,6 +37,7 @@ pub(crate) struct SourceFlow {
     pub(crate) rules: Vec<SourceRule>,
     pub(crate) enrichments: Vec<SourceEnrichment>,
     pub(crate) actions: Vec<SourceAction>,
+    pub(crate) planners: Vec<SourcePlanner>,
     pub(crate) responses: Vec<SourceResponse>,
     pub(crate) upgrades: Vec<SourceUpgrade>,
     pub(crate) prompts: Vec<SourcePrompt>,
@@ -130,6 +132,7 @@ pub(crate) enum SourceArgument {
     Value(Json),
     Slot(At<Name>),
     Template(At<String>),
+    Chosen(At<Chosen>),
 }
 
 #[derive(Debug)]
@@ -235,6 +238,7 @@ pub(crate) enum SourceEffect {
 #[derive(Debug)]
 pub(crate) struct SourceAction {
     pub(crate) name: At<Name>,
+    pub(crate) description: Name,
     pub(crate) label: Arc<str>,
     pub(crate) choice: Vec<Pattern>,
     pub(crate) scope: Option<Written>,
@@ -260,6 +264,26 @@ pub(crate) struct SourceTool {
     pub(crate) patience: Patience,
     pub(crate) has_timeout: bool,
     pub(crate) schema: Option<Schema>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourcePlanner {
+    pub(crate) name: At<Name>,
+    pub(crate) scope: Written,
+    pub(crate) when: Option<At<Condition>>,
+    pub(crate) prompt: At<Name>,
+    pub(crate) tools: Vec<At<Name>>,
+    pub(crate) calls: u8,
+}
+
+impl SourceTool {
+    /// The first of its arguments that a model chooses: only a planner may call it then.
+    pub(crate) fn chosen(&self) -> Option<&At<Chosen>> {
+        self.arguments.iter().find_map(|(_, argument)| match argument {
+            SourceArgument::Chosen(chosen) => Some(chosen),
+            _ => None,
+        })
+    }
 }
 
 #[derive(Debug)]

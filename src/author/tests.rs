@@ -11,6 +11,7 @@ mod machine;
 mod meetings;
 mod outside;
 mod page;
+mod planners;
 mod properties;
 mod replay;
 mod retained;

@@ -9,12 +9,13 @@ use crate::{
     calls::Argument,
     classify::{Classifier, Signal, number},
     flow::{Action, Enrichment, Flow, Intent, Response, Rule, RuleEffect, State, Tool, Until},
-    index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx},
+    index::{ActionIx, EnrichmentIx, IntentIx, PlannerIx, ResponseIx, RuleIx, SlotIx, StateIx},
     parts::{
         ActionPart, EnrichmentPart, FlowParts, IntentPart, Name, Place, ResponseText, RuleEffectPart, Scope, StatePart,
         ToolPart,
     },
     pattern::{PatternError, PatternSet},
+    planner::{Planner, PlannerPart},
     prompt::PromptPart,
     transition::{By, ByMask, Moves, Targets},
     upgrade::{Upgrade, UpgradePart},
@@ -64,6 +65,7 @@ impl Flow {
             ("slots", parts.slots.len()),
             ("enrichments", parts.enrichments.len()),
             ("actions", parts.actions.len()),
+            ("planners", parts.planners.len()),
             ("responses", parts.responses.len()),
             ("prompts", parts.prompts.len()),
             ("upgrades", parts.upgrades.len()),
@@ -83,6 +85,7 @@ impl Flow {
             parts.rules.iter().map(|rule| rule.then.iter().map(|effect| names.effect(effect, &intents)).collect());
         let effects: Vec<Vec<RuleEffect>> = rules.collect::<Result<_, _>>()?;
         let enrichments = parts.enrichments.into_iter().map(|part| names.enrichment(part));
+        let planners = parts.planners.into_iter().map(|part| names.planner(part));
         let actions = parts.actions.into_iter().map(|action| names.action(action));
         let progress = parts.progress.into_iter().map(|row| {
             let mut states = names.scope(&row.scope)?;
@@ -124,6 +127,7 @@ impl Flow {
             states,
             enrichments: enrichments.collect::<Result<_, _>>()?,
             actions: actions.collect::<Result<_, _>>()?,
+            planners: planners.collect::<Result<_, _>>()?,
             prompts,
             redaction: parts.redaction,
             summary: parts.summary,
@@ -160,7 +164,8 @@ fn known_prompts(parts: &FlowParts, prompts: &HashMap<Name, PromptPart>) -> Resu
     let said = texts.filter_map(|text| if let ResponseText::Model(model) = text { Some(&model.prompt) } else { None });
     let choices = parts.act_model.iter().chain(&parts.understanding.model).map(|choice| &choice.prompt);
     let summary = parts.summary.iter().map(|summary| &summary.prompt);
-    let mut named = said.chain(choices).chain(summary).chain(&parts.extract_prompt);
+    let planners = parts.planners.iter().map(|planner| &planner.prompt);
+    let mut named = said.chain(choices).chain(summary).chain(planners).chain(&parts.extract_prompt);
     match named.find(|name| !prompts.contains_key(*name)) {
         Some(name) => Err(AssembleError::Unknown { kind: "prompt", name: name.to_string() }),
         None => Ok(()),
@@ -348,6 +353,7 @@ impl Names {
                     asks,
                     until: until.transpose()?,
                     enrichments: Vec::new(),
+                    planners: Vec::new(),
                     classifier,
                     own_classifier,
                     rules: Default::default(),
@@ -363,6 +369,13 @@ impl Names {
             for state in self.scope(&enrichment.scope)? {
                 if let Some(state) = states.get_mut(state.at()) {
                     state.enrichments.push(EnrichmentIx(number(place)));
+                }
+            }
+        }
+        for (place, planner) in parts.planners.iter().enumerate() {
+            for state in self.scope(&planner.scope)? {
+                if let Some(state) = states.get_mut(state.at()) {
+                    state.planners.push(PlannerIx(number(place)));
                 }
             }
         }
@@ -449,12 +462,26 @@ impl Names {
             RuleEffectPart::Clear(slot) => RuleEffect::Clear(self.slot(slot)?),
             RuleEffectPart::Flag(flag) => RuleEffect::Flag(Arc::clone(flag)),
             RuleEffectPart::Unflag(flag) => RuleEffect::Unflag(Arc::clone(flag)),
-            RuleEffectPart::Stage(action) => {
-                let found = self.actions.get(action).copied();
-                let unknown = || AssembleError::Unknown { kind: "action", name: action.to_string() };
-                RuleEffect::Stage(found.ok_or_else(unknown)?)
-            }
+            RuleEffectPart::Stage(action) => RuleEffect::Stage(self.action_named(action)?),
             RuleEffectPart::Reset => RuleEffect::Reset,
+        })
+    }
+
+    fn action_named(&self, name: &Name) -> Result<ActionIx, AssembleError> {
+        let found = self.actions.get(name).copied();
+        found.ok_or_else(|| AssembleError::Unknown { kind: "action", name: name.to_string() })
+    }
+
+    fn planner(&self, part: PlannerPart) -> Result<Planner, AssembleError> {
+        let mut scope = self.scope(&part.scope)?;
+        scope.sort_unstable();
+        Ok(Planner {
+            name: part.name,
+            when: part.when,
+            prompt: part.prompt,
+            tools: part.tools.iter().map(|tool| self.action_named(tool)).collect::<Result<_, _>>()?,
+            calls: part.calls,
+            scope,
         })
     }
 
@@ -466,6 +493,7 @@ impl Names {
                     Argument::Value(value) => Argument::Value(value),
                     Argument::Slot(slot) => Argument::Slot(self.slot(&slot)?),
                     Argument::Template(template) => Argument::Template(template),
+                    Argument::Chosen(chosen) => Argument::Chosen(chosen),
                 },
             ))
         });
@@ -530,6 +558,7 @@ impl Names {
             on_failed: target(&part.on_failed)?,
             tool: part.tool.map(|tool| self.tool(tool)).transpose()?,
             name: part.name,
+            description: part.description,
             label: part.label,
             priority: part.priority,
             confirm: part.confirm,

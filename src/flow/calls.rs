@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{json::Json, template::TemplateRef};
+use crate::{json::Json, planner::Chosen, template::TemplateRef};
 
 /// How long and how often something outside is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,4 +28,6 @@ pub enum Argument<S> {
     Slot(S),
     /// A text made of slots.
     Template(TemplateRef),
+    /// What a model chooses; only in calls that a planner makes.
+    Chosen(Chosen),
 }

@@ -11,10 +11,11 @@ use crate::{
     classify::{Classification, Classifier, Likeness, Words, better},
     condition::Condition,
     guard::Guard,
-    index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx},
+    index::{ActionIx, EnrichmentIx, IntentIx, PlannerIx, ResponseIx, RuleIx, SlotIx, StateIx},
     json::Json,
     parts::{Limits, ModelChoice, Name, ResultSource, RulePhase, SummaryPart},
     pattern::{Pattern, PatternSet},
+    planner::{Chosen, Planner},
     prompt::PromptPart,
     redact::Redaction,
     schema::Schema,
@@ -49,6 +50,7 @@ pub struct Flow {
     pub(crate) rules: Vec<Rule>,
     pub(crate) enrichments: Vec<Enrichment>,
     pub(crate) actions: Vec<Action>,
+    pub(crate) planners: Vec<Planner>,
     pub(crate) responses: Vec<Response>,
     pub(crate) prompts: HashMap<Name, PromptPart>,
     pub(crate) redaction: Redaction,
@@ -125,6 +127,8 @@ pub struct State {
     pub until: Option<Until>,
     /// What is fetched here.
     pub enrichments: Vec<EnrichmentIx>,
+    /// Planners that work here, in declared order.
+    pub planners: Vec<PlannerIx>,
     /// Recognises the intents that may be proposed here.
     pub(crate) classifier: Arc<Classifier>,
     /// Recognises its own intent, when nothing leads to the beginning of that.
@@ -200,6 +204,8 @@ pub enum RuleEffect {
 pub struct Action {
     /// Its name.
     pub name: Name,
+    /// What it is for, told to models that may choose it; empty when not given.
+    pub description: Name,
     /// What users know it as.
     pub label: Name,
     /// Slots it needs.
@@ -240,6 +246,16 @@ pub struct Tool {
     pub patience: Patience,
     /// What its result must fit.
     pub schema: Option<Schema>,
+}
+
+impl Tool {
+    /// The arguments a model chooses.
+    pub fn chosen(&self) -> impl Iterator<Item = (&Name, &Chosen)> {
+        self.arguments.iter().filter_map(|(name, argument)| match argument {
+            Argument::Chosen(chosen) => Some((name, chosen)),
+            _ => None,
+        })
+    }
 }
 
 impl Action {
@@ -295,6 +311,8 @@ impl Flow {
         enrichment(EnrichmentIx) -> enrichments: Enrichment;
         /// An action.
         action(ActionIx) -> actions: Action;
+        /// A planner.
+        planner(PlannerIx) -> planners: Planner;
         /// A response.
         response(ResponseIx) -> responses: Response;
     }
@@ -520,6 +538,16 @@ impl Flow {
     /// All intents, in declared order.
     pub fn intents(&self) -> impl Iterator<Item = (IntentIx, &Intent)> {
         self.intents.iter().enumerate().map(|(place, intent)| (IntentIx(crate::classify::number(place)), intent))
+    }
+
+    /// All actions, in declared order.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// All planners, in declared order.
+    pub fn planners(&self) -> &[Planner] {
+        &self.planners
     }
 
     /// All slots, in declared order.

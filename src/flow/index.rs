@@ -42,3 +42,7 @@ index! {
     /// An enrichment of a flow.
     EnrichmentIx
 }
+index! {
+    /// A planner of a flow.
+    PlannerIx
+}

@@ -15,6 +15,7 @@ pub mod index;
 pub mod json;
 pub mod parts;
 pub mod pattern;
+pub mod planner;
 pub mod prompt;
 pub mod redact;
 pub mod schema;
@@ -32,7 +33,7 @@ pub use classify::{Classification, Classifier, Likeness, MatchKind, Signal, Word
 pub use condition::{Condition, ConditionError, Facts};
 pub use flow::{Action, Confirm, Enrichment, Flag, Flow, Intent, Response, Rule, RuleEffect, State, Text, Tool, Until};
 pub use guard::{Consequence, Guard, Policy, Steering, SteeringSign, Trigger};
-pub use index::{ActionIx, EnrichmentIx, IntentIx, ResponseIx, RuleIx, SlotIx, StateIx};
+pub use index::{ActionIx, EnrichmentIx, IntentIx, PlannerIx, ResponseIx, RuleIx, SlotIx, StateIx};
 pub use json::{Json, JsonError};
 pub use parts::{
     ActionPart, ConfirmPart, EnrichmentPart, FlagPart, FlowParts, IntentPart, Limits, ModelChoice, ModelText, Name,
@@ -40,6 +41,7 @@ pub use parts::{
     StatePart, SummaryPart, ToolPart, TransitionPart, Understanding, UntilPart,
 };
 pub use pattern::{Pattern, PatternError};
+pub use planner::{Chosen, Planner, PlannerPart};
 pub use prompt::{HistoryWindow, PromptPart, Purpose, tokens_of};
 pub use redact::Redaction;
 pub use schema::{Schema, SchemaError};

@@ -12,6 +12,7 @@ use crate::{
     guard::Guard,
     json::Json,
     pattern::Pattern,
+    planner::PlannerPart,
     prompt::PromptPart,
     redact::Redaction,
     schema::Schema,
@@ -271,6 +272,8 @@ pub struct EnrichmentPart {
 pub struct ActionPart {
     /// Its name.
     pub name: Name,
+    /// What it is for, told to models that may choose it; empty when not given.
+    pub description: Name,
     /// What users know it as.
     pub label: Name,
     /// Patterns by which it is chosen among several, besides its label.
@@ -467,6 +470,8 @@ pub struct FlowParts {
     pub enrichments: Vec<EnrichmentPart>,
     /// Actions.
     pub actions: Vec<ActionPart>,
+    /// Planners, in declared order.
+    pub planners: Vec<PlannerPart>,
     /// Responses, in declared order.
     pub responses: Vec<ResponsePart>,
     /// Prompts.

@@ -83,8 +83,8 @@ pub struct PromptPart {
 
 /// Variables that a prompt may be allowed to see, besides `slots.<name>`, `enrich.<name>`, `result.<action>`
 /// and `data.<name>`.
-pub const PROMPT_VARIABLES: [&str; 10] =
-    ["act", "allowed", "answer", "flags", "intent", "missing", "options", "state", "summary", "text"];
+pub const PROMPT_VARIABLES: [&str; 11] =
+    ["act", "allowed", "answer", "called", "flags", "intent", "missing", "options", "state", "summary", "text"];
 
 /// Estimates the tokens of a text: one for each four bytes, rounded up. Tokenisers differ; this never needs
 /// the model and never differs between two runs.

@@ -36,6 +36,8 @@ pub enum Stage {
     TransitionBlocked,
     /// Keeps a summary of the conversation.
     Summarise,
+    /// Has a model choose which read-only tools are called; it runs before the last rules before actions.
+    Plan,
 }
 
 impl Stage {
@@ -55,6 +57,7 @@ impl Stage {
             Self::Respond => "respond",
             Self::TransitionBlocked => "transition_blocked",
             Self::Summarise => "summarise",
+            Self::Plan => "plan",
         }
     }
 }
@@ -246,6 +249,8 @@ pub enum Reason {
     AfterAction,
     /// Rules before the reply.
     BeforeResponse,
+    /// The same call was made already in this turn.
+    Repeated,
 }
 
 impl Reason {
@@ -312,6 +317,7 @@ impl Reason {
             Self::BeforeAction => "before_action",
             Self::AfterAction => "after_action",
             Self::BeforeResponse => "before_response",
+            Self::Repeated => "repeated",
         }
     }
 }

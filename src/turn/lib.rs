@@ -11,6 +11,7 @@ pub mod effect;
 pub mod event;
 pub mod input;
 pub mod machine;
+mod plan;
 pub mod record;
 pub mod replay;
 mod stages;

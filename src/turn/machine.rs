@@ -93,6 +93,7 @@ impl Machine {
                     self.work.leave_stage();
                     self.stage += 1;
                 }
+                Progress::Again => self.work.leave_stage(),
                 Progress::Back => {
                     self.work.leave_stage();
                     self.stage = stages::BEFORE_ACTION;

@@ -11,6 +11,7 @@ mod extract;
 mod guard;
 mod intent;
 mod pending;
+mod plan;
 mod respond;
 mod retain;
 mod rules;
@@ -26,6 +27,8 @@ pub(crate) enum Progress {
     Next,
     /// It asked for effects and runs again with their results.
     Need,
+    /// It did a part of what it is for and begins anew, with what it changed.
+    Again,
     /// More actions are to run: the turn goes back to [`BEFORE_ACTION`].
     Back,
 }
@@ -34,7 +37,7 @@ pub(crate) enum Progress {
 pub(crate) type Run = fn(&mut Work) -> Progress;
 
 /// The stages in order.
-pub(crate) const ORDER: [(Stage, Run); 18] = [
+pub(crate) const ORDER: [(Stage, Run); 19] = [
     (Stage::Guard, guard::run),
     (Stage::DialogueAct, dialogue_act::run),
     (Stage::Rules, rules::after_dialogue_act),
@@ -45,6 +48,7 @@ pub(crate) const ORDER: [(Stage, Run); 18] = [
     (Stage::Rules, rules::after_enrichment),
     (Stage::Extract, extract::run),
     (Stage::Rules, rules::after_extraction),
+    (Stage::Plan, plan::run),
     (Stage::Rules, rules::before_action),
     (Stage::Act, act::run),
     (Stage::Rules, rules::after_action),
@@ -56,4 +60,4 @@ pub(crate) const ORDER: [(Stage, Run); 18] = [
 ];
 
 /// The place of the rules before actions in [`ORDER`].
-pub(crate) const BEFORE_ACTION: usize = 10;
+pub(crate) const BEFORE_ACTION: usize = 11;

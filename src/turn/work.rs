@@ -10,6 +10,7 @@ use crate::{
     event::{Degradation, Detail, Proposal, Reason, Stage, StageEvent, StageResult},
     input::Structured,
     machine::{MACHINE_VERSION, Outcome, TurnInput},
+    plan::Plan,
     record::{InputKind, Reply, ReplyKind, TurnOutcome, TurnRecord},
     state::{Change, ConversationState, PendingAction, PendingId},
 };
@@ -91,6 +92,8 @@ pub(crate) struct Work {
     pub(crate) settled: Vec<RuleIx>,
     /// Actions run so far.
     pub(crate) calls: u8,
+    /// What a planner did so far.
+    pub(crate) plan: Plan,
     pub(crate) reply: Option<Reply>,
     /// Names of the actions waiting for a confirmation, staged ones included; what conditions see.
     pending_names: Vec<Arc<str>>,
@@ -145,6 +148,7 @@ impl Work {
             missing: Vec::new(),
             settled: Vec::new(),
             calls: 0,
+            plan: Plan::default(),
             reply: None,
             stages: Vec::with_capacity(12),
             changes: Vec::with_capacity(8),
@@ -297,7 +301,8 @@ impl Work {
                 known.push(value.to_string());
             }
         }
-        for (name, value) in self.enrich.iter().chain(&self.result).chain(self.state.data()) {
+        let held = self.enrich.iter().chain(&self.result).chain(self.state.data());
+        for (name, value) in held.map(|(name, value)| (name, value)).chain(self.plan.results()) {
             flow.secrets(name, value, &mut known);
         }
         flow.with_known(known.iter().map(String::as_str))

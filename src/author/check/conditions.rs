@@ -37,6 +37,9 @@ pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
     for enrichment in view.source.enrichments.iter().filter(|enrichment| enrichment.when.is_some()) {
         check(enrichment.when.as_ref(), &view.positions(&enrichment.scope));
     }
+    for (planner, at) in view.source.planners.iter().zip(&view.planners) {
+        check(planner.when.as_ref(), at);
+    }
     for intent in &view.source.intents {
         for state in &intent.states {
             let Some(until) = &state.until else { continue };

@@ -7,7 +7,7 @@ use colloquy_flow::{Place, transition::By};
 use crate::{
     check::view::{At as Position, View},
     fault::{At, Faults},
-    source::{SourceAction, SourceEffect, SourceRule},
+    source::{SourceAction, SourceEffect, SourcePlanner, SourceRule},
 };
 
 pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
@@ -16,6 +16,9 @@ pub(super) fn check(view: &View<'_>, faults: &mut Faults) {
         moves.rule(rule, at, faults);
     }
     moves.until(faults);
+    for (planner, at) in view.source.planners.iter().zip(&view.planners) {
+        moves.planner(planner, at, faults);
+    }
 }
 
 struct Moves<'v, 's> {
@@ -78,6 +81,16 @@ impl Moves<'_, '_> {
             if let Some(target) = target {
                 self.need(at, target, by, &format!("action {:?}, {when},", action.name.value), faults);
             }
+        }
+    }
+
+    /// What a planner calls leads on from wherever the planner works and the action may run.
+    fn planner(&self, planner: &SourcePlanner, at: &[Position], faults: &mut Faults) {
+        for tool in planner.tools.iter().filter_map(|tool| self.view.source.action(&tool.value)) {
+            let place = tool.scope.as_ref().map(|scope| self.view.positions(scope));
+            let runs = |at: &Position| place.as_ref().is_none_or(|place| place.binary_search(at).is_ok());
+            let at: Vec<Position> = at.iter().copied().filter(runs).collect();
+            self.action(tool, &at, faults);
         }
     }
 

@@ -167,6 +167,9 @@ impl<'s> Check<'s, '_> {
         for prompt in source.scripted.iter().filter_map(|scripted| scripted.prompt.as_ref()) {
             self.prompt(&prompt.value, &prompt.mark, &Purpose::ALL);
         }
+        for planner in &source.planners {
+            self.prompt(&planner.prompt.value, &planner.prompt.mark, &[Purpose::Classify]);
+        }
         for progress in &source.progress {
             self.scope(&progress.scope);
         }
@@ -268,6 +271,12 @@ impl<'s> Check<'s, '_> {
                 self.place(target);
             }
         }
+        for planner in &self.source.planners {
+            self.scope(&planner.scope);
+            self.condition(planner.when.as_ref());
+            self.once("tool", planner.tools.iter());
+            planner.tools.iter().for_each(|tool| self.action(tool));
+        }
         for response in &self.source.responses {
             self.scope(&response.scope);
             self.condition(response.when.as_ref());
@@ -285,13 +294,14 @@ impl<'s> Check<'s, '_> {
             SourceEffect::Clear(slot) => self.slot(slot),
             SourceEffect::Reset => {}
             SourceEffect::Flag(flag) | SourceEffect::Unflag(flag) => self.flag(&flag.value, &flag.mark),
-            SourceEffect::Stage(action) => {
-                if self.source.action(&action.value).is_none() {
-                    let known: Vec<&str> =
-                        self.source.actions.iter().map(|action| action.name.value.as_ref()).collect();
-                    self.unknown("unknown-action", "action", &action.value, &action.mark, &known);
-                }
-            }
+            SourceEffect::Stage(action) => self.action(action),
+        }
+    }
+
+    fn action(&mut self, action: &At<Name>) {
+        if self.source.action(&action.value).is_none() {
+            let known: Vec<&str> = self.source.actions.iter().map(|action| action.name.value.as_ref()).collect();
+            self.unknown("unknown-action", "action", &action.value, &action.mark, &known);
         }
     }
 }

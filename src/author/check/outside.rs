@@ -6,7 +6,7 @@ use colloquy_flow::Redaction;
 
 use crate::{
     fault::{Faults, Mark},
-    source::{SourceAction, SourceFlow, SourceText},
+    source::{SourceAction, SourceFlow, SourcePlanner, SourceText},
 };
 
 pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
@@ -60,6 +60,14 @@ fn tool(action: &SourceAction, faults: &mut Faults) {
     }
 }
 
+/// What a planner may have to wait for: each call, the question before it, and the last question.
+fn planned(source: &SourceFlow, planner: &SourcePlanner) -> Duration {
+    let question = source.prompt(&planner.prompt.value).map_or(Duration::ZERO, |prompt| prompt.patience.timeout);
+    let tools = planner.tools.iter().filter_map(|tool| source.action(&tool.value)?.tool.as_ref());
+    let slowest = tools.map(|tool| tool.patience.timeout).max().unwrap_or_default();
+    (question.saturating_add(slowest)).saturating_mul(u32::from(planner.calls)).saturating_add(question)
+}
+
 /// What a turn may have to wait for, one after the other, fits into its deadline.
 fn deadlines(source: &SourceFlow, faults: &mut Faults) {
     let deadline = source.limits.turn_deadline;
@@ -93,7 +101,14 @@ fn deadlines(source: &SourceFlow, faults: &mut Faults) {
         SourceText::Model(model) => Some(prompt(&model.prompt.value)),
         _ => None,
     });
-    let whole = act + intent + enrich + extract + tools + replies.max().unwrap_or_default();
+    let planners = source.planners.iter().map(|planner| {
+        let whole = planned(source, planner);
+        let what = format!("with {} calls, planner {:?}", planner.calls, planner.name.value);
+        single(&what, &planner.name.mark, whole, faults);
+        whole
+    });
+    let planners = planners.max().unwrap_or_default();
+    let whole = act + intent + enrich + extract + planners + tools + replies.max().unwrap_or_default();
     if whole > deadline && !over {
         let message = format!("one after the other, what a turn waits for may take {whole:?}; it has {deadline:?}");
         let fix = "shorten timeouts, or raise limits.turn_deadline: what comes last will be cut short";

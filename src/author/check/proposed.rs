@@ -86,7 +86,7 @@ fn recognised(view: &View<'_>, faults: &mut Faults) {
 const fn why(by: By) -> &'static str {
     match by {
         By::Rule => "no rule and no until that applies there leads to it",
-        By::Action => "no action that a rule stages leads to it when it is executed or fails",
+        By::Action => "no action that a rule stages or a planner lists leads to it when it is executed or fails",
         By::Pending => "no action that is confirmed leads to it when it is rejected or expires",
         By::Intent => "no intent begins there",
         By::Digression => "no intent that is a digression begins there",
@@ -140,12 +140,12 @@ impl Proposers {
 
     fn staged(&mut self, view: &View<'_>) {
         let effects = view.source.rules.iter().flat_map(|rule| &rule.then);
-        let staged: HashSet<&str> = effects
-            .filter_map(|effect| match effect {
-                SourceEffect::Stage(name) => Some(name.value.as_ref()),
-                _ => None,
-            })
-            .collect();
+        let staged = effects.filter_map(|effect| match effect {
+            SourceEffect::Stage(name) => Some(name.value.as_ref()),
+            _ => None,
+        });
+        let planned = view.source.planners.iter().flat_map(|planner| &planner.tools).map(|tool| tool.value.as_ref());
+        let staged: HashSet<&str> = staged.chain(planned).collect();
         let find = |place: &Option<Placed<Place>>| view.find(&place.as_ref()?.value);
         let there = |action: &&SourceAction| staged.contains(action.name.value.as_ref());
         for action in view.source.actions.iter().filter(there) {

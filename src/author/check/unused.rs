@@ -47,8 +47,9 @@ fn conditions(source: &SourceFlow) -> impl Iterator<Item = &At<Condition>> {
     let untils = states.filter_map(|state| state.until.as_ref()?.when.as_ref());
     let rules = source.rules.iter().filter_map(|rule| rule.when.as_ref());
     let enrichments = source.enrichments.iter().filter_map(|enrichment| enrichment.when.as_ref());
+    let planners = source.planners.iter().filter_map(|planner| planner.when.as_ref());
     let responses = source.responses.iter().filter_map(|row| row.when.as_ref());
-    untils.chain(rules).chain(enrichments).chain(responses)
+    untils.chain(rules).chain(enrichments).chain(planners).chain(responses)
 }
 
 impl<'s> Used<'s> {
@@ -121,15 +122,16 @@ fn slots(source: &SourceFlow, used: &Used<'_>, faults: &mut Faults) {
 
 fn actions(source: &SourceFlow, faults: &mut Faults) {
     let effects = source.rules.iter().flat_map(|rule| &rule.then);
-    let staged: HashSet<&str> = effects
-        .filter_map(|effect| match effect {
-            SourceEffect::Stage(name) => Some(name.value.as_ref()),
-            _ => None,
-        })
-        .collect();
+    let staged = effects.filter_map(|effect| match effect {
+        SourceEffect::Stage(name) => Some(name.value.as_ref()),
+        _ => None,
+    });
+    let planned = source.planners.iter().flat_map(|planner| &planner.tools).map(|tool| tool.value.as_ref());
+    let staged: HashSet<&str> = staged.chain(planned).collect();
     for action in source.actions.iter().filter(|action| !staged.contains(action.name.value.as_ref())) {
-        let message = format!("no rule stages action {:?}", action.name.value);
-        faults.warn("action-never-staged", &action.name.mark, message, "stage it by a rule, or remove it");
+        let message = format!("no rule stages action {:?}, and no planner lists it", action.name.value);
+        let fix = "stage it by a rule, let a planner call it, or remove it";
+        faults.warn("action-never-staged", &action.name.mark, message, fix);
     }
 }
 
@@ -184,7 +186,8 @@ fn prompts(source: &SourceFlow, faults: &mut Faults) {
     });
     let summary = source.summary.iter().map(|summary| summary.value.prompt.as_ref());
     let extract = source.extract_prompt.iter().map(|prompt| prompt.value.as_ref());
-    let used: HashSet<&str> = choices.chain(replies).chain(summary).chain(extract).collect();
+    let planners = source.planners.iter().map(|planner| planner.prompt.value.as_ref());
+    let used: HashSet<&str> = choices.chain(planners).chain(replies).chain(summary).chain(extract).collect();
     for prompt in source.prompts.iter().filter(|prompt| !used.contains(prompt.name.value.as_ref())) {
         let message = format!("nothing uses prompt {:?}", prompt.name.value);
         faults.warn("prompt-never-used", &prompt.name.mark, message, "name it where a model is asked, or remove it");

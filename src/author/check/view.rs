@@ -37,6 +37,8 @@ pub(crate) struct View<'s> {
     pub(super) rules: Vec<Vec<At>>,
     /// Where each response is given.
     pub(super) responses: Vec<Vec<At>>,
+    /// Where each planner works.
+    pub(super) planners: Vec<Vec<At>>,
     /// From where each transition leads; `None` for everywhere, which most flows have many of.
     pub(super) transitions: Vec<Option<Vec<At>>>,
     /// From everywhere: where to, and by whom.
@@ -56,6 +58,7 @@ impl<'s> View<'s> {
             ("flags", source.flags.len()),
             ("enrichments", source.enrichments.len()),
             ("actions", source.actions.len()),
+            ("planners", source.planners.len()),
             ("responses", source.responses.len()),
             ("prompts", source.prompts.len()),
         ];
@@ -71,6 +74,7 @@ impl<'s> View<'s> {
             intents: HashMap::new(),
             rules: Vec::new(),
             responses: Vec::new(),
+            planners: Vec::new(),
             transitions: Vec::new(),
             everywhere: BTreeMap::new(),
             declared: Vec::new(),
@@ -83,6 +87,7 @@ impl<'s> View<'s> {
         }
         view.rules = source.rules.iter().map(|rule| view.positions(&rule.scope)).collect();
         view.responses = source.responses.iter().map(|row| view.positions(&row.scope)).collect();
+        view.planners = source.planners.iter().map(|row| view.positions(&row.scope)).collect();
         view.transitions = source.transitions.iter().map(|row| view.particular(&row.from)).collect();
         view.declare();
         Some(view)
@@ -125,12 +130,14 @@ impl<'s> View<'s> {
         let source = self.source;
         // Each effect of a rule is one of its own.
         let rules = source.rules.iter().map(|row| self.size(&row.scope).saturating_mul(row.then.len().max(1)));
+        // So is each tool of a planner.
+        let planners = source.planners.iter().map(|row| self.size(&row.scope).saturating_mul(row.tools.len().max(1)));
         let scopes = source.responses.iter().map(|row| &row.scope);
         let scopes = scopes.chain(source.transitions.iter().map(|row| &row.from));
         let scopes = scopes.chain(source.enrichments.iter().map(|row| &row.scope));
         let scopes = scopes.chain(source.actions.iter().filter_map(|row| row.scope.as_ref()));
         let scopes = scopes.chain(source.progress.iter().map(|row| &row.scope));
-        rules.chain(scopes.map(|scope| self.size(scope))).fold(0, usize::saturating_add)
+        rules.chain(planners).chain(scopes.map(|scope| self.size(scope))).fold(0, usize::saturating_add)
     }
 
     fn size(&self, scope: &Written) -> usize {

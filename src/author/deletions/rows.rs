@@ -17,12 +17,24 @@ pub enum Which {
 }
 
 /// Maps whose keys the author chooses, or of which each entry says something of its own.
-const TABLES: [&str; 11] =
-    ["acts", "actions", "arguments", "enrichments", "intents", "prompts", "results", "set", "slots", "states", "then"];
+const TABLES: [&str; 12] = [
+    "acts",
+    "actions",
+    "arguments",
+    "enrichments",
+    "intents",
+    "planners",
+    "prompts",
+    "results",
+    "set",
+    "slots",
+    "states",
+    "then",
+];
 /// Keys that are a row by themselves.
 const ROW_KEYS: [&str; 2] = ["summary", "until"];
 /// Lists that may be written as a single value, which is then their only row.
-const SHORT_LISTS: [&str; 12] = [
+const SHORT_LISTS: [&str; 13] = [
     "choice",
     "collect",
     "examples",
@@ -34,6 +46,7 @@ const SHORT_LISTS: [&str; 12] = [
     "let_go",
     "patterns",
     "slots",
+    "tools",
     "variables",
 ];
 /// What is said to people who read the flow, not to those who talk with it.

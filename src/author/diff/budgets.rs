@@ -6,12 +6,14 @@ use super::{Change, Detail, sign_of, tree};
 use crate::node::{Node, Value};
 
 /// Where budgets are written; `*` is any name or row.
-const BUDGETS: [&[&str]; 18] = [
+const BUDGETS: [&[&str]; 20] = [
     &["limits", "*"],
     &["enrichments", "*", "timeout"],
     &["enrichments", "*", "attempts"],
     &["actions", "*", "timeout"],
     &["actions", "*", "attempts"],
+    &["actions", "*", "arguments", "*", "chosen", "max_chars"],
+    &["planners", "*", "calls"],
     &["actions", "*", "confirm", "expires_turns"],
     &["actions", "*", "confirm", "expires_after"],
     &["prompts", "*", "timeout"],

@@ -15,7 +15,8 @@ pub(super) fn compare(mut was: Node, mut is: Node, changes: &mut Vec<Change>) {
     for kind in KINDS {
         let (was, is) = (take(&mut was, kind), take(&mut is, kind));
         match kind {
-            "intents" | "enrichments" | "actions" | "prompts" | "slots" | "acts" | "understanding" | "guard" => {
+            "intents" | "enrichments" | "actions" | "planners" | "prompts" | "slots" | "acts" | "understanding"
+            | "guard" => {
                 matched(kind, members(was), members(is), changes);
             }
             "rules" | "flags" => matched(kind, named_rows(was), named_rows(is), changes),
@@ -95,7 +96,7 @@ fn matched(kind: &'static str, was: Vec<Entry>, is: Vec<Entry>, changes: &mut Ve
 }
 
 /// What is read in order: it breaks ties, or says what is asked first.
-const ORDERED: [&str; 6] = ["intents", "states", "rules", "enrichments", "actions", "slots"];
+const ORDERED: [&str; 7] = ["intents", "states", "rules", "enrichments", "actions", "planners", "slots"];
 
 fn changed(kind: &'static str, name: &str, was: Option<&Node>, is: Option<&Node>) -> Option<Change> {
     let details = match (was, is) {

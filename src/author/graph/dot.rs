@@ -41,6 +41,7 @@ fn label(state: &GraphState) -> String {
     for (holds, mark) in [
         (state.start, "start"),
         (state.boundary, "boundary"),
+        (state.planner, "planner"),
         (state.dead_end, "dead end"),
         (!state.reachable, "unreachable"),
     ] {

@@ -37,6 +37,7 @@ fn node(place: usize, state: &GraphState) -> String {
     for (holds, mark) in [
         (state.start, "start"),
         (state.boundary, "boundary"),
+        (state.planner, "planner"),
         (state.dead_end, "dead end"),
         (!state.reachable, "unreachable"),
     ] {

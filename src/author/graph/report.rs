@@ -18,6 +18,15 @@ pub(super) fn write(graph: &Graph) -> String {
     let proposed: Vec<String> =
         proposed.map(|edge| format!("{} -> {}", graph.name_of(edge.from), graph.name_of(Some(edge.to)))).collect();
     lines.push(format!("a model may propose: {}", joined(&proposed)));
+    for planner in &graph.planners {
+        lines.push(format!(
+            "planner {} in {} may call: {}; that leads to: {}",
+            planner.name,
+            joined(&planner.states),
+            joined(&planner.tools),
+            joined(&planner.leads)
+        ));
+    }
     lines.push(listed("unreachable", graph.unreachable()));
     let dead: Vec<&GraphState> = graph.dead_ends().collect();
     if dead.is_empty() {

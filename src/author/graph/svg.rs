@@ -77,7 +77,12 @@ fn node(state: &GraphState, area: Area, svg: &mut String) -> std::fmt::Result {
         rectangle(svg, "inner", inner, 5)?;
     }
     let (middle, y) = (area.x + area.width / 2, area.y + area.height / 2);
-    writeln!(svg, r#"<text class="name" x="{middle}" y="{}">{}</text>"#, y + 4, escaped(&state.state))?;
+    // What a planner does is told in words: it is no look of the state's own.
+    let line = if state.planner { y - 2 } else { y + 4 };
+    writeln!(svg, r#"<text class="name" x="{middle}" y="{line}">{}</text>"#, escaped(&state.state))?;
+    if state.planner {
+        writeln!(svg, r#"<text class="legend" x="{middle}" y="{}" text-anchor="middle">planner</text>"#, y + 11)?;
+    }
     if state.start {
         start_mark((area.x + 11, y), svg)?;
     }

@@ -164,6 +164,7 @@ fn action(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceAction> {
     let scope = fields.get("in").and_then(|node| reader::scope(node, "in", faults));
     let priority = reader::integer(fields.get("priority"), "the priority", -1000..=1000, faults).unwrap_or(0);
     let label = fields.get("label").and_then(|node| reader::reply(node, "the label", faults));
+    let description = fields.get("description").and_then(|node| reader::text(node, "the description", faults));
     let results = fields.get("results").and_then(|node| reader::map(node, "results", faults)).unwrap_or_default();
     let confirm = fields.get("confirm").and_then(|node| confirm(node, faults));
     let mut target = |key: &'static str| reader::place(fields.get(key)?, key, faults);
@@ -181,6 +182,7 @@ fn action(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceAction> {
     Some(SourceAction {
         label: label.map_or_else(|| label_of(&name), |said| reader::shared(said.value)),
         name: At { value: name, mark: key.mark.clone() },
+        description: description.map(|said| said.value).unwrap_or_default().into(),
         choice,
         scope,
         priority: i32::try_from(priority).unwrap_or_default(),

@@ -5,12 +5,14 @@ use colloquy_flow::{HistoryWindow, Json, Name, Patience, Pattern, Purpose, Schem
 use crate::{
     fault::{At, Faults},
     node::{Key, Node, Value},
+    read::planners,
     reader::{self, Fields},
     source::{SourceArgument, SourceEnrichment, SourceProgress, SourcePrompt},
 };
 
 /// Stages that may wait for something outside.
-pub(crate) const WAITING: [&str; 7] = ["dialogue_act", "intent", "enrich", "extract", "act", "respond", "summarise"];
+pub(crate) const WAITING: [&str; 8] =
+    ["dialogue_act", "intent", "enrich", "extract", "plan", "act", "respond", "summarise"];
 
 const ENRICHMENT_KEYS: [&str; 9] =
     ["description", "source", "in", "when", "arguments", "timeout", "attempts", "default", "keep"];
@@ -51,7 +53,7 @@ fn enrichment(key: &Key, node: &Node, faults: &mut Faults) -> Option<SourceEnric
     })
 }
 
-fn declared(key: &Key, what: &str, faults: &mut Faults) -> Option<At<Name>> {
+pub(super) fn declared(key: &Key, what: &str, faults: &mut Faults) -> Option<At<Name>> {
     let value = reader::name(&key.text, &key.mark, what, false, faults)?;
     Some(At { value, mark: key.mark.clone() })
 }
@@ -114,16 +116,20 @@ pub(super) fn arguments(node: Option<&Node>, faults: &mut Faults) -> Vec<(Name, 
     arguments
 }
 
-/// `{slot: name}`, `{template: text}`, `{value: anything}`, or a plain value.
+/// `{slot: name}`, `{template: text}`, `{value: anything}`, `{chosen: {type: …}}`, or a plain value.
 fn argument(node: &Node, faults: &mut Faults) -> Option<SourceArgument> {
     let Value::Map(_) = node.value else { return json(node, "an argument", faults).map(SourceArgument::Value) };
-    let fields = Fields::of(node, "an argument", &["slot", "template", "value"], faults)?;
-    match (fields.get("slot"), fields.get("template"), fields.get("value")) {
-        (Some(node), None, None) => reader::reference(node, "a slot", faults).map(SourceArgument::Slot),
-        (None, Some(node), None) => reader::reply(node, "the template", faults).map(SourceArgument::Template),
-        (None, None, Some(node)) => json(node, "the value", faults).map(SourceArgument::Value),
+    let fields = Fields::of(node, "an argument", &["slot", "template", "value", "chosen"], faults)?;
+    match (fields.get("slot"), fields.get("template"), fields.get("value"), fields.get("chosen")) {
+        (Some(node), None, None, None) => reader::reference(node, "a slot", faults).map(SourceArgument::Slot),
+        (None, Some(node), None, None) => reader::reply(node, "the template", faults).map(SourceArgument::Template),
+        (None, None, Some(node), None) => json(node, "the value", faults).map(SourceArgument::Value),
+        (None, None, None, Some(said)) => {
+            let value = planners::chosen(said, faults)?;
+            Some(SourceArgument::Chosen(At { value, mark: said.mark.clone() }))
+        }
         _ => {
-            let fix = "write {slot: name}, {template: \"…\"} or {value: …}";
+            let fix = "write {slot: name}, {template: \"…\"}, {value: …} or {chosen: {type: string}}";
             faults.error("bad-value", fields.mark, "an argument comes from one source", fix);
             None
         }

@@ -168,12 +168,20 @@ fn list(fields: &Fields<'_>, faults: &mut Faults) -> Option<SlotKind> {
     let most = i64::try_from(LIST_ITEMS_MAX).unwrap_or(i64::MAX);
     let items_max = reader::integer(fields.get("max_items"), "max_items", 1..=most, faults).unwrap_or(20);
     let items = fields.required("items", "say what the items are: items: {type: string}", faults)?;
-    let item = kind(&Fields::of(items, "items", &ITEM_KEYS, faults)?, faults)?;
-    if matches!(item, SlotKind::List { .. } | SlotKind::Object(_)) {
-        faults.error("bad-value", &items.mark, "the items of a list are no lists or objects", "use an object slot");
+    let fields = Fields::of(items, "items", &ITEM_KEYS, faults)?;
+    let item = single(&fields, "the items of a list are no lists or objects", faults)?;
+    Some(SlotKind::List { item: Box::new(item), items_max: usize::try_from(items_max).unwrap_or(20) })
+}
+
+/// A type that is no list and no object; `otherwise` says so where it is.
+pub(super) fn single(fields: &Fields<'_>, otherwise: &str, faults: &mut Faults) -> Option<SlotKind> {
+    let kind = kind(fields, faults)?;
+    if matches!(kind, SlotKind::List { .. } | SlotKind::Object(_)) {
+        let fix = "use another type, or an object slot";
+        faults.error("bad-value", fields.mark, otherwise, fix);
         return None;
     }
-    Some(SlotKind::List { item: Box::new(item), items_max: usize::try_from(items_max).unwrap_or(20) })
+    Some(kind)
 }
 
 fn text_kind(fields: &Fields<'_>, faults: &mut Faults) -> SlotKind {

@@ -24,7 +24,7 @@ pub enum Fault {
     Cancelled,
     /// A model answers with something that is no JSON.
     MalformedJson,
-    /// A model chooses an intent that the position declares no way to.
+    /// A model chooses an intent that the position declares no way to, or a tool that a planner may not call.
     IllegalTransition,
     /// A tool was called, and nobody knows whether it happened.
     Unknown,

@@ -181,6 +181,12 @@ fn value_of(kind: &EffectKind, answer: Answer, flow: &Flow, position: (&str, &st
             Answer::Value(value) | Answer::Partial(value) => Ok(output(&value.to_string())),
             Answer::Fault(Fault::MalformedJson) => Ok(output("{\"text\": \"cut off in the mid")),
             Answer::Fault(Fault::IllegalTransition) => {
+                let schema = request.schema.as_deref().and_then(|schema| Json::parse(schema).ok());
+                let planned = schema.as_ref().and_then(|schema| schema.at("properties.tool.enum"));
+                if let Some(allowed) = planned {
+                    let tool = [("tool".into(), Json::Text(forbidden_tool(flow, allowed).into()))];
+                    return EffectValue::Model(Ok(output(&Json::object(tool).to_string())));
+                }
                 let key = if request.schema.as_deref().is_some_and(|schema| schema.contains("\"act\"")) {
                     "act"
                 } else {
@@ -210,6 +216,14 @@ fn outcome(answer: Answer, failure: Failure) -> CallOutcome {
 
 fn output(text: &str) -> ModelOutput {
     ModelOutput { text: text.into(), model: "scripted".into(), usage: Usage::default(), truncated: false }
+}
+
+/// An action that a planner may not call; a name that is none, if it may call them all.
+fn forbidden_tool(flow: &Flow, allowed: &Json) -> String {
+    let Json::List(allowed) = allowed else { return String::new() };
+    let may = |name: &str| allowed.iter().any(|tool| tool.as_text() == Some(name));
+    let forbidden = flow.actions().iter().find(|action| !may(&action.name));
+    forbidden.map_or_else(|| "nothing_of_the_kind".to_owned(), |action| action.name.to_string())
 }
 
 /// An intent that a model may not choose at a position.

@@ -1,6 +1,6 @@
 //! Rules, actions, responses, and what comes from outside.
 
-use colloquy_flow::{Purpose, RulePhase, ScriptedFault};
+use colloquy_flow::{Purpose, RulePhase, ScriptedFault, planner::PLANNER_CALLS_MAX};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +13,7 @@ pub(super) fn definitions() -> Definitions {
     vec![
         ("rule", rule()),
         ("action", action()),
+        ("planner", planner()),
         ("response", response()),
         ("enrichment", enrichment()),
         ("prompt", prompt()),
@@ -86,6 +87,21 @@ fn action() -> Value {
             ("on_rejected", "Where it leads when the user refuses.", reference("place")),
             ("on_expired", "Where it leads when it waited too long.", reference("place")),
             ("on_failed", "Where it leads when it failed.", reference("place")),
+        ],
+    )
+}
+
+fn planner() -> Value {
+    closed(
+        "Where a model chooses which read-only tools are called.",
+        &["in", "prompt", "tools"],
+        vec![
+            text_of_author(),
+            ("in", "Where it works.", reference("scope")),
+            ("when", "As long as which condition holds; always when not given.", reference("condition")),
+            ("prompt", "The prompt the model is asked with, of purpose classify.", reference("name")),
+            ("tools", "The actions it may call.", reference("names")),
+            ("calls", "How many calls it may make in a turn; 4 when not given.", whole(1, PLANNER_CALLS_MAX.into())),
         ],
     )
 }

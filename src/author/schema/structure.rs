@@ -13,6 +13,7 @@ pub(super) fn definitions() -> Definitions {
     vec![
         ("schema", schema()),
         ("slot", slot()),
+        ("chosen", chosen()),
         ("flag", flag()),
         ("intent", intent()),
         ("state", state()),
@@ -65,6 +66,13 @@ fn slot() -> Value {
     ];
     keys.extend(fitting());
     closed("A typed value the conversation collects.", &["type"], keys)
+}
+
+fn chosen() -> Value {
+    let types = words(["string", "integer", "decimal", "boolean", "date", "enum"]);
+    let mut keys = vec![text_of_author(), ("type", "The type of the value.", types)];
+    keys.extend(fitting());
+    closed("What a model chooses.", &["type"], keys)
 }
 
 fn flag() -> Value {

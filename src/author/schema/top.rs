@@ -33,6 +33,7 @@ pub(super) fn shape() -> Value {
             ("rules", "What follows from what.", many(reference("rule"))),
             ("enrichments", "What is fetched from outside.", table(reference("enrichment"))),
             ("actions", "What the conversation can do.", table(reference("action"))),
+            ("planners", "Where a model chooses which tools are called.", table(reference("planner"))),
             ("responses", "What is said; the first row whose condition holds.", many(reference("response"))),
             ("prompts", "What models are asked.", table(reference("prompt"))),
             ("redact", "What never reaches a prompt.", redact()),
@@ -213,6 +214,7 @@ pub(super) fn arguments() -> Value {
             ("slot", "A slot's value.", reference("name")),
             ("template", "A text with variables.", reference("text")),
             ("value", "A value as it stands.", json!({})),
+            ("chosen", "What a model chooses; the action is then a planner's alone.", reference("chosen")),
         ],
     );
     open(either(vec![json!({ "not": { "type": "object" } }), written]))

@@ -3,6 +3,7 @@
 
 mod oracle;
 mod outside;
+mod planned;
 mod subjects;
 
 use std::{collections::HashSet, sync::Arc};
@@ -12,7 +13,7 @@ use colloquy_turn::{
     CallOutcome, Change, ConversationState, Detail, EffectValue, Outcome, Proposer, Reason, SnapshotRecord, Stage,
     StageResult, TurnOutcome, TurnRecord, open_conversation, replay,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 use self::{
     outside::{Answers, answers},
@@ -59,6 +60,8 @@ fn texts() -> impl Strategy<Value = String> {
         "do you have lamps?",
         "try again",
         "something else",
+        "compare your lamps",
+        "which of them is it",
         "a gift",
         "{\"intent\": \"b\"}",
         "{\"intent\": \"c\", \"slots\": {\"number\": \"B-2002\", \"unknown\": 1}}",
@@ -108,6 +111,7 @@ fn hold(subject: &Subject, texts: &[String], answers: &Answers) -> Result<(), Te
         prop_assert_eq!(&again.state, &after);
 
         model_says_so(subject, &record)?;
+        planned::within_bounds(flow, &record)?;
         subject.declared.judge(&before, &record).map_err(TestCaseError::fail)?;
         prop_assert_eq!(after.turns(), before.turns() + 1);
         prop_assert!(after.interrupted().len() <= usize::from(flow.limits().digression_depth));
@@ -219,6 +223,33 @@ proptest! {
     ) {
         thread_local!(static SUBJECT: Subject = hostile());
         SUBJECT.with(|subject| hold(subject, &texts, &answers))?;
+    }
+}
+
+/// The generated answers do get planners to call something: otherwise their bounds would hold for nothing.
+#[test]
+fn planners_are_put_under_pressure() {
+    let Subject { flow, .. } = guided();
+    let mut runner = TestRunner::deterministic();
+    let mut seen = HashSet::new();
+    for _ in 0..400 {
+        let drawn = (texts(), answers()).new_tree(&mut runner).expect("it can be generated").current();
+        let record = outside::World::new(&drawn.1).turn(&flow, open_conversation(&flow), &drawn.0).record;
+        let planned = record.stages.iter().filter(|event| event.stage == Stage::Plan);
+        seen.extend(planned.map(|event| (event.result, event.reason)));
+        seen.extend((planned::calls(&record).count() > 1).then_some((StageResult::Asked, Reason::None)));
+    }
+    for (result, reason) in [
+        (StageResult::Matched, Reason::Model),
+        (StageResult::Done, Reason::Model),
+        (StageResult::Failed, Reason::OutOfScope),
+        (StageResult::Failed, Reason::Repeated),
+        (StageResult::Failed, Reason::CallCap),
+        (StageResult::Failed, Reason::Malformed),
+        // Two calls in one turn.
+        (StageResult::Asked, Reason::None),
+    ] {
+        assert!(seen.contains(&(result, reason)), "{result:?} {reason:?} is not among {seen:?}");
     }
 }
 

@@ -28,11 +28,23 @@ struct Run {
 }
 
 /// What came of a run.
-enum Ran {
+pub(super) enum Ran {
     Done(Given),
     Partly(Given),
     Failed(Reason),
     Unknown,
+}
+
+impl Ran {
+    /// What came of it in a word, and what it returned.
+    pub(super) fn told(&self) -> (&'static str, Option<&Json>) {
+        match self {
+            Self::Done(given) => ("done", given.result.as_ref()),
+            Self::Partly(given) => ("partial", given.result.as_ref()),
+            Self::Failed(reason) => (reason.name(), None),
+            Self::Unknown => (Reason::Unknown.name(), None),
+        }
+    }
 }
 
 pub(super) fn run(work: &mut Work) -> Progress {
@@ -53,7 +65,7 @@ pub(super) fn run(work: &mut Work) -> Progress {
         staged.into_iter().partition(|action| flow.action(*action).confirm.is_some());
     let runs = runs(work, &flow, at_once);
     let runs: Vec<Run> = runs.into_iter().filter(|run| !refused.contains(&run.action)).collect();
-    if let Some(undeclared) = undeclared_outcome(work, &flow, &runs) {
+    if let Some(undeclared) = undeclared_outcome(work, &flow, runs.iter().map(|run| flow.action(run.action))) {
         work.staged.clear();
         work.blocked(&undeclared);
         return Progress::Next;
@@ -62,7 +74,7 @@ pub(super) fn run(work: &mut Work) -> Progress {
     // Everything is asked for before anything changes.
     let room = usize::from(flow.limits().action_calls.saturating_sub(work.calls));
     let answers: Vec<Option<Result<Ran, Reason>>> =
-        runs.iter().take(room).map(|run| ask(work, &flow, flow.action(run.action))).collect();
+        runs.iter().take(room).map(|run| ask(work, &flow, flow.action(run.action), &[])).collect();
     let identifiers: Vec<Option<[u8; 16]>> = opens.iter().map(|_| ask_identifier(work)).collect();
     if work.waits() {
         return Progress::Need;
@@ -109,11 +121,14 @@ fn runs(work: &Work, flow: &Flow, at_once: Vec<ActionIx>) -> Vec<Run> {
     confirmed.into_iter().chain(at_once.into_iter().map(|action| Run { action, confirmation: None })).collect()
 }
 
-/// The first move that some outcome of the runs, one after the other, would propose though it is undeclared.
-fn undeclared_outcome(work: &Work, flow: &Flow, runs: &[Run]) -> Option<Move> {
+/// The first move that some outcome of the actions, one after the other, would propose though it is undeclared.
+pub(super) fn undeclared_outcome<'a>(
+    work: &Work,
+    flow: &Flow,
+    actions: impl Iterator<Item = &'a Action>,
+) -> Option<Move> {
     let mut reached = vec![work.candidate];
-    for run in runs {
-        let action = flow.action(run.action);
+    for action in actions {
         let outcomes = action.on_executed.into_iter().chain(action.on_failed);
         for to in outcomes.clone() {
             if let Some(from) = reached.iter().copied().find(|from| !flow.allows(*from, to, By::Action)) {
@@ -125,15 +140,21 @@ fn undeclared_outcome(work: &Work, flow: &Flow, runs: &[Run]) -> Option<Move> {
     None
 }
 
-/// Asks for what the action needs. An action that lacks a slot is not run.
-fn ask(work: &mut Work, flow: &Flow, action: &Action) -> Option<Result<Ran, Reason>> {
+/// Asks for what the action needs, with what a model chose. An action that lacks a slot is not run, nor is one whose
+/// arguments a model was to choose when none did.
+pub(super) fn ask(
+    work: &mut Work,
+    flow: &Flow,
+    action: &Action,
+    chosen: &[(Name, Json)],
+) -> Option<Result<Ran, Reason>> {
     if missing_slot(work, action).is_some() {
         return Some(Err(Reason::SlotMissing));
     }
     let call = match &action.tool {
         None => None,
         Some(tool) => {
-            let Some(arguments) = arguments(work, flow, &tool.arguments) else {
+            let Some(arguments) = arguments(work, flow, &tool.arguments, chosen) else {
                 return Some(Err(Reason::SlotMissing));
             };
             Some(EffectKind::Act(Arc::new(CallRequest {
@@ -196,12 +217,13 @@ fn ask_identifier(work: &mut Work) -> Option<[u8; 16]> {
 }
 
 /// The first slot the action needs that is empty.
-fn missing_slot(work: &Work, action: &Action) -> Option<Name> {
+pub(super) fn missing_slot(work: &Work, action: &Action) -> Option<Name> {
     let names = action.slots.iter().map(|slot| &work.flow.slot(*slot).name);
     names.into_iter().find(|name| work.state().slot(name).is_none()).cloned()
 }
 
-fn settle(work: &mut Work, flow: &Flow, action: &Action, ran: Ran, confirmation: Option<&PendingAction>) {
+/// Takes what came of an action.
+pub(super) fn settle(work: &mut Work, flow: &Flow, action: &Action, ran: Ran, confirmation: Option<&PendingAction>) {
     let name = &action.name;
     match ran {
         Ran::Done(given) => executed(work, flow, action, &given, confirmation),
@@ -215,7 +237,10 @@ fn settle(work: &mut Work, flow: &Flow, action: &Action, ran: Ran, confirmation:
                 work.change(Change::PendingFailed { id: pending.id });
                 work.change(Change::PendingRenewed { id: pending.id, at: work.now });
             }
-            work.change(Change::FailureNoted { name: Arc::clone(name) });
+            // What only a planner may call cannot be tried again on a hint.
+            if !is_planned(action) {
+                work.change(Change::FailureNoted { name: Arc::clone(name) });
+            }
             work.note_failed(name);
             work.ended = "failed";
             work.degrade(Stage::Act, reason, name);
@@ -238,8 +263,11 @@ fn executed(work: &mut Work, flow: &Flow, action: &Action, given: &Given, confir
     if let Some(pending) = confirmation {
         work.change(Change::PendingClosed { id: pending.id, ending: PendingEnding::Executed });
     }
-    if work.state().failed().contains(&action.name) {
+    let noted = work.state().failed().contains(&action.name);
+    if noted {
         work.change(Change::FailureCleared { name: Arc::clone(&action.name) });
+    }
+    if noted || is_planned(action) {
         work.failed.retain(|failed| *failed != action.name);
     }
     work.ended = "executed";
@@ -260,6 +288,11 @@ fn executed(work: &mut Work, flow: &Flow, action: &Action, given: &Given, confir
     if let Some(target) = action.on_executed {
         work.propose(By::Action, &action.name, target);
     }
+}
+
+/// Whether only a planner may call the action: a model chooses some of its arguments.
+fn is_planned(action: &Action) -> bool {
+    action.tool.as_ref().is_some_and(|tool| tool.chosen().next().is_some())
 }
 
 fn open(work: &mut Work, action: &Action, id: PendingId) {

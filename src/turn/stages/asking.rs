@@ -90,7 +90,7 @@ fn send(work: &mut Work, request: ModelRequest) -> Asked<ModelOutput> {
 }
 
 /// Models like to wrap JSON in a fence, whatever they are told.
-fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     let text = text.trim();
     let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
     inner.and_then(|inner| inner.strip_suffix("```")).map_or(text, str::trim)
@@ -157,6 +157,7 @@ fn visible(work: &Work) -> Vec<(Name, Json)> {
         ("flags".into(), names(work.state().flags())),
         ("missing".into(), names(&work.missing)),
         ("summary".into(), text(work.state().summary().unwrap_or_default())),
+        ("called".into(), work.plan.called()),
     ];
     for (slot, value) in work.state().slots() {
         let secret = flow.find_slot(slot).is_none_or(|slot| flow.slot(slot).secret);

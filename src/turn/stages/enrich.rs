@@ -36,7 +36,7 @@ pub(super) fn run(work: &mut Work) -> Progress {
         match wanted(work, enrichment) {
             Ok(false) => {}
             Ok(true) => {
-                let Some(arguments) = arguments(work, &flow, &enrichment.arguments) else { continue };
+                let Some(arguments) = arguments(work, &flow, &enrichment.arguments, &[]) else { continue };
                 let answer = work.ask(EffectKind::Fetch(Arc::new(CallRequest {
                     name: Arc::clone(&enrichment.name),
                     target: Arc::clone(&enrichment.source),
@@ -110,8 +110,14 @@ pub(super) fn insert(values: &mut Vec<(Name, Json)>, name: &Name, value: Json) {
     }
 }
 
-/// The arguments of a call; `None` while a slot they need is empty or a text cannot be made.
-pub(super) fn arguments(work: &Work, flow: &Flow, written: &[(Name, Argument<SlotIx>)]) -> Option<Json> {
+/// The arguments of a call; `None` while a slot they need is empty, a text cannot be made, or nothing was `chosen`
+/// for what a model chooses.
+pub(super) fn arguments(
+    work: &Work,
+    flow: &Flow,
+    written: &[(Name, Argument<SlotIx>)],
+    chosen: &[(Name, Json)],
+) -> Option<Json> {
     let made: Option<Vec<(Name, Json)>> = written
         .iter()
         .map(|(name, argument)| {
@@ -122,6 +128,7 @@ pub(super) fn arguments(work: &Work, flow: &Flow, written: &[(Name, Argument<Slo
                     let variables = Arc::new(work.variables(work.candidate, []));
                     Json::Text(flow.templates().render(template, &variables).ok()?.into())
                 }
+                Argument::Chosen(_) => chosen.iter().find(|(held, _)| held == name)?.1.clone(),
             };
             Some((Arc::clone(name), value))
         })

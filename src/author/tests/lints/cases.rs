@@ -156,6 +156,27 @@ pub(super) const CASES: &[Case] = &[
     Case { id: "no-response", trips: &[Swap("  - {in: home.idle, exact: Hello.}\n", "")], mend: &[] },
     Case { id: "out-of-range", trips: &[Swap("expires_turns: 2", "expires_turns: 0")], mend: &[] },
     Case {
+        id: "planner-never-works",
+        trips: &[
+            Below("actions:", "  look: {kind: tool, tool: bank/look, timeout: 1s, read_only: true}"),
+            Below("fallback: Sorry?", "prompts: {plan: {purpose: classify, user: hm}}"),
+            Below(
+                "fallback: Sorry?",
+                "planners:\n  first: {in: order.ask, prompt: plan, tools: look, calls: 1}\n  second: {in: order.ask, prompt: plan, tools: look, calls: 1}",
+            ),
+        ],
+        mend: &[Swap("first: {in: order.ask, prompt", "first: {in: order.ask, when: flags.vip, prompt")],
+    },
+    Case {
+        id: "planner-tool",
+        trips: &[
+            Below("actions:", "  look: {kind: tool, tool: bank/look, timeout: 1s, confirm: {required: false}}"),
+            Below("fallback: Sorry?", "prompts: {plan: {purpose: classify, user: hm}}"),
+            Below("fallback: Sorry?", "planners: {asks: {in: order.ask, prompt: plan, tools: look, calls: 1}}"),
+        ],
+        mend: &[Swap("timeout: 1s, confirm: {required: false}", "timeout: 1s, read_only: true")],
+    },
+    Case {
         id: "prompt-never-used",
         trips: &[Below(
             "fallback: Sorry?",

@@ -33,8 +33,34 @@ pub(super) fn answers() -> impl Strategy<Value = Answers> {
         "A text that is far too long for the forty characters the flow allows for it.",
     ])
     .prop_map(str::to_owned);
-    let text = prop_oneof![4 => chosen, 3 => known, 1 => any::<String>()];
+    let planned = prop_oneof![3 => fitting_tool(), 1 => any_tool()];
+    let text = prop_oneof![4 => chosen, 4 => planned, 3 => known, 1 => any::<String>()];
     prop::collection::vec((text, any::<u8>()), 1..12)
+}
+
+/// Answers to a planner that fit some flow's schema.
+fn fitting_tool() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        r#"{"tool": "none"}"#,
+        r#"{"tool": "look"}"#,
+        r#"{"tool": "weigh", "arguments": null}"#,
+        r#"{"tool": "seek", "arguments": {"what": "lamps"}}"#,
+        r#"{"tool": "seek", "arguments": {"what": "desks"}}"#,
+        r#"{"tool": "seek", "arguments": {"what": 7}}"#,
+        r#"{"tool": "browse_stock", "arguments": {"kind": "lamps"}}"#,
+        r#"{"tool": "browse_stock", "arguments": {"kind": "desks", "sku": null}}"#,
+        r#"{"tool": "price_item", "arguments": {"sku": "L-1"}}"#,
+        r#"{"tool": "price_item", "arguments": {"sku": "L-2"}}"#,
+    ])
+    .prop_map(str::to_owned)
+}
+
+/// Answers to a planner that hardly ever fit.
+fn any_tool() -> impl Strategy<Value = String> {
+    let tools = ["seek", "grab", "never", "call", "nowhere", "confirmed", "browse_stock", "find_item"];
+    let given = [r#"{"what": "what is far too long to be looked for"}"#, r#"{"number": "A-1001"}"#, "{}", "1"];
+    (prop::sample::select(tools.to_vec()), prop::sample::select(given.to_vec()))
+        .prop_map(|(tool, given)| format!(r#"{{"tool": "{tool}", "arguments": {given}}}"#))
 }
 
 pub(super) struct World<'a> {
@@ -75,8 +101,13 @@ impl<'a> World<'a> {
     }
 
     fn answer(&mut self, kind: &EffectKind) -> EffectValue {
-        let (text, number) = &self.answers[self.given % self.answers.len()];
-        self.given += 1;
+        // Of a planner's questions most are answered with tools, or calls would be rare.
+        let planned = matches!(kind, EffectKind::Model(request) if request.schema.as_ref().is_some_and(is_planned));
+        let from_here = (0..self.answers.len()).map(|ahead| (self.given + ahead) % self.answers.len());
+        let tool = from_here.clone().find(|place| planned && self.answers[*place].0.starts_with("{\"tool\""));
+        let place = tool.unwrap_or(self.given % self.answers.len());
+        self.given = place + 1;
+        let (text, number) = &self.answers[place];
         let failures =
             [Failure::TimedOut, Failure::Unavailable, Failure::Refused, Failure::Malformed, Failure::Cancelled];
         let failure = failures[usize::from(*number) % failures.len()];
@@ -101,4 +132,8 @@ impl<'a> World<'a> {
             EffectKind::Act(_) => EffectValue::Act(outcome()),
         }
     }
+}
+
+fn is_planned(schema: &Arc<str>) -> bool {
+    schema.contains(r#""tool":{"enum""#)
 }

@@ -123,15 +123,23 @@ rules:
   - {id: failed, phase: after_action, in: any, when: "'call' in failed", then: [{go: a.end}]}
   - {id: over, in: any, when: "text.contains('gift')", then: [{flag: restart}]}
   - {id: last, phase: before_response, in: any, when: "ended == 'unknown'", then: [{set: {status: unknown}}]}
+planners:
+  first: {in: [a.one, b.one], when: "text.contains('c')", prompt: plan, tools: [look, seek, weigh, grab], calls: 1}
+  second: {in: any, prompt: plan, tools: [seek, look, confirmed], calls: 2}
 enrichments:
   customer: {source: crm, in: any, COMMON, arguments: {id: {slot: number}}, default: {level: 1}, keep: conversation}
   weather: {source: sky, in: b.one, COMMON, default: {}}
 actions:
   call: {kind: tool, tool: do/it, COMMON, confirm: {required: false}, arguments: {n: {slot: number}}, results: {status: {path: status}}, on_executed: a.two, on_failed: a.end}
   look: {kind: tool, tool: look/up, COMMON, read_only: true, in: [a.one, b.one], results: {status: {path: status}}}
+  seek: {kind: tool, tool: look/for, COMMON, read_only: true, arguments: {what: {chosen: {type: string, max_chars: 20}}}, results: {status: {path: status}}}
+  weigh: {kind: tool, tool: look/at, COMMON, read_only: true, on_executed: a.two, on_failed: b.end}
+  grab: {kind: tool, tool: do/more, COMMON, confirm: {required: false}}
+  never: {kind: tool, tool: do/not, COMMON, read_only: true}
   confirmed: {kind: tool, tool: do/that, COMMON, confirm: {}, slots: [number], on_executed: a.two}
 prompts:
   act: {purpose: classify, user: "{{ text }}", variables: [text], COMMON}
+  plan: {purpose: classify, user: "{{ allowed }} {{ called }}", variables: [allowed, called], COMMON}
   choose: {purpose: classify, user: "{{ text }} {{ allowed }}", variables: [text, allowed], history: {turns: 2, tokens: 50}, COMMON}
   read: {purpose: extract, user: "{{ text }} {{ missing }}", variables: [text, missing], COMMON}
   say: {purpose: respond, user: "{{ text }} {{ slots.number }}", variables: [text, slots.number], COMMON}

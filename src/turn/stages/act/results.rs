@@ -5,7 +5,7 @@ use colloquy_types::Timestamp;
 
 /// What a result may be made of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given {
+pub(in crate::stages) struct Given {
     pub(super) time: Option<Timestamp>,
     pub(super) identifier: Option<[u8; 16]>,
     pub(super) result: Option<Json>,
