@@ -22,6 +22,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    pub(crate) fn p99(&self) -> Duration {
+        Duration::from_micros(self.latencies.value_at_quantile(0.99))
+    }
+
     pub(crate) fn print(&self, json: bool) {
         let at = |quantile| self.latencies.value_at_quantile(quantile);
         if json {

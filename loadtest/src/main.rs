@@ -5,6 +5,7 @@
 //! share the machine with their server.
 
 mod echo;
+mod late;
 mod load;
 mod process;
 mod turns;
@@ -41,6 +42,9 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         pairs: usize,
     },
+    /// Has turns wait for a source that is ten seconds late: each must take what its call may take, within 50 ms,
+    /// and the server's memory must not grow.
+    Late(late::LateArgs),
     /// The server of `turns`; started by it.
     #[command(hide = true, disable_help_flag = true)]
     Server {
@@ -110,6 +114,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let report = echo::run(&args).await?;
             report.print(args.json);
             report.errors
+        }
+        Command::Late(args) => {
+            let report = late::run(&args).await?;
+            report.print(args.json);
+            u64::from(!report.is_well())
         }
         Command::Ratio { turns: args, pairs } => ratio(&args, pairs).await?,
         Command::EchoServer => {

@@ -13,9 +13,19 @@ const START: Duration = Duration::from_secs(30);
 
 /// A server in a process of its own; killed when dropped.
 pub(crate) struct Process {
-    _child: Child,
+    child: Child,
     /// Where it listens.
     pub(crate) address: String,
+}
+
+impl Process {
+    /// Its resident memory, in bytes (Linux).
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        let id = self.child.id().context("the server has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(kib.context("no VmRSS")?.trim().parse::<u64>()? << 10)
+    }
 }
 
 /// Starts this program with `arguments` and waits for the line that says where it listens.
@@ -35,7 +45,7 @@ pub(crate) async fn start(arguments: &[String]) -> anyhow::Result<Process> {
     let listening: serde_json::Value = serde_json::from_str(&line).context("the server said something else")?;
     let address = listening.get("grpc").and_then(serde_json::Value::as_str);
     let address = address.context("the server did not say where it listens")?.to_owned();
-    Ok(Process { _child: child, address })
+    Ok(Process { child, address })
 }
 
 /// As many channels to one address as asked for.
