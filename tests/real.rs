@@ -53,9 +53,12 @@ impl Bench {
         Turn::new(Key::new("acme", conversation), request_id, self.flow, text)
     }
 
-    /// The turns of a conversation, as they are recorded.
-    async fn recorded(&self, client: &Client, conversation: &str) -> Vec<v1::Turn> {
-        client.turns(&Key::new("acme", conversation), 1, 100).await.unwrap().turns
+    /// Asserts that a conversation's recorded turns are those that were answered, and gives what their stages did.
+    async fn recorded(&self, client: &Client, conversation: &str, answered: &[v1::Turn]) -> Vec<Vec<v1::StageEvent>> {
+        let listed = client.turns(&Key::new("acme", conversation), 1, 100).await.unwrap().turns;
+        let (turns, stages): (Vec<_>, Vec<_>) = listed.into_iter().map(apart).unzip();
+        assert_eq!(turns, answered);
+        stages
     }
 
     /// The row of one actor in the supervision tree.
@@ -71,4 +74,10 @@ impl Bench {
         let value = told.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.expect(series).parse().expect(series)
     }
+}
+
+/// A turn as it is answered, and what its stages did.
+fn apart(mut turn: v1::Turn) -> (v1::Turn, Vec<v1::StageEvent>) {
+    let stages = std::mem::take(&mut turn.stages);
+    (turn, stages)
 }
