@@ -4,7 +4,9 @@
 
 mod breaks;
 mod llama;
+mod servers;
 mod talks;
+mod tools;
 
 use std::{fs, io::Write as _, path::PathBuf};
 
