@@ -12,7 +12,7 @@ use std::{fs, io::Write as _, path::PathBuf};
 
 use colloquy_client::{Client, Key, Turn, v1};
 
-use crate::harness::{Place, Server};
+use crate::harness::{Place, Server, run, stderr, stdout};
 
 /// A path that the environment names; none, and a line that says so, when it does not.
 ///
@@ -61,6 +61,16 @@ impl Bench {
         let (turns, stages): (Vec<_>, Vec<_>) = listed.into_iter().map(apart).unzip();
         assert_eq!(turns, answered);
         stages
+    }
+
+    /// Asserts that what was recorded is decided in the same way again, without the server and all it asked.
+    fn assert_replays(mut self, conversations: usize, turns: usize) {
+        let folder = self.place.path().join("exports").display().to_string();
+        let exported = run(&["export", "--all", "--out", &folder, "--addr", &self.server.grpc, "--tenant", "acme"]);
+        assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+        self.server.kill();
+        let told = stdout(&run(&["replay", &folder]));
+        assert_eq!(told, format!("{turns} turns replayed: {conversations} identical, 0 different, 0 unreadable\n"));
     }
 
     /// The row of one actor in the supervision tree.

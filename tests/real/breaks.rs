@@ -80,6 +80,7 @@ async fn a_model_that_falls_silent_leaves_a_recorded_reply_in_time() {
     bench.recorded(&patient, "c", &[turn]).await;
     let next = submitted(&patient, &bench.turn("c", "r-2", "tell me about water")).await;
     assert_eq!(next.outcome(), v1::TurnOutcome::Complete, "{:?}", next.degradations);
+    bench.assert_replays(1, 2);
 }
 
 /// BO-04, MI-10, BO-11: a model that is gone is left alone, told of, and found again.
@@ -125,4 +126,5 @@ async fn a_model_that_is_killed_opens_its_breaker_and_closes_it_when_it_is_back(
     bench.recorded(&patient, "c", &tried).await;
     let usage = tried.last().and_then(|turn| turn.usage.clone()).unwrap();
     assert!(usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
+    bench.assert_replays(1, tried.len());
 }

@@ -85,6 +85,11 @@ impl Everything {
         format!("[enrichments.everything]\nkind = \"mcp\"\n{reached}\ntools = {ALLOWED}\nbreaker.failures = 100\n")
     }
 
+    /// Whether its end is seen at once. That of a server over HTTP is only found by the next call after it is back.
+    pub(super) fn takes_sessions_along(&self) -> bool {
+        matches!(self.0, Way::Stdio(_))
+    }
+
     /// SIGKILL; it does not come back of itself.
     pub(super) fn kill(&mut self) {
         match &mut self.0 {

@@ -84,7 +84,7 @@ fn the_check_of_models_is_content() {
     }
 }
 
-/// CR-13: what is streamed is what is recorded, and what was said before goes along.
+/// CR-13, BO-08: what is streamed is what is recorded, and what was said before goes along.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_is_streamed_in_parts_and_recorded_with_what_it_used() {
     let Some(llama) = Llama::start() else { return };
@@ -117,6 +117,7 @@ async fn a_conversation_is_streamed_in_parts_and_recorded_with_what_it_used() {
     assert_eq!(tokens("output"), sum(|usage| usage.output_tokens));
     let cost = bench.metric("colloquy_model_cost_micros_total{tenant=\"acme\",model=\"local/small\"}");
     assert_eq!(cost, sum(|usage| usage.cost_micros));
+    bench.assert_replays(1, turns.len());
 }
 
 /// BO-05: who talks at a terminal sees a reply while it is written.
@@ -150,7 +151,7 @@ fn chat_shows_replies_in_parts() {
     assert!(parts > 20, "{parts} parts of {seen}");
 }
 
-/// CE-001: what a model reads from a text becomes a typed value within its bounds, or nothing.
+/// CE-001, CE-007: what a model reads from a text becomes a typed value within its bounds, or nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_model_reads_is_typed_or_left_empty() {
     let Some(llama) = Llama::start() else { return };
@@ -176,6 +177,7 @@ async fn what_a_model_reads_is_typed_or_left_empty() {
     }
     assert!(filled > 0, "nothing was read at all");
     assert!(whole > ORDERS.len() / 2, "only {whole} answers fitted the schema");
+    bench.assert_replays(ORDERS.len(), ORDERS.len());
 }
 
 /// Whether a value is one that the flow declares.
@@ -196,7 +198,7 @@ fn fits(slot: &v1::Slot) -> bool {
     }
 }
 
-/// CE-001: a model that chooses what is wanted chooses among what is declared.
+/// CE-001, CE-007: a model that chooses what is wanted chooses among what is declared.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_model_understands_is_a_declared_intent() {
     let Some(llama) = Llama::start() else { return };
@@ -219,4 +221,5 @@ async fn what_a_model_understands_is_a_declared_intent() {
         understood += usize::from(reasons.is_empty());
     }
     assert!(understood > WISHES.len() / 2, "only {understood} answers fitted the schema");
+    bench.assert_replays(WISHES.len(), WISHES.len());
 }

@@ -4,7 +4,10 @@ use std::{fs, time::Instant};
 
 use colloquy_client::{Client, v1};
 
-use super::{Bench, servers::Everything, servers::Memory};
+use super::{
+    Bench,
+    servers::{Everything, Memory},
+};
 
 const WORKSHOP: &str = include_str!("workshop.yaml");
 
@@ -41,9 +44,10 @@ impl<'a> Talk<'a> {
         assert_eq!(missed, [(source, reason)]);
     }
 
-    /// Asserts that all of it is recorded as it was answered.
-    async fn is_recorded(&self) {
+    /// Asserts that all of it is recorded as it was answered, and gives how many turns that were.
+    async fn is_recorded(&self) -> usize {
         self.bench.recorded(&self.client, "c", &self.turns).await;
+        self.turns.len()
     }
 }
 
@@ -52,8 +56,9 @@ fn said(turn: &v1::Turn) -> &str {
 }
 
 /// What every session with the server of everything lets a conversation do.
-async fn plays(bench: &Bench) {
-    let mut talk = Talk::begin(bench).await;
+async fn plays(everything: Everything) {
+    let bench = Bench::start("workshop", WORKSHOP, &everything.settings());
+    let mut talk = Talk::begin(&bench).await;
     talk.says("greet", "Echo: hello").await;
     talk.says("add 2 to 40", "The sum of 2 and 40 is 42.").await;
     talk.says("call ada", "Shall I call ada?").await;
@@ -71,25 +76,26 @@ async fn plays(bench: &Bench) {
         assert!((600..700).contains(&took), "{text}: {took} ms");
     }
     talk.says("add 3 to 4", "The sum of 3 and 4 is 7.").await;
-    talk.is_recorded().await;
+    let turns = talk.is_recorded().await;
     for (outcome, count) in [("answered", 4), ("no_such_tool", 1), ("timed_out", 2)] {
         let series = format!("colloquy_source_calls_total{{name=\"everything\",outcome=\"{outcome}\"}}");
         assert_eq!(bench.metric(&series), count, "{outcome}");
     }
+    bench.assert_replays(1, turns);
 }
 
-/// CE-014, MI-10: tools that look, that wait for a yes, that are late, and that nobody allowed.
+/// CE-014, MI-10, CE-007: tools that look, that wait for a yes, that are late, and that nobody allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_over_standard_output_are_called_within_their_bounds() {
     let Some(everything) = Everything::over_stdio() else { return };
-    plays(&Bench::start("workshop", WORKSHOP, &everything.settings())).await;
+    plays(everything).await;
 }
 
 /// CE-014, MI-10: the same over streamable HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_over_http_are_called_within_their_bounds() {
     let Some(everything) = Everything::over_http() else { return };
-    plays(&Bench::start("workshop", WORKSHOP, &everything.settings())).await;
+    plays(everything).await;
 }
 
 /// Lets the server be killed between calls and in the middle of one, and come back.
@@ -117,6 +123,8 @@ async fn survives(mut everything: Everything) {
         let turn = talk.say("add 1 to 1").await;
         assert_eq!((said(&turn), turn.outcome()), ("I cannot count now.", v1::TurnOutcome::Degraded));
     }
+    let there = session(&bench, &talk.client).await.state() == v1::ActorState::Running;
+    assert_eq!(there, !everything.takes_sessions_along());
 
     everything.come_back();
     let patience = Instant::now() + crate::harness::DEADLINE;
@@ -126,7 +134,8 @@ async fn survives(mut everything: Everything) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     talk.says("add 2 to 3", "The sum of 2 and 3 is 5.").await;
-    talk.is_recorded().await;
+    let turns = talk.is_recorded().await;
+    bench.assert_replays(1, turns);
 }
 
 async fn session(bench: &Bench, client: &Client) -> v1::Actor {
@@ -174,5 +183,6 @@ async fn a_memory_is_written_after_a_yes_and_read_again() {
     while said(&talk.say("recall tea").await) != "Ada" {
         assert!(Instant::now() < patience, "no session since it is back");
     }
-    talk.is_recorded().await;
+    let turns = talk.is_recorded().await;
+    bench.assert_replays(1, turns);
 }
