@@ -90,22 +90,24 @@ async fn a_conversation_is_streamed_in_parts_and_recorded_with_what_it_used() {
     let Some(llama) = Llama::start() else { return };
     let bench = Bench::start("counter", COUNTER, &llama.settings(""));
     let client = bench.server.client().await;
-    let mut turns = Vec::new();
+    let (mut turns, mut deltas) = (Vec::new(), 0);
     for (number, text) in
         ["tell me what tea is", "tell me who drinks it", "tell me about water", "tell me more"].iter().enumerate()
     {
         let streamed = streamed(&client, &bench.turn("c", &format!("r-{number}"), text)).await;
         let reply = streamed.turn.reply.clone().unwrap();
-        assert!(streamed.deltas > 3, "{} parts of {:?}", streamed.deltas, reply.text);
+        assert!(streamed.deltas > 1, "{} parts of {:?}", streamed.deltas, reply.text);
         assert_eq!((streamed.text.trim(), reply.kind.as_str()), (reply.text.trim(), "model"));
         assert_eq!(streamed.turn.outcome(), v1::TurnOutcome::Complete, "{:?}", streamed.turn.degradations);
+        deltas += streamed.deltas;
         turns.push(streamed.turn);
     }
+    assert!(deltas > 20, "{deltas} parts in all");
     bench.recorded(&client, "c", &turns).await;
     let used: Vec<_> = turns.iter().map(|turn| turn.usage.clone().unwrap()).collect();
     for usage in &used {
         assert_eq!(usage.model_calls, 1, "{usage:?}");
-        assert!(usage.output_tokens > 3, "{usage:?}");
+        assert!(usage.output_tokens > 1, "{usage:?}");
         assert_eq!(usage.cost_micros, usage.input_tokens + 2 * usage.output_tokens);
     }
     assert!(used[0].input_tokens < used[1].input_tokens && used[1].input_tokens < used[2].input_tokens, "{used:?}");
