@@ -124,7 +124,7 @@ async fn a_model_that_is_killed_opens_its_breaker_and_closes_it_when_it_is_back(
     assert_eq!(breaker(&bench, &client).await, v1::BreakerState::Closed);
     until("the closed breaker among the metrics", || bench.metric(OPEN) == 0);
     bench.recorded(&patient, "c", &tried).await;
-    let usage = tried.last().and_then(|turn| turn.usage.clone()).unwrap();
+    let usage = tried.last().and_then(|turn| turn.usage).unwrap();
     assert!(usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
     bench.assert_replays(1, tried.len());
 }

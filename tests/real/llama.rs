@@ -74,6 +74,7 @@ impl Llama {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it can only be asked again, and there is a deadline")]
     fn await_health(&mut self) {
         let patience = Instant::now() + LOADING;
         while !self.is_well() {

@@ -104,7 +104,7 @@ async fn a_conversation_is_streamed_in_parts_and_recorded_with_what_it_used() {
     }
     assert!(deltas > 20, "{deltas} parts in all");
     bench.recorded(&client, "c", &turns).await;
-    let used: Vec<_> = turns.iter().map(|turn| turn.usage.clone().unwrap()).collect();
+    let used: Vec<_> = turns.iter().map(|turn| turn.usage.unwrap()).collect();
     for usage in &used {
         assert_eq!(usage.model_calls, 1, "{usage:?}");
         assert!(usage.output_tokens > 1, "{usage:?}");
