@@ -66,7 +66,8 @@ pub(crate) fn metrics(server: &Server) -> String {
     answer
 }
 
-/// Waits until something holds.
+/// Waits until something holds of which nobody tells.
+#[expect(clippy::disallowed_methods, reason = "it can only be asked again, and there is a deadline")]
 pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let patience = Instant::now() + DEADLINE;
     while !holds() {

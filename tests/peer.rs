@@ -74,6 +74,12 @@ impl Peer {
     }
 }
 
+/// Is slow.
+#[expect(clippy::disallowed_methods, reason = "a peer that is slow on purpose")]
+pub(crate) fn dawdle(time: Duration) {
+    thread::sleep(time);
+}
+
 /// Waits until the client has gone.
 pub(crate) fn until_gone(stream: &mut TcpStream) {
     while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}

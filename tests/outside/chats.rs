@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::*;
 use crate::{
     harness::{BINARY, stdout},
-    peer::Peer,
+    peer::{Peer, dawdle},
 };
 
 fn chat(server: &Server, lines: &str) -> std::process::Output {
@@ -33,7 +33,7 @@ fn a_reply_is_shown_while_it_is_written_and_once() {
         parts.push(format!("{end}\n\ndata: [DONE]\n\n"));
         for part in parts {
             stream.write_all(part.as_bytes()).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
+            dawdle(Duration::from_millis(20));
         }
         false
     });
@@ -52,7 +52,7 @@ fn what_was_shown_of_a_reply_that_failed_is_followed_by_the_one_that_counts() {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
         let part = "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"All \"}}]}\n\n";
         stream.write_all(format!("{head}{part}").as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        dawdle(Duration::from_millis(100));
         false
     });
     let place = place(&provider(model.address, ""));

@@ -13,7 +13,7 @@ use colloquy_client::Client;
 use serde_json::json;
 
 use super::*;
-use crate::peer::{Peer, response, until_gone};
+use crate::peer::{Peer, dawdle, response, until_gone};
 
 /// How long a turn has.
 const BUDGET: Duration = Duration::from_millis(900);
@@ -99,7 +99,7 @@ fn stalls(_: &Asked<'_>, stream: &mut TcpStream) -> bool {
 fn never_ends(_: &Asked<'_>, stream: &mut TcpStream) -> bool {
     send(stream, STREAM);
     while send(stream, PART) {
-        std::thread::sleep(Duration::from_millis(10));
+        dawdle(Duration::from_millis(10));
     }
     false
 }

@@ -23,7 +23,7 @@ pub(super) async fn check(spec: &ModelSpec, deadline: Instant) -> Finding {
     let mut finding = Finding::new("model", &spec.name);
     if spec.model.is_none() {
         // Flows answer in its place: there is nobody to ask.
-        finding.features.push(("scripted", true));
+        finding.features.push(("answers_by_script", true));
         return finding;
     }
     if let Err(error) = ask(spec, deadline, &mut finding).await {
