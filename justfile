@@ -38,6 +38,10 @@ python:
     target/python/bin/pip install --quiet -r tests/python/requirements.txt
     target/python/bin/python tests/python/test_client.py --server target/debug/colloquy
 
+# Holds conversations with a real model and real tool servers (needs python3, npm and node).
+real:
+    tests/real/run.sh
+
 # Plays sessions with real servers of the Model Context Protocol (needs npm and node).
 mcp:
     tests/real/mcp.sh

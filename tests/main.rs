@@ -20,4 +20,5 @@ mod logs;
 mod models;
 mod outside;
 mod peer;
+mod real;
 mod replay;

@@ -58,7 +58,7 @@ fn source(name: &str, address: impl std::fmt::Display, keys: &str) -> String {
 }
 
 /// What the server tells of itself.
-fn metrics(server: &Server) -> String {
+pub(crate) fn metrics(server: &Server) -> String {
     let mut stream = TcpStream::connect(&server.http).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -68,7 +68,7 @@ fn metrics(server: &Server) -> String {
 
 /// Waits until something holds of which nobody tells.
 #[expect(clippy::disallowed_methods, reason = "it can only be asked again, and there is a deadline")]
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let patience = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < patience, "{what} did not come about");

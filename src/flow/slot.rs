@@ -188,7 +188,8 @@ impl SlotKind {
                 typed("number", vec![("minimum", min.map(Json::Decimal)), ("maximum", max.map(Json::Decimal))])
             }
             Self::Boolean => typed("boolean", Vec::new()),
-            Self::Date { .. } => typed("string", vec![("pattern", Some(text(r"^\d{4}-\d{2}-\d{2}$")))]),
+            // Servers that hold a model to a schema make a grammar of it, and not every one knows `\d` there.
+            Self::Date { .. } => typed("string", vec![("pattern", Some(text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$")))]),
             Self::Enumeration(values) => {
                 let values = values.iter().map(|value| Json::Text(Arc::clone(value))).collect();
                 typed("string", vec![("enum", Some(Json::List(values)))])

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 
 use crate::{
-    Condition, ConditionError, Date, Decimal, Facts, Pattern, PatternError, SlotValue, Variables, Words,
-    template::Templates,
+    Condition, ConditionError, Date, Decimal, Facts, Json, Pattern, PatternError, SlotKind, SlotValue, Variables,
+    Words, template::Templates,
 };
 
 const NOTHING: Facts<'static> = Facts {
@@ -175,4 +175,14 @@ fn templates_see_what_they_are_given_and_nothing_else() {
     }
     let template = templates.add("{{ slots.n }} {{ intent }} {{ slots.m is defined }}").expect("it compiles");
     assert_eq!(templates.variables(&template).into_iter().collect::<Vec<_>>(), ["intent", "slots.m", "slots.n"]);
+}
+
+/// A grammar that a server makes of a schema may know no classes of characters such as `\d`.
+#[test]
+fn the_schema_of_a_date_names_its_characters() {
+    let schema = SlotKind::Date { min: None, max: None }.schema();
+    let pattern = schema.get("pattern").and_then(Json::as_text).unwrap().to_owned();
+    assert!(!pattern.contains('\\'), "{pattern}");
+    let read = Pattern::compile(&pattern).unwrap();
+    assert!(read.is_match("2031-02-28") && !read.is_match("2031-2-28") && !read.is_match("x2031-02-28"));
 }

@@ -42,13 +42,14 @@ pub(super) fn run(work: &mut Work) -> Progress {
             read.extend(flow.slot(*slot).read(work.said()).map(|value| (*slot, value)));
         }
     }
-    let trouble = match by_model(work, &flow, &looked_for, &read) {
+    let (by, trouble) = match by_model(work, &flow, &looked_for, &read) {
         None => return Progress::Need,
         Some(Ok(more)) => {
+            let by = if more.is_empty() { Reason::Pattern } else { Reason::Model };
             read.extend(more);
-            None
+            (by, None)
         }
-        Some(Err(reason)) => Some(reason),
+        Some(Err(reason)) => (Reason::Pattern, Some(reason)),
     };
 
     // From here on things change.
@@ -84,7 +85,7 @@ pub(super) fn run(work: &mut Work) -> Progress {
     let names = Detail::names(work.filled.clone());
     match (corrected, work.filled.is_empty()) {
         (true, _) => work.event(Stage::Extract, StageResult::Edited, Reason::Correction, names),
-        (false, false) => work.event(Stage::Extract, StageResult::Done, Reason::Pattern, names),
+        (false, false) => work.event(Stage::Extract, StageResult::Done, by, names),
         (false, true) => work.event(Stage::Extract, StageResult::NoMatch, Reason::None, Detail::None),
     }
     Progress::Next
