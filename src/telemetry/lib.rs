@@ -10,6 +10,6 @@ pub use self::{
     logging::{Format, InitError, init},
     metrics::{
         Metrics,
-        outside::{GateSample, OutsideMetrics, Tokens},
+        outside::{CostHeld, GateSample, OutsideMetrics, Tokens},
     },
 };

@@ -6,7 +6,7 @@ use colloquy_flow::Purpose;
 use colloquy_model::{
     Answer, Error as ModelError, Finish, HeaderName, HeaderValue, Limits, Message, Model, Refusal, Request,
 };
-use colloquy_telemetry::{Metrics, Tokens};
+use colloquy_telemetry::{CostHeld, Metrics, Tokens};
 use colloquy_turn::{Failure, ModelOutput, ModelRequest, Role};
 use colloquy_types::{Entropy, TraceContext};
 use tokio::{sync::mpsc, time::Instant};
@@ -183,8 +183,10 @@ impl Models {
             between_tokens: spec.pace.between_tokens,
             bytes_max: spec.pace.bytes_max,
         };
+        let held = self.estimated(spec, request);
         let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_mut(), shown).await;
         self.metrics.outside.model_seconds(&spec.name, begun.elapsed().as_secs_f64());
+        drop(held);
         match answered {
             Ok(answer) => {
                 permit.leave(Verdict::Answered);
@@ -203,6 +205,17 @@ impl Models {
         }
     }
 
+    /// Holds what the call may cost at most, by a rough count of what is read and by the longest answer.
+    fn estimated(&self, spec: &ModelSpec, request: &Request) -> CostHeld {
+        let (read, written) = (asked_tokens(request), u64::from(request.tokens_max));
+        let cost_micros = spec.prices.cost_micros(read, 0, written);
+        tracing::debug!(
+            model = %spec.name, prompt = %request.prompt, purpose = request.purpose.name(),
+            tokens_in_estimated = read, tokens_out_max = written, cost_micros_max = cost_micros, "model asked"
+        );
+        self.metrics.outside.hold_cost(&spec.name, cost_micros)
+    }
+
     fn answered(
         &self,
         spec: &ModelSpec,
@@ -213,8 +226,7 @@ impl Models {
         let Answer { text, usage, finish, model, .. } = answer;
         let estimated = usage.tokens_in == 0 && usage.tokens_out == 0;
         let usage = if estimated {
-            let read = request.messages.iter().map(Message::bytes).sum();
-            spec.prices.settle(estimated_tokens(read), 0, estimated_tokens(text.len()))
+            spec.prices.settle(asked_tokens(request), 0, estimated_tokens(text.len()))
         } else {
             spec.prices.settle(usage.tokens_in, usage.tokens_cached, usage.tokens_out)
         };
@@ -283,6 +295,10 @@ fn asked(place: &Place, call: &ModelCall) -> Request {
         headers: trace_headers(call.context.trace.as_ref()),
         scripts: Some(Arc::clone(call.flow.scripts())),
     }
+}
+
+fn asked_tokens(request: &Request) -> u64 {
+    estimated_tokens(request.messages.iter().map(Message::bytes).sum())
 }
 
 fn trace_headers(trace: Option<&TraceContext>) -> Vec<(HeaderName, HeaderValue)> {

@@ -81,6 +81,7 @@ pub struct OutsideMetrics {
     model_tokens: Family<Used, Counter>,
     prompt_tokens: Family<Prompted, Counter>,
     model_cost: Family<Spent, Counter>,
+    model_cost_held: Family<Named, Gauge>,
     source_calls: Family<Ended, Counter>,
     source_seconds: Family<Named, Histogram>,
     gate_inside: Family<Named, Gauge>,
@@ -98,6 +99,7 @@ impl OutsideMetrics {
             model_tokens: Family::default(),
             prompt_tokens: Family::default(),
             model_cost: Family::default(),
+            model_cost_held: Family::default(),
             source_calls: Family::default(),
             source_seconds: Family::new_with_constructor(histogram),
             gate_inside: Family::default(),
@@ -112,6 +114,8 @@ impl OutsideMetrics {
         registry.register("prompt_tokens", "The same by prompt", metrics.prompt_tokens.clone());
         let help = "What models cost, in millionths of the settings' currency";
         registry.register("model_cost_micros", help, metrics.model_cost.clone());
+        let help = "What the calls that run may cost at most, in the same unit";
+        registry.register("model_cost_held_micros", help, metrics.model_cost_held.clone());
         registry.register("source_calls", "Attempts at a source, by how they ended", metrics.source_calls.clone());
         registry.register_with_unit("source_call", "One attempt", seconds, metrics.source_seconds.clone());
         registry.register("gate_inside", "Calls that run behind a gate", metrics.gate_inside.clone());
@@ -143,6 +147,14 @@ impl OutsideMetrics {
         if cost_micros > 0 {
             self.model_cost.get_or_create(&Spent { tenant, model: model.to_owned() }).inc_by(cost_micros);
         }
+    }
+
+    /// Holds what a call that begins may cost at most, until that is dropped.
+    pub fn hold_cost(&self, model: &str, micros: u64) -> CostHeld {
+        let gauge = self.model_cost_held.get_or_create(&Named { name: model.to_owned() }).clone();
+        let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+        gauge.inc_by(micros);
+        CostHeld { gauge, micros }
     }
 
     /// An attempt at a source ended, or was not admitted.
@@ -177,6 +189,19 @@ impl OutsideMetrics {
     }
 }
 
+/// What a call that runs may cost.
+#[derive(Debug)]
+pub struct CostHeld {
+    gauge: Gauge,
+    micros: i64,
+}
+
+impl Drop for CostHeld {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.micros);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +219,13 @@ mod tests {
         assert_eq!((cost("t0"), cost("t999"), cost("t1000"), cost(OTHER_TENANTS)), (7, 7, 0, 35));
         metrics.model_usage("t0", "local/small", "advise", tokens, 7);
         assert_eq!(cost("t0"), 14, "one that is known stays known");
+        let (one, other) = (metrics.hold_cost("local/small", 30), metrics.hold_cost("local/small", 12));
+        let held = || metrics.model_cost_held.get_or_create(&Named { name: "local/small".into() }).get();
+        assert_eq!(held(), 42);
+        drop(one);
+        assert_eq!(held(), 12);
+        drop(other);
+        assert_eq!(held(), 0);
         let read = Prompted { prompt: "advise".into(), kind: "input" };
         assert_eq!(metrics.prompt_tokens.get_or_create(&read).get(), 3 * (5 + TENANTS_MAX as u64 + 1));
     }

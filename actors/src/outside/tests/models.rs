@@ -165,6 +165,7 @@ async fn an_answer_is_told_with_what_it_used_and_cost() {
         r#"colloquy_model_tokens_total{tenant="acme",model="local/0",kind="cached"} 400"#,
         r#"colloquy_prompt_tokens_total{prompt="advise",kind="output"} 37"#,
         r#"colloquy_model_cost_micros_total{tenant="acme",model="local/0"} 54"#,
+        r#"colloquy_model_cost_held_micros{name="local/0"} 0"#,
     ] {
         assert!(bench.kept.told(line), "{line}\n{}", bench.kept.metrics.encode());
     }
@@ -257,8 +258,12 @@ async fn everything_ends_by_the_deadline_and_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_question_that_is_dropped_leaves_nothing_behind() {
     let bench = bench(vec![vec![Does::Hangs]]).await;
-    let call = bench.kept.world.model(bench.question(Purpose::Respond, 1, Duration::from_secs(8)));
-    assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
+    let mut call = bench.kept.world.model(bench.question(Purpose::Respond, 1, Duration::from_secs(8)));
+    assert!(tokio::time::timeout(Duration::from_millis(20), &mut call).await.is_err());
+    // 18 bytes to read are five tokens, 64 may be written.
+    assert!(bench.kept.told(r#"colloquy_model_cost_held_micros{name="local/0"} 40"#), "what it may cost is held");
+    drop(call);
+    assert!(bench.kept.told(r#"colloquy_model_cost_held_micros{name="local/0"} 0"#));
     settle().await;
     assert_eq!((bench.scripts[0].alive.count(), bench.kept.figures("local/0").inside), (0, 0));
     assert_eq!(bench.kept.figures("local/0").breaker, BreakerPosition::Closed, "giving up says nothing of the model");
