@@ -209,7 +209,9 @@ async fn a_question_overlaps_the_promise_and_an_action_waits_for_its_intent() {
     gate.inner.hold();
     let paid = submitted(&runtime, errand("r-2", "pay for ann", AMPLE));
     gate.until_waiting(1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     assert!(world.called("bank/pay").is_empty(), "it was called before its intent was synced");
     gate.inner.let_go();
     let reply = paid.await.unwrap().unwrap();
@@ -270,8 +272,7 @@ async fn what_was_learned_before_a_crash_is_not_asked_again() {
     let paid = submitted(&runtime, errand("r-1", "pay for ann", AMPLE));
     wait_for(|| world.called("model").len() == 1).await;
     // The receipt is written before the turn goes on waiting.
-    wait_for(|| runtime.shared().directory.get(&key("c")).is_some()).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    wait_for(|| runtime.stats().store.records == 4).await;
     world.set("model", Conduct::After(Duration::ZERO));
     kill(&runtime);
     assert_eq!(paid.await.unwrap().unwrap_err(), Error::Restarted);
