@@ -29,9 +29,6 @@ use crate::{
     settings::{Engine, Settings},
 };
 
-/// Bytes of records between two checkpoints of the index: at most this much is read again after a crash,
-/// about half a second's work, and the index costs the path of a turn next to nothing.
-const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// How long open calls may still take once their turns have ended.
 const CALLS_END: Duration = Duration::from_secs(2);
 
@@ -172,7 +169,6 @@ async fn open_store(settings: &Settings, clock: &Arc<dyn Clock>, entropy: &Arc<d
         Engine::Journal => {
             let options = JournalOptions {
                 segment_bytes: settings.segment_bytes,
-                checkpoint_bytes: CHECKPOINT_BYTES,
                 index_cache_bytes: settings.index_cache_bytes,
                 ..JournalOptions::new(&settings.data_dir)
             };

@@ -69,7 +69,8 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// Commands that may wait for the writer, 1 or more; default 8192. More are refused as busy.
     pub queue_len: usize,
-    /// Bytes of records after which the index is brought up to date; default 64 MiB.
+    /// Bytes of records after which the index is brought up to date; default 256 MiB. They are read again
+    /// when the store opens after a crash.
     pub checkpoint_bytes: u64,
     /// Bytes of memory for the index's pages; default 64 MiB.
     pub index_cache_bytes: u64,
@@ -84,7 +85,7 @@ impl JournalOptions {
             folder: folder.into(),
             segment_bytes: 64 << 20,
             queue_len: 8192,
-            checkpoint_bytes: 64 << 20,
+            checkpoint_bytes: 256 << 20,
             index_cache_bytes: 64 << 20,
             delta_entries_max: 100_000,
         }

@@ -143,17 +143,37 @@ impl Index {
         rows.take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.as_str().starts_with(prefix)))
     }
 
-    /// Adds rows without saying that anything more is covered.
-    pub(crate) fn put_rows(&self, rows: &[(ConversationKey, Row)]) -> Result<(), IndexError> {
+    /// Adds rows, and their uids, without saying that anything more is covered.
+    pub(crate) fn put_rows(&self, mut rows: Vec<(ConversationKey, Row)>) -> Result<(), IndexError> {
+        let uids = rows.iter().map(|(key, row)| (row.uid, key.clone())).collect();
+        self.put_known_rows(&mut rows)?;
+        self.put_uids(uids)
+    }
+
+    /// Adds rows whose uids are there already. In the order of their keys, which spares sled most of its searching.
+    fn put_known_rows(&self, rows: &mut [(ConversationKey, Row)]) -> Result<(), IndexError> {
+        rows.sort_unstable_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
         guarded(|| {
             for chunk in rows.chunks(ROWS_PER_BATCH) {
-                let (mut by_key, mut by_uid) = (sled::Batch::default(), sled::Batch::default());
+                let mut batch = sled::Batch::default();
                 for (key, row) in chunk {
-                    by_key.insert(key.as_str(), row.encode()?);
-                    by_uid.insert(&row.uid.0, key.as_str());
+                    batch.insert(key.as_str(), row.encode()?);
                 }
-                self.rows.apply_batch(by_key)?;
-                self.uids.apply_batch(by_uid)?;
+                self.rows.apply_batch(batch)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn put_uids(&self, mut uids: Vec<(ConversationUid, ConversationKey)>) -> Result<(), IndexError> {
+        uids.sort_unstable_by_key(|(uid, _)| uid.0);
+        guarded(|| {
+            for chunk in uids.chunks(ROWS_PER_BATCH) {
+                let mut batch = sled::Batch::default();
+                for (uid, key) in chunk {
+                    batch.insert(&uid.0, key.as_str());
+                }
+                self.uids.apply_batch(batch)?;
             }
             Ok(())
         })
@@ -200,14 +220,17 @@ fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
 /// What one checkpoint adds.
 pub(crate) struct Checkpoint {
     pub(crate) rows: Vec<(ConversationKey, Row)>,
+    /// The uids among them that the index does not have yet.
+    pub(crate) uids: Vec<(ConversationUid, ConversationKey)>,
     /// Sealed segments whose spans are not in the index yet.
     pub(crate) tables: Vec<(u64, Arc<Table>)>,
     pub(crate) covered: Covered,
 }
 
 impl Checkpoint {
-    pub(crate) fn apply(&self, index: &Index) -> Result<(), IndexError> {
-        index.put_rows(&self.rows)?;
+    pub(crate) fn apply(mut self, index: &Index) -> Result<(), IndexError> {
+        index.put_known_rows(&mut self.rows)?;
+        index.put_uids(self.uids)?;
         for (segment, table) in &self.tables {
             index.put_spans(*segment, table)?;
         }

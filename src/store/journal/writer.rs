@@ -48,6 +48,8 @@ struct Entry {
     dirty: bool,
     /// Whether the checkpoint under way carries it.
     in_flight: bool,
+    /// Whether the index knows its uid.
+    indexed: bool,
 }
 
 /// A key in the order of its text.

@@ -126,7 +126,7 @@ impl<'a> Overlay<'a> {
     pub(super) fn spill(&mut self) -> Result<(), IndexError> {
         if self.rows.len() > self.rows_max {
             let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
-            self.index.put_rows(&rows)?;
+            self.index.put_rows(rows)?;
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl<'a> Overlay<'a> {
     /// Puts all rows into the index, and tells how many conversations are damaged.
     pub(super) fn finish(&mut self) -> Result<&'a Index, IndexError> {
         let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
-        self.index.put_rows(&rows)?;
+        self.index.put_rows(rows)?;
         if self.quarantined + self.unattributed > 0 {
             let (quarantined, unattributed) = (self.quarantined, self.unattributed);
             tracing::error!(quarantined, unattributed, "the journal is damaged; other conversations are served");

@@ -26,6 +26,7 @@ enum Phase {
     Collecting {
         left: Vec<ConversationUid>,
         rows: Vec<(ConversationKey, Row)>,
+        uids: Vec<(ConversationUid, ConversationKey)>,
         /// Settled when it began: what changes a row later may lie in a later segment.
         tables: Vec<(u64, Arc<Table>)>,
     },
@@ -117,7 +118,7 @@ impl WriterCore {
             let left = std::mem::take(&mut state.dirty);
             state.covered = self.segments.covered_after();
             let tables = self.segments.to_index();
-            state.phase = Phase::Collecting { rows: Vec::with_capacity(left.len()), left, tables };
+            state.phase = Phase::Collecting { rows: Vec::with_capacity(left.len()), uids: Vec::new(), left, tables };
         }
         self.collect(out);
     }
@@ -131,21 +132,24 @@ impl WriterCore {
     }
 
     fn collect(&mut self, out: &mut Outbox) {
-        let Phase::Collecting { left, rows, tables } = &mut self.checkpoint.phase else { return };
+        let Phase::Collecting { left, rows, uids, tables } = &mut self.checkpoint.phase else { return };
         // Closing waits for it, and no commit does any more.
         let count = if self.closing.is_some() { left.len() } else { left.len().min(COLLECT_PER_STEP) };
         for uid in left.split_off(left.len() - count) {
             if let Some(entry) = self.entries.get_mut(&uid) {
                 (entry.dirty, entry.in_flight) = (false, true);
                 rows.push((entry.key.clone(), entry.row.clone()));
+                if !entry.indexed {
+                    uids.push((uid, entry.key.clone()));
+                }
                 self.checkpoint.in_flight.push(uid);
             }
         }
         if left.is_empty() {
-            let (rows, tables) = (std::mem::take(rows), std::mem::take(tables));
+            let (rows, uids, tables) = (std::mem::take(rows), std::mem::take(uids), std::mem::take(tables));
             let segment = self.checkpoint.covered;
             let covered = Covered { uuid: self.uuid, segment, synced: self.synced, epoch: self.epoch };
-            out.checkpoint = Some(Checkpoint { rows, tables, covered });
+            out.checkpoint = Some(Checkpoint { rows, uids, tables, covered });
             self.checkpoint.phase = Phase::Applying;
         }
     }
@@ -160,6 +164,7 @@ impl WriterCore {
             let Some(entry) = self.entries.get_mut(&uid) else { continue };
             entry.in_flight = false;
             if outcome.is_ok() {
+                entry.indexed = true;
                 self.forget_if_idle(uid);
             } else if !entry.dirty {
                 entry.dirty = true;

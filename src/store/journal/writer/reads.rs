@@ -64,7 +64,8 @@ impl WriterCore {
     fn insert(&mut self, key: ConversationKey, row: Row) {
         let uid = row.uid;
         self.keys.insert(super::OrderedKey(key.clone()), uid);
-        self.entries.insert(uid, Entry { key, row, activation: None, dirty: false, in_flight: false });
+        let indexed = row.is_born();
+        self.entries.insert(uid, Entry { key, row, activation: None, dirty: false, in_flight: false, indexed });
     }
 
     fn known(&mut self, key: ConversationKey, uid: ConversationUid, intent: Intent) {
