@@ -69,9 +69,10 @@ impl Tail {
     }
 }
 
-/// Collects turns in order, within the limits, and checks that none is missing between them.
+/// Collects turns in order, within the limits, and checks that none is missing between them. Those whose
+/// bodies were erased are passed over.
 pub(crate) struct Turns {
-    from: TurnSeq,
+    next: TurnSeq,
     limit: usize,
     bytes: usize,
     turns: Vec<StoredRecord>,
@@ -79,7 +80,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     pub(crate) fn new(from: TurnSeq, limit: usize) -> Self {
-        Self { from, limit, bytes: 0, turns: Vec::new() }
+        Self { next: from.max(TurnSeq::new(1)), limit, bytes: 0, turns: Vec::new() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -88,28 +89,24 @@ impl Turns {
 
     pub(crate) fn push(&mut self, record: StoredRecord) -> Result<(), ReadError> {
         let seq = record.header.turn_seq;
-        if record.header.kind != RecordKind::Turn || seq < self.from || self.is_full() {
+        if record.header.kind != RecordKind::Turn || seq < self.next || self.is_full() {
             return Ok(());
         }
-        let first = self.from.max(TurnSeq::new(1));
-        let expected = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
-        if seq < expected {
-            return Ok(());
+        if seq > self.next {
+            return Err(ReadError::Corrupt { reason: format!("turn {} is missing", self.next) });
         }
-        if seq > expected {
-            return Err(ReadError::Corrupt { reason: format!("turn {expected} is missing") });
+        self.next = seq.next();
+        if !record.header.erased {
+            self.bytes += record.payload.len();
+            self.turns.push(record);
         }
-        self.bytes += record.payload.len();
-        self.turns.push(record);
         Ok(())
     }
 
     /// The turns; `head` tells whether more should have been found.
     pub(crate) fn finish(self, head: &Head) -> Result<Vec<StoredRecord>, ReadError> {
-        let first = self.from.max(TurnSeq::new(1));
-        let next = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
-        if !self.is_full() && next <= head.turn_seq {
-            return Err(ReadError::Corrupt { reason: format!("turn {next} is missing") });
+        if !self.is_full() && self.next <= head.turn_seq {
+            return Err(ReadError::Corrupt { reason: format!("turn {} is missing", self.next) });
         }
         Ok(self.turns)
     }
