@@ -4,8 +4,8 @@
 use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 
 use crate::{
-    port::{HistoryPage, HistoryRecord, Lease, Opened, ReadError, Verified},
-    record::{BadRecord, DecodedRecord, RecordKind, StoredRecord, decode_record},
+    port::{Erasure, HistoryPage, HistoryRecord, Lease, Opened, ReadError, Verified},
+    record::{BadRecord, DecodedRecord, RecordHeader, RecordKind, StoredRecord, decode_record},
 };
 
 /// About how much [`crate::ConversationStore::turns`] and `history` give at a time.
@@ -177,7 +177,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Takes the next record of the conversation `key`; one that was already passed is skipped.
-    pub(crate) fn push(&mut self, decoded: &DecodedRecord, key: &ConversationKey) -> Result<(), ReadError> {
+    pub(crate) fn push(&mut self, decoded: &DecodedRecord, key: Option<&ConversationKey>) -> Result<(), ReadError> {
         let header = &decoded.record.header;
         if !header.kind.is_chained() {
             let fits = header.record_no != self.reached.record_no || header.hash == self.reached.hash;
@@ -187,7 +187,7 @@ impl Walk {
             return Ok(());
         }
         header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
-        if decoded.key.as_ref().is_some_and(|named| named != key) {
+        if decoded.key.as_ref().is_some_and(|named| Some(named) != key) {
             return Err(corrupt(&BadRecord::Key));
         }
         self.reached = header.head();
@@ -202,5 +202,40 @@ impl Walk {
             return Err(ReadError::Corrupt { reason });
         }
         Ok(Verified { records: self.reached.record_no.get(), turns: self.turns, head: self.reached })
+    }
+}
+
+/// Walks what is left of an erased conversation.
+#[derive(Default)]
+pub(crate) struct ErasureWalk {
+    reached: Head,
+    last: Option<RecordKind>,
+    is_broken: bool,
+    found: Erasure,
+}
+
+impl ErasureWalk {
+    /// Takes the next record; one that is there twice is counted for its body only.
+    pub(crate) fn push(&mut self, header: &RecordHeader) {
+        if !header.kind.is_chained() {
+            self.found.snapshots += 1;
+            return;
+        }
+        self.found.bodies += u64::from(!header.erased && header.kind != RecordKind::Erased);
+        if header.record_no <= self.reached.record_no {
+            return;
+        }
+        self.found.records += 1;
+        self.is_broken |= header.follows(&self.reached).is_err();
+        if !self.is_broken {
+            self.reached = header.head();
+            self.last = Some(header.kind);
+        }
+    }
+
+    /// What was found.
+    pub(crate) fn finish(self) -> Erasure {
+        let chain_holds = !self.is_broken && self.last == Some(RecordKind::Erased);
+        Erasure { chain_holds, head: self.reached, ..self.found }
     }
 }

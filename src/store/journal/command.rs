@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use colloquy_types::{ConversationKey, Head, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 use tokio::sync::oneshot;
 
 use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
 use crate::{
     done::Done,
-    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
+    port::{AppendError, Erasure, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
     record::{Batch, StoredRecord},
 };
 
@@ -59,7 +59,14 @@ pub(crate) enum Command {
         limit: usize,
         reply: Reply<Vec<Listed>>,
     },
+    /// Walk what is left of an erased conversation.
+    Erasure {
+        uid: ConversationUid,
+        reply: Reply<Erasure>,
+    },
     Checkpoint(Reply<()>),
+    /// Seal the active segment, so that compaction can pass over it; answered once it is.
+    Seal(Reply<()>),
     Close(oneshot::Sender<()>),
     /// Ends at once, as a process that dies.
     Stop,
