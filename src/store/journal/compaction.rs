@@ -90,7 +90,7 @@ pub(crate) struct Compactor {
 }
 
 /// When each segment was looked at for what retention no longer keeps.
-type Looked = BTreeMap<u64, Timestamp>;
+pub(crate) type Looked = BTreeMap<u64, Timestamp>;
 
 impl Compactor {
     /// Does passes until `stop` is disconnected.
@@ -153,7 +153,7 @@ impl Compactor {
     }
 
     /// Does what the hints say is worth it, and looks at one segment more for what retention no longer keeps.
-    fn look(&self, pace: &Pace<'_>, writer: &Sender<Command>, looked: &mut Looked) -> Result<(), ReadError> {
+    pub(crate) fn look(&self, pace: &Pace<'_>, writer: &Sender<Command>, looked: &mut Looked) -> Result<(), ReadError> {
         if self.stats.has_unindexed_erasures() {
             ask(writer, Command::Checkpoint)?;
         }

@@ -84,8 +84,7 @@ pub(crate) struct Rig {
     pub(crate) core: WriterCore,
     pub(crate) out: Outbox,
     pub(crate) compactor: Compactor,
-    pub(crate) stats: Arc<SharedStats>,
-    reader: Reader,
+    pub(crate) reader: Reader,
     pub(crate) index: TempDir,
 }
 
@@ -118,8 +117,8 @@ impl Rig {
             clock: Arc::new(SystemClock),
             options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
         };
-        let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, Arc::clone(&stats), start);
-        Self { disk, core, out: Outbox::default(), compactor, stats, reader, index: folder }
+        let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
+        Self { disk, core, out: Outbox::default(), compactor, reader, index: folder }
     }
 
     pub(crate) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
@@ -132,8 +131,21 @@ impl Rig {
 
     /// Carries out a read: steps and reader jobs until it is answered.
     fn ask<T>(&mut self, conversation: &str, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
+        self.ask_key(&key(conversation), intent)
+    }
+
+    fn ask_key<T>(&mut self, key: &ConversationKey, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
         let (reply, answer) = oneshot::channel();
-        self.answered(Command::Read { key: key(conversation), intent: intent(reply) }, answer)
+        self.answered(Command::Read { key: key.clone(), intent: intent(reply) }, answer)
+    }
+
+    /// Opens what need not be a conversation.
+    pub(crate) fn begin_key(&mut self, key: &ConversationKey) -> Opened {
+        self.ask_key(key, Intent::Open).unwrap()
+    }
+
+    pub(crate) fn verify_key(&mut self, key: &ConversationKey) -> Result<Verified, ReadError> {
+        self.ask_key(key, Intent::Verify)
     }
 
     fn answered<T>(
