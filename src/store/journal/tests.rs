@@ -4,6 +4,7 @@ mod compaction;
 mod crashes;
 mod fake_disk;
 mod format;
+mod histories;
 mod io;
 mod kill_disk;
 mod recovery;
