@@ -162,7 +162,7 @@ pub struct StoreStats {
     pub writable: bool,
     /// Segments of the journal.
     pub segments: u64,
-    /// Bytes that the journal's files take, room made ahead of need included.
+    /// Bytes that those take, the active one with the room that it has left.
     pub journal_bytes: u64,
     /// Bytes of the journal that compaction could free, as far as hints tell.
     pub dead_bytes: u64,

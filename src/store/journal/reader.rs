@@ -83,7 +83,7 @@ pub(crate) enum ReadJob {
         limit: usize,
         recent: Vec<Listed>,
         /// Conversations that were erased, which the index may not know yet.
-        erased: HashSet<ConversationUid>,
+        erased: Arc<HashSet<ConversationUid>>,
         reply: Reply<Vec<Listed>>,
     },
     /// `known` is whether the writer knows the conversation as erased or not, if it knows it.

@@ -154,6 +154,12 @@ pub(crate) fn replay<'a>(
 }
 
 impl Replay<'_> {
+    /// How many conversations and records were found damaged.
+    #[cfg(test)]
+    pub(crate) fn damages(&self) -> u64 {
+        self.overlay.damages()
+    }
+
     fn sealed(&mut self, id: u64, bytes: &[u8], scan: Scan, valid_len: u64) -> Result<(), IndexError> {
         self.epoch = self.epoch.max(scan.epoch);
         let mut table = Table::default();

@@ -14,7 +14,7 @@ mod reads;
 mod segments;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -111,7 +111,7 @@ pub(crate) struct WriterCore {
     entries: UidMap<Entry>,
     keys: BTreeMap<OrderedKey, ConversationUid>,
     /// Erased conversations that the index may still know by their keys.
-    erased: UidMap<()>,
+    erased: Arc<HashSet<ConversationUid>>,
     segments: SegmentState,
     checkpoint: CheckpointState,
     /// The group being built: room for its header, then records.
@@ -147,7 +147,7 @@ impl WriterCore {
             last_activation: Activation::default(),
             entries: UidMap::default(),
             keys: BTreeMap::new(),
-            erased: UidMap::default(),
+            erased: Arc::default(),
             segments: SegmentState::new(start.segments, start.active, start.next_segment),
             checkpoint: CheckpointState::new(start.index_is_empty),
             buffer: vec![0; GROUP_BYTES],
@@ -300,7 +300,7 @@ impl WriterCore {
             self.stats.lease_ended();
         }
         self.keys.remove(entry.key.as_str());
-        self.erased.insert(uid, ());
+        Arc::make_mut(&mut self.erased).insert(uid);
         self.stats.erasure_began();
     }
 
@@ -322,7 +322,7 @@ impl WriterCore {
             if self.keys.get(entry.key.as_str()) == Some(&uid) {
                 self.keys.remove(entry.key.as_str());
             }
-            if self.erased.remove(&uid).is_some() {
+            if entry.row.erased_in.is_some() && Arc::make_mut(&mut self.erased).remove(&uid) {
                 self.stats.erasure_indexed();
             }
         }
@@ -389,11 +389,12 @@ impl WriterCore {
         if !self.accepts() {
             return self.segments.refuse_seal(out);
         }
-        if self.segments.can_seal(out) {
+        if let Some(id) = self.segments.can_seal(out) {
             let with = (self.uuid, self.epoch, self.options.segment_bytes);
-            // The spare is there, so this makes none.
+            // The next one is there, so this makes none.
             if let Err(error) = self.segments.roll(self.disk.as_ref(), with, GROUP_BYTES, out) {
                 tracing::warn!(%error, "no next segment");
+                self.segments.sealed(id, false, out);
             }
         }
     }

@@ -37,6 +37,12 @@ impl<'a> Overlay<'a> {
         self.index
     }
 
+    /// Conversations that were quarantined, and records that belong to none.
+    #[cfg(test)]
+    pub(super) fn damages(&self) -> u64 {
+        self.quarantined + self.unattributed
+    }
+
     fn row(&mut self, uid: ConversationUid) -> Result<Option<&mut Row>, IndexError> {
         if !self.rows.contains_key(&uid) {
             let Some(known) = self.index.by_uid(uid)? else { return Ok(None) };

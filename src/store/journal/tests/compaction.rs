@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::Duration};
 
-use colloquy_types::{Clock, ConversationKey, Head, TenantId, Timestamp};
+use colloquy_types::{Clock, ConversationKey, ConversationUid, Head, TenantId, Timestamp};
 
 use super::{
     fake_disk::FakeDisk,
@@ -13,6 +13,8 @@ use crate::{
         JournalOptions, OpenError, Retention, RetentionPolicy,
         command::{Command, Intent},
         compaction::{CompactError, Looked, Pace},
+        index::Index,
+        row::Row,
         segment::{NEW_FILE_SUFFIX, SegmentHeader},
     },
     port::{ConversationStore, Lease, ReadError},
@@ -188,26 +190,26 @@ fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
 #[test]
 fn retention_keeps_the_newest_turns_and_what_no_snapshot_stands_behind() {
     let mut rig = Rig::new(FakeDisk::default());
-    let stream = ConversationKey::tenant_stream(&TenantId::parse("acme").unwrap(), "flows");
-    assert!(stream.is_tenant_stream());
-    let mut leases = begin(&mut rig, &["a", "b"]);
-    for lease in &mut leases {
+    let mut leases = begin(&mut rig, &["a", "b", "c"]);
+    for (name, lease) in leases.iter_mut().enumerate() {
         push(&mut rig, lease, &[(RecordKind::Created, b"created")]);
-        for number in 1..=10_u8 {
+        for number in 1..=11_u8 {
             push(&mut rig, lease, &[(RecordKind::Accepted, &[number]), (RecordKind::Turn, &[number])]);
+            if (name, number) == (0, 10) || (name, number) == (2, 4) {
+                push(&mut rig, lease, &[(RecordKind::Snapshot, b"state")]);
+            }
         }
     }
-    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"at turn ten")]);
-    push(&mut rig, &mut leases[0], &[(RecordKind::Accepted, &[11]), (RecordKind::Turn, &[11])]);
     let turns = Retention { turns: NonZeroU64::new(3), age: None };
     rig.compactor.options.retention.tenants = BTreeMap::from([("acme".to_owned(), turns)]);
     let compacted = rig.compact();
-    // Eight turns of "a" and what promised them; "b" has no snapshot.
-    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (16, 0));
+    // Eight turns of "a" and what promised them, four of "c"; "b" has no snapshot.
+    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (24, 0));
     let texts = |records: Vec<crate::StoredRecord>| records.into_iter().map(|turn| turn.payload[0]).collect::<Vec<_>>();
     for _ in 0..2 {
         assert_eq!(texts(rig.turns("a").unwrap()), [9, 10, 11]);
-        assert_eq!(texts(rig.turns("b").unwrap()), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(texts(rig.turns("b").unwrap()), (1..=11).collect::<Vec<_>>());
+        assert_eq!(texts(rig.turns("c").unwrap()), (5..=11).collect::<Vec<_>>());
         let verified = rig.verify("a").unwrap();
         assert_eq!((verified.records, verified.turns, verified.head), (23, 11, leases[0].1));
         let history = rig.history("a").unwrap();
@@ -219,6 +221,22 @@ fn retention_keeps_the_newest_turns_and_what_no_snapshot_stands_behind() {
         assert_eq!(opened.created.unwrap().payload, b"created");
         rig = Rig::new(FakeDisk::with(rig.disk.durable()));
     }
+}
+
+#[test]
+fn an_erasure_that_is_told_late_does_not_free_the_key_of_another() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let head = Head { record_no: colloquy_types::RecordNo::new(1), ..Head::default() };
+    let row = |uid| Row { head, ..Row::unborn(ConversationUid([uid; 16])) };
+    let ended = Row { erased_in: Some(1), ..row(1) };
+    index.put_rows(&[(Some(key("c")), row(1))]).unwrap();
+    index.put_rows(&[(Some(key("c")), row(2)), (Some(key("c")), ended.clone())]).unwrap();
+    assert_eq!(index.row("acme/c").unwrap(), Some(row(2)), "the freed key was taken again in the same breath");
+    index.put_rows(&[(Some(key("c")), ended.clone())]).unwrap();
+    assert_eq!(index.row("acme/c").unwrap(), Some(row(2)));
+    assert_eq!(index.by_uid(row(2).uid).unwrap(), Some((Some(key("c")), row(2))));
+    assert_eq!(index.by_uid(ended.uid).unwrap(), Some((None, ended)));
 }
 
 #[test]

@@ -143,6 +143,8 @@ fn compaction_killed_after_any_change_of_the_disk_loses_nothing_and_is_done_in_t
                 let folder = if keeps_index { copy(left.path()) } else { TempDir::new().unwrap() };
                 let mut again = Rig::with_index(FakeDisk::with(image.clone()), folder);
                 world.holds(&mut again, &context);
+                let names: Vec<_> = again.disk.cached().into_keys().collect();
+                assert!(names.iter().all(|name| !name.ends_with(NEW_FILE_SUFFIX)), "{context}: {names:?}");
                 again.compact();
                 world.holds(&mut again, &context);
                 world.is_forgotten(&mut again, &context);
@@ -162,6 +164,7 @@ fn what_was_compacted_is_read_again_without_an_index() {
     let mut files = rig.disk.durable();
     for round in 0..3 {
         let mut again = Rig::new(FakeDisk::with(files.clone()));
+        assert_eq!(again.damages, 0, "a conversation whose first record has lost its key is no damage");
         world.holds(&mut again, &format!("rebuilt, round {round}"));
         world.is_forgotten(&mut again, &format!("rebuilt, round {round}"));
         assert_eq!(again.compact().bodies_erased, 0, "a lost hint costs reads only");

@@ -124,7 +124,7 @@ impl Model {
                 }
             }),
             Step::Snapshot(name) if self.talks.contains_key(&name) => {
-                self.append(&mut rig, name, |talk, batch, number| push_snapshot(talk, batch, number));
+                self.append(&mut rig, name, push_snapshot);
             }
             Step::Erase(name) if self.talks.contains_key(&name) => {
                 self.append(&mut rig, name, |_, batch, _| {

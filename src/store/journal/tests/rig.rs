@@ -85,6 +85,8 @@ pub(crate) struct Rig {
     pub(crate) out: Outbox,
     pub(crate) compactor: Compactor,
     pub(crate) reader: Reader,
+    /// What opening found damaged.
+    pub(crate) damages: u64,
     pub(crate) index: TempDir,
 }
 
@@ -96,13 +98,14 @@ impl Rig {
     /// Over an index that an earlier rig left.
     pub(crate) fn with_index(disk: FakeDisk, folder: TempDir) -> Self {
         let index = Index::open(folder.path(), 1 << 20).unwrap();
-        let start = {
+        let (start, damages) = {
             let found = recovery::find(&disk, UUID).unwrap();
             let covered = index.covered().unwrap();
             let replay = recovery::replay(&found, UUID, &index, covered, 1000).unwrap();
             let (clock, entropy) = (&SystemClock, &SystemEntropy);
             let with = Finish { disk: &disk, uuid: UUID, segment_bytes: 16 << 10, clock, entropy };
-            recovery::finish(replay, found, &with).unwrap()
+            let damages = replay.damages();
+            (recovery::finish(replay, found, &with).unwrap(), damages)
         };
         let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 10_000 };
         let stats = Arc::new(SharedStats::new(start.epoch));
@@ -118,7 +121,7 @@ impl Rig {
             options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
         };
         let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
-        Self { disk, core, out: Outbox::default(), compactor, reader, index: folder }
+        Self { disk, core, out: Outbox::default(), compactor, reader, damages, index: folder }
     }
 
     pub(crate) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {

@@ -1,7 +1,7 @@
 //! Opens and reads as the writer sees them: they pass through it, so that they see every earlier append,
 //! and leave it as plans, after the sync.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use colloquy_types::{ConversationKey, ConversationUid};
 
@@ -38,7 +38,7 @@ impl WriterCore {
         }
         match row {
             None => self.absent(key, intent),
-            Some(row) if self.erased.contains_key(&row.uid) => self.absent(key, intent),
+            Some(row) if self.erased.contains(&row.uid) => self.absent(key, intent),
             Some(row) => {
                 let uid = row.uid;
                 match intent {
@@ -139,7 +139,7 @@ impl WriterCore {
             indexed_below = indexed_below.min(segment.id);
             let runs = table.runs_of(row.uid, |run| wanted(segment.id, run));
             if !runs.is_empty() {
-                recent.push((std::sync::Arc::clone(segment), runs));
+                recent.push((Arc::clone(segment), runs));
             }
         }
         Box::new(ReadPlan { key, row, recent, indexed_below })
@@ -166,7 +166,7 @@ impl WriterCore {
             })
         });
         let recent = listed.take(limit).collect();
-        let erased = self.erased.keys().copied().collect();
+        let erased = Arc::clone(&self.erased);
         self.pending.push(Pending::Read(ReadJob::List { tenant, after, limit, recent, erased, reply }));
     }
 }

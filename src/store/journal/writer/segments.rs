@@ -163,9 +163,9 @@ impl SegmentState {
         self.seal_asked.push(reply);
     }
 
-    /// Whether the active segment is to be sealed now, and can be. Who need not wait for that is answered.
-    pub(super) fn can_seal(&mut self, out: &mut Outbox) -> bool {
-        let Some(active) = self.active.as_ref().filter(|_| !self.seal_asked.is_empty()) else { return false };
+    /// The active segment when it is to be sealed now, and can be. Who need not wait for that is answered.
+    pub(super) fn can_seal(&mut self, out: &mut Outbox) -> Option<u64> {
+        let active = self.active.as_ref().filter(|_| !self.seal_asked.is_empty())?;
         let (id, is_empty) = (active.segment.id, active.table.len() == 0);
         match self.spare {
             _ if is_empty => {
@@ -175,20 +175,20 @@ impl SegmentState {
                     Some(last) => self.seal_waits.extend(self.seal_asked.drain(..).map(|reply| (last, reply))),
                     None => out.checkpointed.extend(self.seal_asked.drain(..).map(|reply| (reply, Ok(())))),
                 }
-                false
+                None
             }
             Spare::Ready(_) => {
                 self.seal_waits.extend(self.seal_asked.drain(..).map(|reply| (id, reply)));
-                true
+                Some(id)
             }
             Spare::Failed => {
                 // Asked for again with the next step.
                 self.spare = Spare::None;
                 let no_room = ReadError::Io { reason: "no room for the next segment".to_owned() };
                 out.checkpointed.extend(self.seal_asked.drain(..).map(|reply| (reply, Err(no_room.clone()))));
-                false
+                None
             }
-            Spare::None | Spare::Asked => false,
+            Spare::None | Spare::Asked => None,
         }
     }
 
