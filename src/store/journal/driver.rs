@@ -85,12 +85,11 @@ pub(crate) fn start(
         "index",
         Box::new(move || {
             for checkpoint in checkpoint_jobs {
-                let outcome = checkpoint.apply(&index).and_then(|()| {
-                    let (dead, due) = index.dead_and_due()?;
-                    stats.set_dead(dead, due);
-                    Ok(())
-                });
-                let outcome = outcome.map_err(|error| error.to_string());
+                let outcome = checkpoint.apply(&index).map_err(|error| error.to_string());
+                match index.dead_and_due() {
+                    Ok((dead, due)) => stats.set_dead(dead, due),
+                    Err(error) => tracing::warn!(%error, "what compaction is to do is not known"),
+                }
                 drop(answers.send(Command::Checkpointed(outcome)));
             }
         }),

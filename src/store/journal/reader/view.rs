@@ -25,7 +25,7 @@ use crate::{
         table::Run,
     },
     port::ReadError,
-    record::{DecodedRecord, RecordHeader, RecordKind, StoredRecord, decode_record},
+    record::{DecodedRecord, HEADER_BYTES, RecordHeader, RecordKind, StoredRecord, decode_header, decode_record},
 };
 
 /// What is done with each record and its bytes; `false` when no more is wanted.
@@ -108,26 +108,43 @@ impl<'a> View<'a> {
         Ok(Found { record, at })
     }
 
-    /// Looks for a record that compaction moved, in the conversation's runs; the last one that fits is the newest.
+    /// Looks for a record that compaction moved, in the conversation's runs. The first record begins one; of
+    /// snapshots the last that fits is the newest.
     fn search(&self, segment: &Segment, wanted: Wanted) -> Result<Found, ReadError> {
-        for run in self.footer_runs(segment)?.iter().rev() {
-            let mut at = Position { segment: segment.id, offset: run.offset.into() };
-            let mut found = None;
-            let whole = self.each_in(segment, [run].into_iter(), &mut |decoded, _| {
-                let here = at;
-                at.offset += decoded.len as u64;
-                if wanted.is(&decoded.record.header) {
-                    found = Some(Found { record: decoded.record, at: here });
-                }
-                Ok(true)
-            });
-            match found {
-                Some(found) => return Ok(found),
-                None => whole.map(drop)?,
-            }
+        let runs = self.footer_runs(segment)?;
+        let found = match wanted.kind {
+            RecordKind::Created => runs.iter().find_map(|run| self.at_front(segment, run, wanted).transpose()),
+            _ => runs.iter().rev().find_map(|run| self.last_in(segment, run, wanted).transpose()),
+        };
+        let reason = || format!("its record {} is not in segment {}", wanted.record_no, segment.id);
+        found.unwrap_or_else(|| Err(ReadError::Corrupt { reason: reason() }))
+    }
+
+    /// The first record of a run, when it is the one.
+    fn at_front(&self, segment: &Segment, run: &Run, wanted: Wanted) -> Result<Option<Found>, ReadError> {
+        let header = read_vec(segment.file.as_ref(), run.offset.into(), HEADER_BYTES);
+        let header = decode_header(&header.map_err(|error| io_error(&error))?).map_err(|bad| corrupt(&bad))?;
+        if !wanted.is(&header) {
+            return Ok(None);
         }
-        let reason = format!("its record {} is not in segment {}", wanted.record_no, segment.id);
-        Err(ReadError::Corrupt { reason })
+        let at = Position { segment: segment.id, offset: run.offset.into() };
+        let len = u32::try_from(header.record_len()).unwrap_or(u32::MAX);
+        self.record_at(segment, Wanted { place: Place { at, len }, ..wanted }).map(Some)
+    }
+
+    /// The last record of a run that is the one.
+    fn last_in(&self, segment: &Segment, run: &Run, wanted: Wanted) -> Result<Option<Found>, ReadError> {
+        let mut at = Position { segment: segment.id, offset: run.offset.into() };
+        let mut found = None;
+        self.each_in(segment, std::iter::once(run), &mut |decoded, _| {
+            let here = at;
+            at.offset += decoded.len as u64;
+            if wanted.is(&decoded.record.header) {
+                found = Some(Found { record: decoded.record, at: here });
+            }
+            Ok(true)
+        })?;
+        Ok(found)
     }
 
     /// Gives the records from `from` on to `take`, oldest first, until it answers `false`. Runs whose

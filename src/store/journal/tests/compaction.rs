@@ -122,6 +122,26 @@ fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
 }
 
 #[test]
+fn segments_that_the_index_learns_of_after_an_erasure_are_due_too() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone", "a"]);
+    for _ in 0..8 {
+        // Nobody keeps the segments, so they are full and not sealed.
+        rig.group(&mut leases, &[b'x'; 2500]);
+    }
+    erase(&mut rig, &mut leases[0]);
+    rig.checkpoint();
+    let due = |rig: &Rig| rig.compactor.index.due_segments(u64::MAX).unwrap();
+    assert_eq!(due(&rig), [5], "where its last record stands");
+    assert!(!look(&rig, &mut Looked::new()), "that one is not sealed");
+    rig.seal();
+    assert_eq!(due(&rig), [1, 3, 4, 5], "the second was never used");
+    assert!(look(&rig, &mut Looked::new()));
+    assert_eq!(due(&rig), [0; 0]);
+    assert!(rig.erasure(leases[0].0.uid).unwrap().is_complete());
+}
+
+#[test]
 fn a_plan_made_before_is_carried_out_after() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["gone", "a"]);

@@ -190,6 +190,7 @@ fn a_rewritten_segment_with_a_damaged_footer_is_sealed_again() {
             let folder = if keeps_index { copy(index.path()) } else { TempDir::new().unwrap() };
             let mut again = Rig::with_index(FakeDisk::with(files), folder);
             let context = format!("{name}, index kept: {keeps_index}");
+            assert_eq!(again.damages, 0, "{context}: a footer is not taken for records");
             world.holds(&mut again, &context);
             world.is_forgotten(&mut again, &context);
         }
