@@ -86,7 +86,7 @@ impl Actor for Conversation {
                 }
                 self.next(&myself, state);
             }
-            Message::Performed { round, step, value } => self.performed(&myself, state, round, step, value),
+            Message::Performed { round, result } => self.performed(&myself, state, round, result),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
         Ok(())

@@ -37,9 +37,9 @@ pub use self::{
         ScenarioMismatch, ScenarioResult,
     },
     outside::{
-        BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelCall,
-        ModelSpec, Nowhere, Outside, Pace, Prices, RetryPolicy, Routes, SourceAdapter, SourceCall, SourceSpec, World,
-        WorldSpec,
+        BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelAnswer,
+        ModelCall, ModelSpec, Nowhere, Outside, Pace, Prices, RetryPolicy, Routes, SourceAdapter, SourceCall,
+        SourceSpec, World, WorldSpec,
     },
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},

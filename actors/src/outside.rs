@@ -22,7 +22,7 @@ use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
 use colloquy_telemetry::{GateSample, Metrics};
-use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest};
+use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest, Usage};
 use colloquy_types::{ConversationKey, Entropy, TraceContext, TurnId};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::mpsc, time::Instant};
@@ -105,10 +105,25 @@ pub struct SourceCall {
     pub request: Arc<CallRequest>,
 }
 
+/// What came of a question to a model.
+#[derive(Clone, Debug)]
+pub struct ModelAnswer {
+    /// The answer, or why there is none.
+    pub result: Result<ModelOutput, Failure>,
+    /// What attempts used that gave no answer; an estimate where the provider did not tell.
+    pub lost: Usage,
+}
+
+impl From<Result<ModelOutput, Failure>> for ModelAnswer {
+    fn from(result: Result<ModelOutput, Failure>) -> Self {
+        Self { result, lost: Usage::default() }
+    }
+}
+
 /// The world outside the process.
 pub trait Outside: Send + Sync + fmt::Debug {
     /// Asks a model.
-    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>>;
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, ModelAnswer>;
 
     /// Asks a source, or calls a tool. A failure says that nothing happened; when that is not certain the outcome is
     /// [`CallOutcome::Unknown`].
@@ -125,8 +140,8 @@ pub trait Outside: Send + Sync + fmt::Debug {
 pub struct Nowhere;
 
 impl Outside for Nowhere {
-    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
-        futures::future::ready(Err(Failure::Unavailable)).boxed()
+    fn model(&self, _: ModelCall) -> BoxFuture<'static, ModelAnswer> {
+        futures::future::ready(Err(Failure::Unavailable).into()).boxed()
     }
 
     fn call(&self, _: SourceCall) -> BoxFuture<'static, CallOutcome> {
@@ -173,7 +188,7 @@ impl World {
 }
 
 impl Outside for World {
-    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, ModelAnswer> {
         let models = Arc::clone(&self.models);
         async move { models.ask(call).await }.boxed()
     }
@@ -199,6 +214,6 @@ pub(crate) fn sample(outside: &dyn Outside, metrics: &Metrics) {
     }
 }
 
-fn elapsed_ms(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+pub(crate) fn elapsed_ms(begun: Instant) -> u32 {
+    u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX)
 }

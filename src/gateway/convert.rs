@@ -99,6 +99,7 @@ fn turn_without_stages(turn: &CommittedTurn) -> v1::Turn {
     let degradations = record.degradations.iter().map(|degradation| v1::Degradation {
         source: if degradation.name.is_empty() { degradation.stage.name() } else { &*degradation.name }.to_owned(),
         reason: degradation.reason.name().to_owned(),
+        elapsed_ms: degradation.elapsed_ms,
     });
     v1::Turn {
         turn_id: record.turn_id.to_string(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{FutureExt as _, future::BoxFuture};
 use reqwest::{
     Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::SecretString;
 use tokio::sync::mpsc;
@@ -125,12 +125,6 @@ impl Model for Anthropic {
     }
 
     fn check(&self, limits: Limits) -> BoxFuture<'_, Result<(), Error>> {
-        async move {
-            let mut headers = self.headers.clone();
-            headers.insert(ACCEPT, HeaderValue::from_static(JSON));
-            let body = http::send(self.http.get(&self.models, headers), JSON, Pace::whole(limits)).await?;
-            body.whole().await.map(drop)
-        }
-        .boxed()
+        self.http.check(&self.models, &self.headers, limits).boxed()
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     body::Body,
     error::{Error, Fault},
     pace::Pace,
+    port::Limits,
     refusal,
     request::Request,
 };
@@ -89,8 +90,12 @@ impl Http {
         self.client.post(url.clone()).headers(headers).body(body)
     }
 
-    pub(crate) fn get(&self, url: &Url, headers: HeaderMap) -> RequestBuilder {
-        self.client.get(url.clone()).headers(headers)
+    /// Gets JSON with the adapter's headers, to see that it can be had; what it says is not looked at.
+    pub(crate) async fn check(&self, url: &Url, adapter: &HeaderMap, limits: Limits) -> Result<(), Error> {
+        let mut headers = adapter.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
+        let get = self.client.get(url.clone()).headers(headers);
+        send(get, JSON, Pace::whole(limits)).await?.whole().await.map(drop)
     }
 }
 

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use futures::{FutureExt as _, future::BoxFuture};
 use reqwest::{
     Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::{
     answer::Answer,
-    body::Body,
     collect::Collected,
     error::Error,
     http::{self, EVENTS, Http, JSON, SettingsError},
@@ -121,13 +120,6 @@ impl Model for OpenAi {
     }
 
     fn check(&self, limits: Limits) -> BoxFuture<'_, Result<(), Error>> {
-        async move {
-            let mut headers = self.headers.clone();
-            headers.insert(ACCEPT, HeaderValue::from_static(JSON));
-            let get = self.http.get(&self.models, headers);
-            let body: Body = http::send(get, JSON, Pace::whole(limits)).await?;
-            body.whole().await.map(drop)
-        }
-        .boxed()
+        self.http.check(&self.models, &self.headers, limits).boxed()
     }
 }

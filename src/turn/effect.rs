@@ -281,6 +281,16 @@ impl EffectValue {
     }
 }
 
+/// What an effect took beside what it returned. Decides nothing; degradations and usage tell of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Effort {
+    /// Milliseconds from its beginning to its end, all attempts and the waits before them included; 0 for what is
+    /// answered at once.
+    pub elapsed_ms: u32,
+    /// What attempts used that gave no answer, as far as it is known.
+    pub lost: Usage,
+}
+
 /// The result of one [`Effect`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EffectResult {
@@ -288,6 +298,23 @@ pub struct EffectResult {
     pub step: u16,
     /// The value.
     pub value: EffectValue,
+    /// What it took.
+    pub effort: Effort,
+}
+
+impl EffectResult {
+    /// A result that took nothing.
+    pub fn at_once(step: u16, value: EffectValue) -> Self {
+        Self { step, value, effort: Effort::default() }
+    }
+
+    /// What the effect used of models.
+    pub fn usage(&self) -> Usage {
+        match &self.value {
+            EffectValue::Model(Ok(output)) => output.usage.plus(self.effort.lost),
+            _ => self.effort.lost,
+        }
+    }
 }
 
 /// What kind of request it was.

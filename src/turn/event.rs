@@ -251,9 +251,26 @@ pub enum Reason {
     BeforeResponse,
     /// The same call was made already in this turn.
     Repeated,
+    /// The model stopped at its token limit.
+    Truncated,
 }
 
 impl Reason {
+    /// Whether something outside is to blame.
+    pub(crate) const fn is_of_the_outside(self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut
+                | Self::Unavailable
+                | Self::Refused
+                | Self::Malformed
+                | Self::Cancelled
+                | Self::Unknown
+                | Self::Partial
+                | Self::Truncated
+        )
+    }
+
     /// The reason's name as traces and clients show it; empty for [`Reason::None`].
     pub const fn name(self) -> &'static str {
         match self {
@@ -318,6 +335,7 @@ impl Reason {
             Self::AfterAction => "after_action",
             Self::BeforeResponse => "before_response",
             Self::Repeated => "repeated",
+            Self::Truncated => "truncated",
         }
     }
 }
@@ -455,4 +473,13 @@ pub struct Degradation {
     pub reason: Reason,
     /// The rule, slot, action or response concerned; empty when there is none.
     pub name: Arc<str>,
+    /// Milliseconds that were spent on it in vain; 0 when nothing was waited for.
+    pub elapsed_ms: u32,
+}
+
+impl Degradation {
+    /// Whether both tell of the same, however long it took.
+    pub(crate) fn is_like(&self, stage: Stage, reason: Reason, name: &str) -> bool {
+        (self.stage, self.reason, &*self.name) == (stage, reason, name)
+    }
 }

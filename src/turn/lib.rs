@@ -20,8 +20,8 @@ pub mod upgrade;
 mod work;
 
 pub use effect::{
-    CallOutcome, CallRequest, Effect, EffectKind, EffectResult, EffectValue, Failure, ModelMessage, ModelOutput,
-    ModelRequest, RequestKind, RequestTrace, Role, Usage,
+    CallOutcome, CallRequest, Effect, EffectKind, EffectResult, EffectValue, Effort, Failure, ModelMessage,
+    ModelOutput, ModelRequest, RequestKind, RequestTrace, Role, Usage,
 };
 pub use event::{Degradation, Detail, Proposal, Proposer, Reason, Stage, StageEvent, StageResult};
 pub use input::{InputFault, InputMember, canonical_input};

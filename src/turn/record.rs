@@ -11,7 +11,7 @@ use colloquy_flow::Json;
 use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId, codec};
 use serde::{Deserialize, Serialize};
 
-use self::earlier::{AcceptedRecordV1, SnapshotRecordV1, TurnRecordV1};
+use self::earlier::{AcceptedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
 use crate::{
     effect::{EffectResult, RequestTrace, Usage},
     event::{Degradation, StageEvent},
@@ -65,6 +65,34 @@ macro_rules! versioned {
         }
 
         versioned!(@codec $record, $versions, $borrowed::V2);
+    };
+    ($record:ident, $versions:ident, $borrowed:ident, $first:ident, $second:ident) => {
+        #[derive(Serialize)]
+        #[expect(dead_code, reason = "the places of versions that are no longer written")]
+        enum $borrowed<'a> {
+            V1,
+            V2,
+            V3(&'a $record),
+        }
+
+        #[derive(Deserialize)]
+        enum $versions {
+            V1($first),
+            V2($second),
+            V3($record),
+        }
+
+        impl From<$versions> for $record {
+            fn from(versions: $versions) -> Self {
+                match versions {
+                    $versions::V1(earlier) => earlier.into(),
+                    $versions::V2(earlier) => earlier.into(),
+                    $versions::V3(record) => record,
+                }
+            }
+        }
+
+        versioned!(@codec $record, $versions, $borrowed::V3);
     };
     (@codec $record:ident, $versions:ident, $newest:path) => {
         impl $record {
@@ -405,8 +433,8 @@ pub struct SnapshotRecord {
 
 versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
 versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
-versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed);
-versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1);
+versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed, EffectsRecordV1);
+versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);
 versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1);

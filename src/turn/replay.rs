@@ -107,7 +107,7 @@ pub fn rerun(
                             let Some(value) = supply(&effect) else { return Err(effect) };
                             let step = effect.step;
                             supplied.push(effect);
-                            EffectResult { step, value }
+                            EffectResult::at_once(step, value)
                         }
                     };
                     results.push(result);

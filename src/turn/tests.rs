@@ -5,7 +5,7 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
-    Detail, EffectResult, EffectValue, EffectsRecord, Failure, InputKind, Intent, ModelOutput, PendingAction,
+    Detail, EffectResult, EffectValue, EffectsRecord, Effort, Failure, InputKind, Intent, ModelOutput, PendingAction,
     PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered,
     Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord,
     TurnOutcome, TurnRecord, Usage,
@@ -106,13 +106,18 @@ fn turn() -> TurnRecord {
         ],
         requests: Vec::new(),
         effects: vec![
-            EffectResult { step: 0, value: EffectValue::Time(Timestamp::from_micros(1_767_603_600_000_200)) },
-            EffectResult { step: 1, value: EffectValue::Identifier([7; 16]) },
+            EffectResult::at_once(0, EffectValue::Time(Timestamp::from_micros(1_767_603_600_000_200))),
+            EffectResult::at_once(1, EffectValue::Identifier([7; 16])),
         ],
         changes: changes(),
         reply: Reply::plain("Do you want me to cancel order A-1001?", ReplyKind::Template),
         outcome: TurnOutcome::Degraded,
-        degradations: vec![Degradation { stage: Stage::Rules, reason: Reason::Condition, name: "rule".into() }],
+        degradations: vec![Degradation {
+            stage: Stage::Rules,
+            reason: Reason::Condition,
+            name: "rule".into(),
+            elapsed_ms: 0,
+        }],
         usage: Usage::default(),
         intent_before: "desk".into(),
         state_before: "idle".into(),
@@ -156,7 +161,7 @@ fn later_turn() -> TurnRecord {
         usage: Usage { tokens_in: 9, ..Usage::default() },
         truncated: true,
     };
-    let outcome = |step, outcome| EffectResult { step, value: EffectValue::Fetch(outcome) };
+    let outcome = |step, outcome| EffectResult::at_once(step, EffectValue::Fetch(outcome));
     TurnRecord {
         input: InputKind::Json,
         requests: vec![RequestTrace {
@@ -167,12 +172,12 @@ fn later_turn() -> TurnRecord {
             digest: [9; 16],
         }],
         effects: vec![
-            EffectResult { step: 2, value: EffectValue::Model(Ok(output)) },
-            EffectResult { step: 3, value: EffectValue::Model(Err(Failure::TimedOut)) },
+            EffectResult::at_once(2, EffectValue::Model(Ok(output))),
+            EffectResult::at_once(3, EffectValue::Model(Err(Failure::TimedOut))),
             outcome(4, CallOutcome::Done(Json::Integer(1))),
             outcome(5, CallOutcome::Partial(Json::Null)),
             outcome(6, CallOutcome::Failed(Failure::Refused)),
-            EffectResult { step: 7, value: EffectValue::Act(CallOutcome::Unknown) },
+            EffectResult::at_once(7, EffectValue::Act(CallOutcome::Unknown)),
         ],
         changes: more_changes(),
         reply: Reply {
@@ -185,6 +190,21 @@ fn later_turn() -> TurnRecord {
         machine_version: 2,
         ..turn()
     }
+}
+
+/// The newest version: results and degradations tell what they took.
+fn newest_turn() -> TurnRecord {
+    let mut turn = later_turn();
+    let lost = Usage { tokens_in: 9, ..Usage::default() };
+    turn.effects[1].effort = Effort { elapsed_ms: 4_000, lost };
+    let degradation = Degradation {
+        stage: Stage::Respond,
+        reason: Reason::TimedOut,
+        name: "cancel.confirm".into(),
+        elapsed_ms: 4_000,
+    };
+    turn.degradations.push(degradation);
+    turn
 }
 
 fn snapshot(state: ConversationState) -> SnapshotRecord {
@@ -260,10 +280,11 @@ golden!(
     AcceptedRecord { input: InputKind::Json, ..accepted() },
     "accepted.v2.hex"
 );
-golden!(turn_records_keep_their_bytes, TurnRecord, later_turn(), "turn.v2.hex");
+golden!(turn_records_keep_their_bytes, TurnRecord, newest_turn(), "turn.v3.hex");
 golden!(snapshot_records_keep_their_bytes, SnapshotRecord, snapshot(later_state()), "snapshot.v2.hex");
 earlier!(accepted_records_of_version_1_are_read, AcceptedRecord, accepted(), "accepted.v1.hex");
 earlier!(turn_records_of_version_1_are_read, TurnRecord, turn(), "turn.v1.hex");
+earlier!(turn_records_of_version_2_are_read, TurnRecord, later_turn(), "turn.v2.hex");
 earlier!(snapshot_records_of_version_1_are_read, SnapshotRecord, snapshot(state()), "snapshot.v1.hex");
 golden!(
     closed_records_keep_their_bytes,
@@ -301,18 +322,18 @@ golden!(
     },
     "control_upgraded.v1.hex"
 );
-golden!(
-    effect_records_keep_their_bytes,
-    EffectsRecord,
+fn effects(results: Vec<EffectResult>) -> EffectsRecord {
     EffectsRecord {
         turn_id: TurnId([2; 16]),
         now: Timestamp::from_micros(1_767_603_600_000_100),
         flow: PinnedRevision { flow_tenant: "_".to_owned(), revision: Revision([6; 32]) },
-        results: later_turn().effects,
+        results,
         intents: vec![Intent { step: 9, name: "pay_back".into(), digest: [8; 16], idempotent: true }],
-    },
-    "effects.v1.hex"
-);
+    }
+}
+
+golden!(effect_records_keep_their_bytes, EffectsRecord, effects(newest_turn().effects), "effects.v2.hex");
+earlier!(effect_records_of_version_1_are_read, EffectsRecord, effects(later_turn().effects), "effects.v1.hex");
 golden!(
     feedback_records_keep_their_bytes,
     ControlRecord,

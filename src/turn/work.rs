@@ -347,13 +347,25 @@ impl Work {
     /// Records that a stage failed at something and the turn goes on without it.
     pub(crate) fn degrade(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
         self.event(stage, StageResult::Failed, reason, Detail::Name(Arc::clone(name)));
-        self.degradations.push(Degradation { stage, reason, name: Arc::clone(name) });
+        let elapsed_ms = if reason.is_of_the_outside() { self.waited_ms(name) } else { 0 };
+        self.degradations.push(Degradation { stage, reason, name: Arc::clone(name), elapsed_ms });
+    }
+
+    /// How long this stage waited for what is called `name`, or for all that it asked when nothing is: responses are
+    /// told by their position, not by their prompt.
+    fn waited_ms(&self, name: &str) -> u32 {
+        let asked = || self.requests.iter().filter(|request| request.step >= self.first_step);
+        let named = asked().any(|request| *request.name == *name);
+        let waited = asked().filter(|request| !named || *request.name == *name).filter_map(|request| {
+            let result = self.results.iter().find(|result| result.step == request.step)?;
+            Some(result.effort.elapsed_ms)
+        });
+        waited.fold(0, u32::saturating_add)
     }
 
     /// The same for what is looked at several times in a turn, and told the first time.
     pub(crate) fn degrade_once(&mut self, stage: Stage, reason: Reason, name: &Arc<str>) {
-        let known = Degradation { stage, reason, name: Arc::clone(name) };
-        if !self.degradations.contains(&known) {
+        if !self.degradations.iter().any(|known| known.is_like(stage, reason, name)) {
             self.degrade(stage, reason, name);
         }
     }
@@ -438,10 +450,7 @@ impl Work {
             self.state.remember(said, assistant.as_deref().unwrap_or(&reply.text), turns, tokens);
             self.change(Change::Remembered { turns, tokens, user, assistant });
         }
-        let used = self.results.iter().filter_map(|result| match &result.value {
-            EffectValue::Model(Ok(output)) => Some(output.usage),
-            _ => None,
-        });
+        let used = self.results.iter().map(EffectResult::usage);
         let record = TurnRecord {
             turn_id: self.input.turn_id,
             request_id: self.input.request_id,

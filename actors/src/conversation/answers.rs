@@ -103,7 +103,7 @@ mod tests {
             (0..answers).filter(|_| kept.admit(&effect(true), answer(50 << 10)) == answer(50 << 10)).count()
         };
         assert_eq!(kept_of(20, &mut kept), 10);
-        let results: Vec<_> = (0..9).map(|step| EffectResult { step, value: answer(50 << 10) }).collect();
+        let results: Vec<_> = (0..9).map(|step| EffectResult::at_once(step, answer(50 << 10))).collect();
         assert_eq!(kept_of(20, &mut Kept::of(&results)), 1, "those from before a crash count");
     }
 
@@ -112,7 +112,7 @@ mod tests {
         let results: Vec<_> = [1, 58 << 10, 1, 2 << 10, 40 << 10, 40 << 10, 0]
             .into_iter()
             .enumerate()
-            .map(|(step, bytes)| EffectResult { step: step as u16, value: answer(bytes) })
+            .map(|(step, bytes)| EffectResult::at_once(step as u16, answer(bytes)))
             .collect();
         let parts = parts(results.clone());
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 2]);

@@ -9,8 +9,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use colloquy_flow::Flow;
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    CallOutcome, Effect, EffectKind, EffectResult, EffectValue, EffectsRecord, Failure, Intent, Machine,
-    PinnedRevision, Stage, Step, TurnInput,
+    CallOutcome, Effect, EffectKind, EffectResult, EffectValue, EffectsRecord, Effort, Failure, Intent, Machine,
+    PinnedRevision, Stage, Step, TurnInput, Usage,
 };
 use colloquy_types::{Timestamp, TraceContext, TurnId};
 use futures::FutureExt as _;
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    outside::{CallContext, Deltas, ModelCall, SourceCall},
+    outside::{CallContext, Deltas, ModelCall, SourceCall, elapsed_ms},
     reply::FlowPin,
 };
 
@@ -115,19 +115,22 @@ impl Deciding {
     }
 
     fn answer(&mut self, step: u16, value: EffectValue) {
-        let result = EffectResult { step, value };
+        self.learn(EffectResult::at_once(step, value));
+    }
+
+    fn learn(&mut self, result: EffectResult) {
         self.unwritten.push(result.clone());
         self.results.push(result);
     }
 
     /// Takes the answer to a call of this round.
-    pub(super) fn answered(&mut self, round: u64, step: u16, value: EffectValue) {
+    pub(super) fn answered(&mut self, round: u64, result: EffectResult) {
         if round == self.round
-            && let Some(place) = self.awaited.iter().position(|effect| effect.step == step)
+            && let Some(place) = self.awaited.iter().position(|effect| effect.step == result.step)
         {
             let effect = self.awaited.swap_remove(place);
-            let value = self.kept.admit(&effect, value);
-            self.answer(step, value);
+            let value = self.kept.admit(&effect, result.value);
+            self.learn(EffectResult { value, ..result });
         }
     }
 
@@ -193,8 +196,8 @@ impl Conversation {
         let is_late = Instant::now() + COMMIT_RESERVE >= deadline;
         for effect in effects {
             let step = effect.step;
-            if let Some(value) = deciding.known.result(&effect) {
-                deciding.results.push(EffectResult { step, value });
+            if let Some(result) = deciding.known.result(&effect) {
+                deciding.results.push(result);
                 continue;
             }
             match &effect.kind {
@@ -290,28 +293,31 @@ impl Conversation {
                 let readers = if request.stream { turn.waiters.readers() } else { Vec::new() };
                 let deltas = (!readers.is_empty()).then_some(Deltas { step: effect.step, readers });
                 let (request, flow) = (Arc::clone(request), Arc::clone(&deciding.flow));
-                self.shared.outside.model(ModelCall { context, request, flow, deltas }).map(EffectValue::Model).boxed()
+                let asked = self.shared.outside.model(ModelCall { context, request, flow, deltas });
+                asked.map(|answer| (EffectValue::Model(answer.result), answer.lost)).boxed()
             }
             EffectKind::Fetch(request) => {
                 let call = SourceCall { context, request: Arc::clone(request) };
-                self.shared.outside.call(call).map(EffectValue::Fetch).boxed()
+                self.shared.outside.call(call).map(|outcome| (EffectValue::Fetch(outcome), Usage::default())).boxed()
             }
             EffectKind::Act(request) => {
                 let call = SourceCall { context, request: Arc::clone(request) };
-                self.shared.outside.call(call).map(EffectValue::Act).boxed()
+                self.shared.outside.call(call).map(|outcome| (EffectValue::Act(outcome), Usage::default())).boxed()
             }
             EffectKind::Time | EffectKind::Identifier => return,
         };
-        let (actor, round) = (myself.clone(), deciding.round);
+        let (actor, round, begun) = (myself.clone(), deciding.round, Instant::now());
         deciding.calls.get_or_insert_default().spawn(async move {
             let ended = timeout_at(deadline + OVERDUE, AssertUnwindSafe(answer).catch_unwind()).await;
-            let value = match ended {
-                Ok(Ok(value)) => value,
-                Ok(Err(_)) => overdue(&effect, Failure::Unavailable),
-                Err(_) => overdue(&effect, Failure::TimedOut),
+            let (value, lost) = match ended {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => (overdue(&effect, Failure::Unavailable), Usage::default()),
+                Err(_) => (overdue(&effect, Failure::TimedOut), Usage::default()),
             };
+            let effort = Effort { elapsed_ms: elapsed_ms(begun), lost };
+            let result = EffectResult { step: effect.step, value, effort };
             // The actor may be gone; then nobody waits.
-            drop(actor.send_message(Message::Performed { round, step: effect.step, value }));
+            drop(actor.send_message(Message::Performed { round, result }));
         });
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use colloquy_flow::Flow;
 use colloquy_store::{Opened, RecordKind, StoredRecord};
 use colloquy_turn::{
-    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Effect, EffectResult, EffectValue, EffectsRecord,
-    Intent, PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
+    AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Effect, EffectResult, EffectsRecord, Intent,
+    PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
 };
 use colloquy_types::{FlowName, Head, RequestId, Revision, Timestamp};
 
@@ -52,9 +52,9 @@ impl OpenEffects {
     }
 
     /// The recorded answer to an effect.
-    pub(crate) fn result(&self, effect: &Effect) -> Option<EffectValue> {
+    pub(crate) fn result(&self, effect: &Effect) -> Option<EffectResult> {
         let answers = |result: &&EffectResult| result.step == effect.step && result.value.answers(&effect.kind);
-        self.results.iter().find(answers).map(|result| result.value.clone())
+        self.results.iter().find(answers).cloned()
     }
 
     /// Whether an action was about to be called in this step.

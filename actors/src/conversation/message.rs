@@ -1,7 +1,7 @@
 //! What a conversation actor is told, and by whom.
 
 use colloquy_store::AppendError;
-use colloquy_turn::{EffectValue, InputKind, Rating};
+use colloquy_turn::{EffectResult, InputKind, Rating};
 use colloquy_types::{FlowName, Head, RequestId, TraceContext, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,7 +29,7 @@ pub(crate) enum Message {
     /// again, unless something else came meanwhile.
     Pinned { reply: oneshot::Sender<Result<Option<Pinned>, Error>>, passing: bool },
     /// From a call that a turn waits for, once per call. An answer of an older round is ignored.
-    Performed { round: u64, step: u16, value: EffectValue },
+    Performed { round: u64, result: EffectResult },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
     Appended { attempt: u64, result: Result<Head, AppendError> },
 }

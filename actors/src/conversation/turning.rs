@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, EffectValue, Outcome, Reason, Remembered, Step, TurnClosedRecord, TurnOutcome,
+    AcceptedRecord, ClosedReason, EffectResult, Outcome, Reason, Remembered, Step, TurnClosedRecord, TurnOutcome,
     TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
@@ -215,18 +215,11 @@ impl Conversation {
     }
 
     /// Takes the answer to a call.
-    pub(super) fn performed(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        round: u64,
-        step: u16,
-        value: EffectValue,
-    ) {
+    pub(super) fn performed(&self, myself: &ActorRef<Message>, state: &mut State, round: u64, result: EffectResult) {
         if let Some(Running { work: Work::Turn(turn), .. }) = &mut state.running
             && let Phase::Deciding(deciding) = &mut turn.phase
         {
-            deciding.answered(round, step, value);
+            deciding.answered(round, result);
             if deciding.is_ready()
                 && let Some(Running { work: Work::Turn(turn), .. }) = state.running.take()
             {

@@ -7,12 +7,12 @@ use colloquy_model::{
     Answer, Error as ModelError, Finish, HeaderName, HeaderValue, Limits, Message, Model, Refusal, Request,
 };
 use colloquy_telemetry::{CostHeld, Metrics, Tokens};
-use colloquy_turn::{Failure, ModelOutput, ModelRequest, Role};
+use colloquy_turn::{Failure, ModelOutput, ModelRequest, Role, Usage};
 use colloquy_types::{Entropy, TraceContext};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    CallContext, Deltas, ModelCall,
+    CallContext, Deltas, ModelAnswer, ModelCall,
     board::Board,
     breaker::Verdict,
     cost::{Prices, estimated_tokens},
@@ -92,6 +92,14 @@ struct Missed {
     failure: Failure,
     /// When to ask the same one again; nothing when that is of no use.
     again: Option<Option<Duration>>,
+    /// What the attempt used all the same.
+    used: Usage,
+}
+
+impl Missed {
+    fn unused(failure: Failure) -> Self {
+        Self { failure, again: None, used: Usage::default() }
+    }
 }
 
 impl Models {
@@ -117,16 +125,20 @@ impl Models {
         Gates { kind: GateKind::Model, children: self.places.iter().map(gate).collect() }
     }
 
-    /// Asks the models of the question's purpose until one answers. Cancel safe: dropped, it ends the work.
-    ///
-    /// # Errors
-    /// Why the last one that was asked did not answer.
-    pub(crate) async fn ask(&self, mut call: ModelCall) -> Result<ModelOutput, Failure> {
+    /// Asks the models of the question's purpose until one answers; else tells why the last one did not. Cancel safe:
+    /// dropped, it ends the work.
+    pub(crate) async fn ask(&self, mut call: ModelCall) -> ModelAnswer {
+        let mut lost = Usage::default();
+        let result = self.ask_in_turn(&mut call, &mut lost).await;
+        ModelAnswer { result, lost }
+    }
+
+    async fn ask_in_turn(&self, call: &mut ModelCall, lost: &mut Usage) -> Result<ModelOutput, Failure> {
         let purpose = Purpose::ALL.iter().position(|purpose| *purpose == call.request.purpose).unwrap_or_default();
         let mut failure = Failure::Unavailable;
         let mut shown = false;
         for place in self.routes.get(purpose).into_iter().flatten().filter_map(|place| self.places.get(*place)) {
-            match self.ask_one(place, &mut call, &mut shown).await {
+            match self.ask_one(place, call, (&mut shown, lost)).await {
                 Ok(output) => return Ok(output),
                 Err(missed) => failure = missed,
             }
@@ -138,7 +150,12 @@ impl Models {
         Err(failure)
     }
 
-    async fn ask_one(&self, place: &Place, call: &mut ModelCall, shown: &mut bool) -> Result<ModelOutput, Failure> {
+    async fn ask_one(
+        &self,
+        place: &Place,
+        call: &mut ModelCall,
+        (shown, lost): (&mut bool, &mut Usage),
+    ) -> Result<ModelOutput, Failure> {
         let deadline = call.context.deadline;
         let attempts = u32::from(call.request.patience.attempts.max(1));
         let request = asked(place, call);
@@ -148,6 +165,7 @@ impl Models {
                 Ok(output) => return Ok(output),
                 Err(missed) => missed,
             };
+            *lost = lost.plus(missed.used);
             failed += 1;
             let Some(asked_for) = missed.again.filter(|_| failed < attempts && !*shown) else {
                 return Err(missed.failure);
@@ -171,11 +189,11 @@ impl Models {
             self.metrics.outside.model_call(&spec.name, "not_admitted");
             tracing::debug!(model = %spec.name, %refused, "model not asked");
             let failure = if refused == Refused::TooLate { Failure::TimedOut } else { Failure::Unavailable };
-            Missed { failure, again: None }
+            Missed::unused(failure)
         })?;
         let begun = Instant::now();
         if !self.retry.has_time(begun, call.context.deadline) {
-            return Err(Missed { failure: Failure::TimedOut, again: None });
+            return Err(Missed::unused(Failure::TimedOut));
         }
         let limits = Limits {
             deadline: call.context.deadline.min(begun + spec.pace.attempt),
@@ -184,7 +202,9 @@ impl Models {
             bytes_max: spec.pace.bytes_max,
         };
         let held = self.estimated(spec, request);
-        let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_mut(), shown).await;
+        let mut shown_bytes = 0;
+        let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_mut(), &mut shown_bytes).await;
+        *shown |= shown_bytes > 0;
         self.metrics.outside.model_seconds(&spec.name, begun.elapsed().as_secs_f64());
         drop(held);
         match answered {
@@ -199,8 +219,9 @@ impl Models {
                     model = %spec.name, prompt = %request.prompt, purpose = request.purpose.name(),
                     turn_id = %call.context.turn_id, elapsed_ms = elapsed_ms(begun), %error, "model did not answer"
                 );
+                let used = self.lost(spec, &call.context, request, &error, shown_bytes);
                 let again = error.retryable().then(|| error.retry_after());
-                Err(Missed { failure: failure(&error), again })
+                Err(Missed { failure: failure(&error), again, used })
             }
         }
     }
@@ -214,6 +235,29 @@ impl Models {
             tokens_in_estimated = read, tokens_out_max = written, cost_micros_max = cost_micros, "model asked"
         );
         self.metrics.outside.hold_cost(&spec.name, cost_micros)
+    }
+
+    /// What an attempt cost that gave no answer: a provider that had begun to answer counts what it read and what it
+    /// wrote, and tells neither.
+    fn lost(
+        &self,
+        spec: &ModelSpec,
+        context: &CallContext,
+        request: &Request,
+        error: &ModelError,
+        shown_bytes: usize,
+    ) -> Usage {
+        if !worked(error) {
+            return Usage::default();
+        }
+        let usage = spec.prices.settle(asked_tokens(request), 0, estimated_tokens(shown_bytes));
+        self.count(spec, context, request, usage);
+        usage
+    }
+
+    fn count(&self, spec: &ModelSpec, context: &CallContext, request: &Request, usage: Usage) {
+        let tokens = Tokens { input: usage.tokens_in, cached: usage.tokens_cached, output: usage.tokens_out };
+        self.metrics.outside.model_usage(context.key.tenant(), &spec.name, &request.prompt, tokens, usage.cost_micros);
     }
 
     fn answered(
@@ -231,33 +275,32 @@ impl Models {
             spec.prices.settle(usage.tokens_in, usage.tokens_cached, usage.tokens_out)
         };
         self.metrics.outside.model_call(&spec.name, "answered");
-        let tokens = Tokens { input: usage.tokens_in, cached: usage.tokens_cached, output: usage.tokens_out };
-        self.metrics.outside.model_usage(context.key.tenant(), &spec.name, &request.prompt, tokens, usage.cost_micros);
+        self.count(spec, context, request, usage);
         tracing::debug!(
             model = %spec.name, prompt = %request.prompt, purpose = request.purpose.name(), turn_id = %context.turn_id,
             tokens_in = usage.tokens_in, tokens_out = usage.tokens_out, cost_micros = usage.cost_micros, estimated,
             "model answered"
         );
         if finish == Finish::Filtered {
-            return Err(Missed { failure: Failure::Refused, again: None });
+            return Err(Missed { failure: Failure::Refused, again: None, used: usage });
         }
         Ok(ModelOutput { text: text.into(), model, usage, truncated: finish == Finish::Length })
     }
 }
 
-/// One attempt, whose parts are passed on while they come.
+/// One attempt, whose parts are passed on while they come; `shown_bytes` counts them.
 async fn told(
     adapter: &dyn Model,
     request: &Request,
     limits: Limits,
     deltas: Option<&mut Deltas>,
-    shown: &mut bool,
+    shown_bytes: &mut usize,
 ) -> Result<Answer, ModelError> {
     let Some(deltas) = deltas else { return adapter.attempt(request, limits, None).await };
     let (sender, mut parts) = mpsc::channel::<String>(PARTS_WAITING);
     let mut attempt = adapter.attempt(request, limits, Some(sender));
     let mut pass_on = |part: String| {
-        *shown = true;
+        *shown_bytes += part.len();
         deltas.push(&part);
     };
     let answered = loop {
@@ -306,6 +349,26 @@ fn trace_headers(trace: Option<&TraceContext>) -> Vec<(HeaderName, HeaderValue)>
     let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
     let state = trace.state().and_then(|state| header("tracestate", state));
     header("traceparent", &trace.parent()).into_iter().chain(state).collect()
+}
+
+/// Whether the model had begun to work when the attempt failed, so that its provider counts tokens.
+fn worked(error: &ModelError) -> bool {
+    match error {
+        ModelError::TimedOut
+        | ModelError::FirstTokenLate
+        | ModelError::Stalled
+        | ModelError::Malformed(_)
+        | ModelError::WrongSchema { .. }
+        | ModelError::TooLarge { .. }
+        | ModelError::Reset => true,
+        ModelError::Unsendable
+        | ModelError::Status { .. }
+        | ModelError::Dns
+        | ModelError::Connect(_)
+        | ModelError::Tls
+        | ModelError::Overloaded { .. }
+        | ModelError::NotScripted => false,
+    }
 }
 
 /// What an error says about the place it comes from.

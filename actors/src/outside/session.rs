@@ -78,7 +78,8 @@ pub(crate) struct SessionSpec {
     /// The source's name.
     pub(crate) name: Arc<str>,
     factory: Arc<Factory>,
-    desk: watch::Sender<Desk>,
+    /// Where the session is shown.
+    pub(super) desk: watch::Sender<Desk>,
     lives: Arc<Lives>,
     entropy: Arc<dyn Entropy>,
 }

@@ -10,14 +10,14 @@ use std::{
 };
 
 use colloquy_flow::Json;
-use colloquy_turn::{CallOutcome, Failure, ModelOutput, TurnOutcome, Usage};
+use colloquy_turn::{CallOutcome, ModelOutput, Reason, TurnOutcome, Usage};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
     Nowhere,
-    outside::{ModelCall, SourceCall},
+    outside::{ModelAnswer, ModelCall, SourceCall},
 };
 
 const ERRANDS: &str = include_str!("outside.yaml");
@@ -102,7 +102,7 @@ impl World {
 }
 
 impl Outside for Reached {
-    fn model(&self, call: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+    fn model(&self, call: ModelCall) -> BoxFuture<'static, ModelAnswer> {
         let run = self.0.run("model", call.context.effect_key());
         let mut deltas = call.deltas;
         async move {
@@ -111,7 +111,7 @@ impl Outside for Reached {
             }
             run.await;
             let usage = Usage { tokens_in: 7, tokens_out: 3, ..Usage::default() };
-            Ok(ModelOutput { text: "All is well.".into(), model: "test".into(), usage, truncated: false })
+            Ok(ModelOutput { text: "All is well.".into(), model: "test".into(), usage, truncated: false }).into()
         }
         .boxed()
     }
@@ -175,6 +175,9 @@ async fn four_sources_run_together_and_one_that_hangs_costs_its_budget() {
     let elapsed = begun.elapsed();
     assert_eq!((record(&reply).outcome, &*record(&reply).reply.text), (TurnOutcome::Degraded, "one two three none"));
     assert!((400..600).contains(&elapsed.as_millis()), "{elapsed:?}");
+    let [degradation] = record(&reply).degradations.as_slice() else { panic!("one source was missing") };
+    assert_eq!((&*degradation.name, degradation.reason), ("four", Reason::TimedOut));
+    assert!((400..600).contains(&degradation.elapsed_ms), "{degradation:?}");
     assert_eq!(world.running(), 0, "the call that hung was dropped");
 }
 
@@ -209,7 +212,9 @@ async fn a_question_overlaps_the_promise_and_an_action_waits_for_its_intent() {
     gate.inner.hold();
     let paid = submitted(&runtime, errand("r-2", "pay for ann", AMPLE));
     gate.until_waiting(1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     assert!(world.called("bank/pay").is_empty(), "it was called before its intent was synced");
     gate.inner.let_go();
     let reply = paid.await.unwrap().unwrap();
@@ -270,8 +275,7 @@ async fn what_was_learned_before_a_crash_is_not_asked_again() {
     let paid = submitted(&runtime, errand("r-1", "pay for ann", AMPLE));
     wait_for(|| world.called("model").len() == 1).await;
     // The receipt is written before the turn goes on waiting.
-    wait_for(|| runtime.shared().directory.get(&key("c")).is_some()).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    wait_for(|| runtime.stats().store.records == 4).await;
     world.set("model", Conduct::After(Duration::ZERO));
     kill(&runtime);
     assert_eq!(paid.await.unwrap().unwrap_err(), Error::Restarted);

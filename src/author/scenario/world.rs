@@ -111,9 +111,8 @@ impl ScriptedWorld {
                     if effects.iter().any(|effect| is_outside(&effect.kind)) {
                         self.show(machine.progress());
                     }
-                    let results = effects.iter().map(|effect| EffectResult {
-                        step: effect.step,
-                        value: self.answer(flow, (&position.0, &position.1), effect),
+                    let results = effects.iter().map(|effect| {
+                        EffectResult::at_once(effect.step, self.answer(flow, (&position.0, &position.1), effect))
                     });
                     let results = results.collect();
                     step = machine.resume(results);
@@ -178,7 +177,9 @@ fn value_of(kind: &EffectKind, answer: Answer, flow: &Flow, position: (&str, &st
     match kind {
         EffectKind::Model(request) => EffectValue::Model(match answer {
             Answer::Text(text) => Ok(output(&text)),
-            Answer::Value(value) | Answer::Partial(value) => Ok(output(&value.to_string())),
+            Answer::Value(value) => Ok(output(&value.to_string())),
+            Answer::Partial(Json::Text(text)) => Ok(ModelOutput { truncated: true, ..output(&text) }),
+            Answer::Partial(value) => Ok(ModelOutput { truncated: true, ..output(&value.to_string()) }),
             Answer::Fault(Fault::MalformedJson) => Ok(output("{\"text\": \"cut off in the mid")),
             Answer::Fault(Fault::IllegalTransition) => {
                 let schema = request.schema.as_deref().and_then(|schema| Json::parse(schema).ok());

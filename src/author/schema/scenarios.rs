@@ -144,7 +144,11 @@ fn answer() -> Value {
         vec![
             ("text", "What a model writes.", reference("text")),
             ("value", "What a model answers in JSON, or a source or tool returns.", anything()),
-            ("partial", "Some of what a source or tool returns.", anything()),
+            (
+                "partial",
+                "Some of what a source or tool returns; what a model wrote before its token limit stopped it.",
+                anything(),
+            ),
             ("fault", "A fault in place of an answer.", words(faults)),
         ],
     );

@@ -384,14 +384,13 @@ fn effects_are_asked_for_together_and_again_until_they_are_answered() {
     let kinds: Vec<_> = effects.iter().map(|effect| (effect.step, effect.kind.clone())).collect();
     assert_eq!(kinds, [(0, EffectKind::Time), (1, EffectKind::Identifier), (2, EffectKind::Identifier)]);
 
-    let time = EffectResult { step: 0, value: EffectValue::Time(Timestamp::from_micros(9)) };
-    let wrong = EffectResult { step: 1, value: EffectValue::Time(Timestamp::from_micros(9)) };
-    let unasked = EffectResult { step: 9, value: EffectValue::Identifier([0; 16]) };
+    let time = EffectResult::at_once(0, EffectValue::Time(Timestamp::from_micros(9)));
+    let wrong = EffectResult::at_once(1, EffectValue::Time(Timestamp::from_micros(9)));
+    let unasked = EffectResult::at_once(9, EffectValue::Identifier([0; 16]));
     let Step::Perform(machine, again) = machine.resume(vec![time, wrong, unasked]) else { panic!("two are missing") };
     assert_eq!(again, effects[1..]);
 
-    let identifiers =
-        again.iter().map(|effect| EffectResult { step: effect.step, value: EffectValue::Identifier([3; 16]) });
+    let identifiers = again.iter().map(|effect| EffectResult::at_once(effect.step, EffectValue::Identifier([3; 16])));
     let Step::Done(outcome) = machine.resume(identifiers.rev().collect()) else { panic!("everything was answered") };
     let steps: Vec<_> = outcome.record.effects.iter().map(|result| result.step).collect();
     assert_eq!(steps, [0, 1, 2], "results are recorded in order, and only those that were asked for");
@@ -412,7 +411,7 @@ fn replay_tells_the_first_difference() {
     assert_eq!(difference, ReplayDifference::EffectMissing { step: 0 });
 
     let mut more = record.clone();
-    more.effects.push(EffectResult { step: 4, value: EffectValue::Identifier([0; 16]) });
+    more.effects.push(EffectResult::at_once(4, EffectValue::Identifier([0; 16])));
     let difference = replay(Arc::clone(&talk.flow), before.clone(), &more).expect_err("an effect was not asked for");
     assert_eq!(difference, ReplayDifference::EffectUnused { step: 4 });
 

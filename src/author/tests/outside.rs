@@ -146,7 +146,7 @@ fn prompt_of(talk: &Talk, customer: &str, text: &str) -> String {
                 EffectKind::Fetch(_) => {
                     let value = Json::parse(customer).expect("it is JSON");
                     let value = EffectValue::Fetch(colloquy_turn::CallOutcome::Done(value));
-                    results.push(EffectResult { step: effect.step, value });
+                    results.push(EffectResult::at_once(effect.step, value));
                 }
                 other => panic!("{other:?} was not expected"),
             }
@@ -219,6 +219,18 @@ fn a_reply_that_is_too_long_is_sent_back_once_and_then_given_up() {
     assert_eq!(ask(&["short"]), ("short".to_owned(), ReplyKind::Model, Some(1)));
     assert_eq!(ask(&[long, "short"]), ("short".to_owned(), ReplyKind::Model, Some(2)));
     assert_eq!(ask(&[long, long, "short"]), ("Later.".to_owned(), ReplyKind::Fallback, Some(2)));
+}
+
+#[test]
+fn a_reply_that_the_token_limit_cut_off_is_said_and_told_as_degraded() {
+    let mut talk = Talk::new(flow(ASKING));
+    let customer = ("customer".to_owned(), vec![Answer::Value(Json::Object(Vec::new()))]);
+    let cut = vec![Answer::Partial(Json::Text("and then you".into()))];
+    talk.world.follow(&vec![customer, ("answer".to_owned(), cut)], &Vec::new());
+    let record = talk.say("ask, my name ada key kkkkkkkk note nnnn").record;
+    assert_eq!((record.reply.text.as_str(), record.outcome), ("and then you", TurnOutcome::Degraded));
+    let told: Vec<_> = record.degradations.iter().map(|trouble| (trouble.stage, trouble.reason)).collect();
+    assert_eq!(told, [(Stage::Respond, Reason::Truncated)]);
 }
 
 /// CE-004: what a prompt saw is recorded by name.

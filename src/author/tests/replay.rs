@@ -235,7 +235,7 @@ fn a_turn_recorded_with_other_changes_an_effect_less_or_another_text_is_differen
     };
     assert_eq!(told(|record| drop(record.changes.pop())), "changes differs from what was recorded");
     assert_eq!(told(|record| record.effects.clear()), "effect 0 was asked for, but is not in the record");
-    let more = EffectResult { step: 9, value: EffectValue::Identifier([0; 16]) };
+    let more = EffectResult::at_once(9, EffectValue::Identifier([0; 16]));
     let add: fn(&mut TurnRecord) = |record| record.effects.push(record.effects[0].clone());
     assert_eq!(told(add), "effects differs from what was recorded");
     let mut recorded = cancelling();

@@ -206,9 +206,8 @@ fn a_late_answer_does_not_take_the_place_of_what_was_decided() {
     let Step::Perform(machine, asked) = start(Arc::clone(&flow), state, input, Timestamp::from_micros(6)) else {
         panic!("the tool is asked")
     };
-    let result = |step: u16, value: &str| EffectResult {
-        step,
-        value: EffectValue::Act(CallOutcome::Done(Json::parse(value).expect("it is JSON"))),
+    let result = |step: u16, value: &str| {
+        EffectResult::at_once(step, EffectValue::Act(CallOutcome::Done(Json::parse(value).expect("it is JSON"))))
     };
     let first = asked[0].step;
     let Step::Perform(machine, asked) = machine.resume(vec![result(first, r#"{"sku": "L-1"}"#)]) else {
@@ -216,7 +215,7 @@ fn a_late_answer_does_not_take_the_place_of_what_was_decided() {
     };
     let second = asked[0].step;
     assert!(matches!(&asked[0].kind, EffectKind::Act(call) if call.name.as_ref() == "count"));
-    let gone = EffectResult { step: second, value: EffectValue::Act(CallOutcome::Failed(Failure::TimedOut)) };
+    let gone = EffectResult::at_once(second, EffectValue::Act(CallOutcome::Failed(Failure::TimedOut)));
     let step = machine.resume(vec![result(first, r#"{"sku": "L-2"}"#), gone, result(second, r#"{"n": 2}"#)]);
     let Step::Done(outcome) = step else { panic!("the chain ended") };
     assert_eq!(outcome.state.slot("sku").map(ToString::to_string).as_deref(), Some("L-1"));

@@ -5,13 +5,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use colloquy_actors::{ModelCall, Outside, SourceCall};
+use colloquy_actors::{ModelAnswer, ModelCall, Outside, SourceCall};
 use colloquy_client::{
     Client, Turn,
     v1::{self, stream_turn_response::Event as Streamed, watch_conversation_response::Event as Watched},
 };
 use colloquy_store::{BoxFuture, MemoryStore};
-use colloquy_turn::{CallOutcome, Failure, ModelOutput, Usage};
+use colloquy_turn::{CallOutcome, ModelOutput, Usage};
 use colloquy_types::SystemEntropy;
 use tokio::time::timeout;
 use tonic::Code;
@@ -153,12 +153,12 @@ async fn progress_is_told_before_the_stage_that_waits_and_is_no_part_of_the_hist
 struct Adviser(AtomicUsize);
 
 impl Outside for Adviser {
-    fn model(&self, _: ModelCall) -> BoxFuture<'static, Result<ModelOutput, Failure>> {
+    fn model(&self, _: ModelCall) -> BoxFuture<'static, ModelAnswer> {
         let again = self.0.fetch_add(1, Ordering::SeqCst) > 0;
         let text = if again { r#"{"minutes": 5, "text": "Wait a little."}"# } else { "{}" };
         let usage = Usage { tokens_in: 40, tokens_out: 7, tokens_cached: 3, cost_micros: 11 };
         let output = ModelOutput { text: text.into(), model: "m".into(), usage, truncated: false };
-        Box::pin(std::future::ready(Ok(output)))
+        Box::pin(std::future::ready(Ok(output).into()))
     }
 
     fn call(&self, _: SourceCall) -> BoxFuture<'static, CallOutcome> {

@@ -5,6 +5,8 @@
 
 use std::{io, sync::Arc};
 
+use super::bytes::to_usize;
+
 /// A folder of files.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// Creates a file that must not exist.
@@ -27,6 +29,10 @@ pub(crate) trait DiskFile: Send + Sync + 'static {
     fn len(&self) -> io::Result<u64>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes zeros over the first `len` bytes of a new file.
+    fn fill(&self, len: u64) -> io::Result<()> {
+        fill_with(self, len)
+    }
     /// Fills `buffer` from `offset`; fails when the file ends before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Makes what was written durable, and as much of the file's metadata as reading it needs.
@@ -37,6 +43,25 @@ pub(crate) trait DiskFile: Send + Sync + 'static {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves room for `len` bytes, so that a full disk is found before anything is written.
     fn allocate(&self, len: u64) -> io::Result<()>;
+}
+
+const FILL_BYTES: u64 = 256 << 10;
+/// How much is filled between two syncs, so that none of them holds up the commits for long.
+const FILL_SYNC_BYTES: u64 = 8 << 20;
+
+/// Writes zeros over the first `len` bytes by ordinary writes.
+pub(crate) fn fill_with(file: &(impl DiskFile + ?Sized), len: u64) -> io::Result<()> {
+    let zeros = vec![0; to_usize(len.min(FILL_BYTES))];
+    let mut offset = 0;
+    while offset < len {
+        let step = (len - offset).min(FILL_BYTES);
+        file.write_at(zeros.get(..to_usize(step)).unwrap_or_default(), offset)?;
+        offset += step;
+        if offset.is_multiple_of(FILL_SYNC_BYTES) {
+            file.sync_data()?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads `len` bytes at `offset`.

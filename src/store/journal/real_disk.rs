@@ -1,5 +1,7 @@
 //! The journal's disk as the operating system gives it.
 
+mod direct;
+
 use std::{
     fs::{self, File, OpenOptions},
     io,
@@ -8,31 +10,38 @@ use std::{
     sync::Arc,
 };
 
-use super::disk::{Disk, DiskFile};
+use self::direct::{Direct, Staging};
+use super::disk::{Disk, DiskFile, fill_with};
 
 /// A folder of the file system.
 pub(crate) struct RealDisk {
     folder: PathBuf,
+    staging: Arc<Staging>,
 }
 
 impl RealDisk {
     /// The folder must exist.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+        Self { folder: folder.to_path_buf(), staging: Arc::new(Staging::new()) }
     }
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Past the page cache; only for files that are being made.
+    direct: Option<Direct>,
+}
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.folder.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        let path = self.folder.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Ok(Arc::new(RealFile { file, direct: Direct::open(&path, &self.staging) }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, direct: None }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -60,33 +69,44 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        match &self.direct {
+            Some(direct) if direct.append(bytes, offset)? => Ok(()),
+            _ => self.file.write_all_at(bytes, offset),
+        }
+    }
+
+    fn fill(&self, len: u64) -> io::Result<()> {
+        match self.direct.as_ref().map_or(Ok(0), |direct| direct.fill(len))? {
+            0 => fill_with(self, len),
+            filled => self.file.write_all_at(&vec![0; usize::try_from(len - filled).unwrap_or_default()], filled),
+        }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.direct.iter().for_each(Direct::give_up);
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
             // Not every file system can reserve; filling with zeros then finds a full disk.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.0.set_len(len),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.file.set_len(len),
             other => Ok(other?),
         }
     }

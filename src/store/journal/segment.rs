@@ -43,9 +43,6 @@ const TRAILER_MAGIC: [u8; 8] = *b"CQFOOT01";
 const VERSION: u32 = 1;
 /// The version of the headers of segments that compaction wrote.
 const VERSION_REWRITTEN: u32 = 2;
-const FILL_BYTES: usize = 256 << 10;
-/// How much is filled between two syncs, so that none of them holds up the commits for long.
-const FILL_SYNC_BYTES: u64 = 8 << 20;
 
 /// What a segment's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,16 +320,7 @@ pub(crate) fn footer_of(uuid: StoreUuid, id: u64, valid_len: u64, table: &Table)
 
 fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {
     file.allocate(header.size)?;
-    let zeros = vec![0; FILL_BYTES];
-    let mut offset = 0;
-    while offset < header.size {
-        let len = to_usize(header.size - offset).min(FILL_BYTES);
-        file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
-        offset += len as u64;
-        if offset.is_multiple_of(FILL_SYNC_BYTES) {
-            file.sync_data()?;
-        }
-    }
+    file.fill(header.size)?;
     file.write_at(&header.encode(), 0)?;
     file.sync_all()
 }

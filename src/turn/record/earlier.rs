@@ -6,12 +6,116 @@ use colloquy_flow::SlotValue;
 use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 use serde::Deserialize;
 
-use super::{AcceptedRecord, InputKind, Remembered, Reply, ReplyKind, SnapshotRecord, TurnOutcome, TurnRecord};
+use super::{
+    AcceptedRecord, EffectsRecord, InputKind, Intent, PinnedRevision, Remembered, Reply, ReplyKind, SnapshotRecord,
+    TurnOutcome, TurnRecord,
+};
 use crate::{
-    effect::{EffectResult, Usage},
-    event::{Degradation, StageEvent},
+    effect::{EffectResult, EffectValue, RequestTrace, Usage},
+    event::{Degradation, Reason, Stage, StageEvent},
     state::{Change, EarlierState, PendingAction, PositionName},
 };
+
+/// A result before it told what it took.
+#[derive(Deserialize)]
+struct EffectResultV1 {
+    step: u16,
+    value: EffectValue,
+}
+
+impl From<EffectResultV1> for EffectResult {
+    fn from(v1: EffectResultV1) -> Self {
+        Self::at_once(v1.step, v1.value)
+    }
+}
+
+/// A degradation before it told how long it took.
+#[derive(Deserialize)]
+struct DegradationV1 {
+    stage: Stage,
+    reason: Reason,
+    name: Arc<str>,
+}
+
+impl From<DegradationV1> for Degradation {
+    fn from(v1: DegradationV1) -> Self {
+        Self { stage: v1.stage, reason: v1.reason, name: v1.name, elapsed_ms: 0 }
+    }
+}
+
+fn each<Earlier: Into<Present>, Present>(earlier: Vec<Earlier>) -> Vec<Present> {
+    earlier.into_iter().map(Into::into).collect()
+}
+
+/// What a turn has learned, before results told what they took.
+#[derive(Deserialize)]
+pub(super) struct EffectsRecordV1 {
+    turn_id: TurnId,
+    now: Timestamp,
+    flow: PinnedRevision,
+    results: Vec<EffectResultV1>,
+    intents: Vec<Intent>,
+}
+
+impl From<EffectsRecordV1> for EffectsRecord {
+    fn from(v1: EffectsRecordV1) -> Self {
+        Self { turn_id: v1.turn_id, now: v1.now, flow: v1.flow, results: each(v1.results), intents: v1.intents }
+    }
+}
+
+/// A turn before results and degradations told what they took.
+#[derive(Deserialize)]
+pub(super) struct TurnRecordV2 {
+    turn_id: TurnId,
+    request_id: RequestId,
+    request_digest: [u8; 16],
+    input: InputKind,
+    text: String,
+    accepted_at: Timestamp,
+    now: Timestamp,
+    revision: Revision,
+    machine_version: u32,
+    stages: Vec<StageEvent>,
+    requests: Vec<RequestTrace>,
+    effects: Vec<EffectResultV1>,
+    changes: Vec<Change>,
+    reply: Reply,
+    outcome: TurnOutcome,
+    degradations: Vec<DegradationV1>,
+    usage: Usage,
+    intent_before: Arc<str>,
+    state_before: Arc<str>,
+    intent: Arc<str>,
+    state: Arc<str>,
+}
+
+impl From<TurnRecordV2> for TurnRecord {
+    fn from(v2: TurnRecordV2) -> Self {
+        Self {
+            turn_id: v2.turn_id,
+            request_id: v2.request_id,
+            request_digest: v2.request_digest,
+            input: v2.input,
+            text: v2.text,
+            accepted_at: v2.accepted_at,
+            now: v2.now,
+            revision: v2.revision,
+            machine_version: v2.machine_version,
+            stages: v2.stages,
+            requests: v2.requests,
+            effects: each(v2.effects),
+            changes: v2.changes,
+            reply: v2.reply,
+            outcome: v2.outcome,
+            degradations: each(v2.degradations),
+            usage: v2.usage,
+            intent_before: v2.intent_before,
+            state_before: v2.state_before,
+            intent: v2.intent,
+            state: v2.state,
+        }
+    }
+}
 
 /// A turn before structured input, requests to the outside and follow-ups.
 #[derive(Deserialize)]
@@ -25,11 +129,11 @@ pub(super) struct TurnRecordV1 {
     revision: Revision,
     machine_version: u32,
     stages: Vec<StageEvent>,
-    effects: Vec<EffectResult>,
+    effects: Vec<EffectResultV1>,
     changes: Vec<Change>,
     reply: ReplyV1,
     outcome: TurnOutcome,
-    degradations: Vec<Degradation>,
+    degradations: Vec<DegradationV1>,
     intent_before: Arc<str>,
     state_before: Arc<str>,
     intent: Arc<str>,
@@ -56,11 +160,11 @@ impl From<TurnRecordV1> for TurnRecord {
             machine_version: v1.machine_version,
             stages: v1.stages,
             requests: Vec::new(),
-            effects: v1.effects,
+            effects: each(v1.effects),
             changes: v1.changes,
             reply: Reply { text: v1.reply.text, kind: v1.reply.kind, json: None, follow_ups: Vec::new() },
             outcome: v1.outcome,
-            degradations: v1.degradations,
+            degradations: each(v1.degradations),
             usage: Usage::default(),
             intent_before: v1.intent_before,
             state_before: v1.state_before,

@@ -39,8 +39,11 @@ pub(super) fn json<T>(
     extra: &Extra,
     check: impl Fn(&Json) -> Result<T, String>,
 ) -> Asked<T> {
-    repaired(work, prompt, extra, |text| {
-        let value = Json::parse(bare(text)).map_err(|error| error.to_string())?;
+    repaired(work, prompt, extra, |output| {
+        let value = Json::parse(bare(&output.text)).map_err(|error| {
+            let cut = if output.truncated { "it is too long and was cut off; " } else { "" };
+            format!("{cut}{error}")
+        })?;
         if let Some(schema) = &extra.schema {
             schema.check(&value).map_err(|misfit| misfit.to_string())?;
         }
@@ -53,7 +56,7 @@ pub(super) fn repaired<T>(
     work: &mut Work,
     prompt: &PromptPart,
     extra: &Extra,
-    check: impl Fn(&str) -> Result<T, String>,
+    check: impl Fn(&ModelOutput) -> Result<T, String>,
 ) -> Asked<T> {
     let first = match request(work, prompt, extra) {
         Ok(request) => request,
@@ -63,7 +66,7 @@ pub(super) fn repaired<T>(
         Ok(output) => output,
         Err(reason) => return Some(Err(reason)),
     };
-    let fault = match check(&output.text) {
+    let fault = match check(&output) {
         Ok(value) => return Some(Ok(value)),
         Err(fault) => fault,
     };
@@ -76,7 +79,7 @@ pub(super) fn repaired<T>(
     });
     again.stream = false;
     match send(work, again)? {
-        Ok(output) => Some(check(&output.text).map_err(|_| Reason::Malformed)),
+        Ok(output) => Some(check(&output).map_err(|_| Reason::Malformed)),
         Err(reason) => Some(Err(reason)),
     }
 }
@@ -198,8 +201,8 @@ pub(super) fn choice(
     // The schema tells the model what it may choose. What it chose all the same is for the transition
     // stage to refuse, so that the attempt is recorded.
     let threshold = settings.threshold;
-    let answer = repaired(work, prompt, &extra, |text| {
-        let value = Json::parse(bare(text)).map_err(|error| error.to_string())?;
+    let answer = repaired(work, prompt, &extra, |output| {
+        let value = Json::parse(bare(&output.text)).map_err(|error| error.to_string())?;
         match (value.get(key).and_then(Json::as_text), value.get("confidence")) {
             (Some(name), Some(Json::Integer(sure))) => match u8::try_from(*sure) {
                 Ok(sure) if sure <= 100 => Ok((name.to_owned(), sure)),

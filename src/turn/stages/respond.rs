@@ -172,23 +172,30 @@ fn by_model(work: &mut Work, flow: &Flow, here: StateIx, model: &ModelText, trou
     };
     let extra = Extra { schema: model.schema.clone(), stream: model.schema.is_none(), ..Extra::default() };
     let most = usize::try_from(model.chars_max).unwrap_or(usize::MAX);
-    let answer: Asked<Reply> = if model.schema.is_some() {
+    let answer: Asked<(Reply, bool)> = if model.schema.is_some() {
         let answered = asking::json(work, prompt, &extra, |value| Ok(value.clone()))?;
-        Some(answered.and_then(|value| from_json(work, flow, here, model, value, most).ok_or(Reason::Malformed)))
+        let reply = |value| from_json(work, flow, here, model, value, most).ok_or(Reason::Malformed);
+        Some(answered.and_then(reply).map(|reply| (reply, false)))
     } else {
-        asking::repaired(work, prompt, &extra, |text| {
-            let text = text.trim();
+        asking::repaired(work, prompt, &extra, |output| {
+            let text = output.text.trim();
             match text.chars().count() {
                 0 => Err("it is empty".to_owned()),
                 chars if chars > most => Err(format!("it has {chars} characters, at most {most} are allowed")),
-                _ => Ok(Reply::plain(text, ReplyKind::Model)),
+                _ => Ok((Reply::plain(text, ReplyKind::Model), output.truncated)),
             }
         })
     };
-    Some(answer?.unwrap_or_else(|reason| {
-        trouble.push(reason);
-        instead(reason)
-    }))
+    match answer? {
+        Ok((reply, truncated)) => {
+            trouble.extend(truncated.then_some(Reason::Truncated));
+            Some(reply)
+        }
+        Err(reason) => {
+            trouble.push(reason);
+            Some(instead(reason))
+        }
+    }
 }
 
 /// What is said of a JSON answer: the row's `say`, or the member `text`, or all of it.
@@ -255,6 +262,7 @@ fn asked_by_model(
     let most = usize::try_from(model.chars_max).unwrap_or(usize::MAX);
     match asking::text(work, prompt, &extra)? {
         Ok(output) if !output.text.trim().is_empty() && output.text.chars().count() <= most => {
+            trouble.extend(output.truncated.then_some(Reason::Truncated));
             Some(Some(Reply::plain(output.text.trim(), ReplyKind::Model)))
         }
         Ok(_) => {

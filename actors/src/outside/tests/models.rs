@@ -142,7 +142,7 @@ impl Bench {
     }
 
     async fn ask(&self, purpose: Purpose, attempts: u8) -> Result<ModelOutput, Failure> {
-        self.kept.world.model(self.question(purpose, attempts, Duration::from_secs(8))).await
+        self.kept.world.model(self.question(purpose, attempts, Duration::from_secs(8))).await.result
     }
 
     fn calls(&self) -> Vec<usize> {
@@ -174,8 +174,10 @@ async fn an_answer_is_told_with_what_it_used_and_cost() {
 #[tokio::test(start_paused = true)]
 async fn what_passes_is_tried_again_and_what_does_not_is_not() {
     let passes = bench(vec![vec![Does::Fails(LIMITED), Does::Fails(Error::Reset), Does::Says("Yes.")]]).await;
-    assert!(passes.ask(Purpose::Respond, 3).await.is_ok());
+    let answer = passes.kept.world.model(passes.question(Purpose::Respond, 3, Duration::from_secs(8))).await;
+    assert!(answer.result.is_ok());
     assert_eq!(passes.calls(), [3]);
+    assert_eq!(answer.lost.tokens_in, 5, "one of the two that failed had begun to work");
 
     let stays = bench(vec![vec![Does::Fails(WRONG_KEY), Does::Says("Yes.")]]).await;
     assert_eq!(stays.ask(Purpose::Respond, 3).await.unwrap_err(), Failure::Unavailable);
@@ -226,8 +228,13 @@ async fn what_was_shown_is_never_begun_anew() {
     let (reader, mut events) = mpsc::channel(8);
     let mut call = bench.question(Purpose::Respond, 3, Duration::from_secs(8));
     call.deltas = Some(Deltas { step: 3, readers: vec![reader] });
-    assert_eq!(bench.kept.world.model(call).await.unwrap_err(), Failure::TimedOut);
+    let answer = bench.kept.world.model(call).await;
+    assert_eq!(answer.result.unwrap_err(), Failure::TimedOut);
     assert_eq!(bench.calls(), [1, 0]);
+    // The provider has read the question and written what was shown, though it never came to tell so.
+    let lost = answer.lost;
+    assert_eq!((lost.tokens_in, lost.tokens_out, lost.cost_micros), (5, 3, 3));
+    assert!(bench.kept.told(r#"colloquy_model_tokens_total{tenant="acme",model="local/0",kind="output"} 3"#));
     let shown = events.recv().await;
     assert!(matches!(&shown, Some(TurnEvent::Delta { step: 3, text }) if &**text == "Switch it "), "{shown:?}");
     assert!(events.recv().await.is_none());
@@ -239,7 +246,7 @@ async fn parts_reach_the_reader_before_the_answer_is_complete() {
     let (reader, mut events) = mpsc::channel(8);
     let mut call = bench.question(Purpose::Respond, 1, Duration::from_secs(8));
     call.deltas = Some(Deltas { step: 3, readers: vec![reader] });
-    bench.kept.world.model(call).await.unwrap();
+    bench.kept.world.model(call).await.result.unwrap();
     assert!(matches!(events.recv().await, Some(TurnEvent::Delta { .. })));
 }
 
@@ -248,7 +255,7 @@ async fn everything_ends_by_the_deadline_and_leaves_nothing_behind() {
     let bench = bench(vec![vec![Does::Hangs], vec![Does::Hangs]]).await;
     let began = Instant::now();
     let call = bench.question(Purpose::Respond, 3, Duration::from_millis(500));
-    assert_eq!(bench.kept.world.model(call).await.unwrap_err(), Failure::TimedOut);
+    assert_eq!(bench.kept.world.model(call).await.result.unwrap_err(), Failure::TimedOut);
     assert_eq!(began.elapsed(), Duration::from_millis(500));
     assert_eq!(bench.calls(), [1, 0], "no attempt begins that cannot end");
     settle().await;
@@ -288,7 +295,7 @@ async fn the_trace_goes_along() {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut call = bench.question(Purpose::Respond, 1, Duration::from_secs(8));
     call.context.trace = colloquy_types::TraceContext::parse(parent, Some("v=1"));
-    bench.kept.world.model(call).await.unwrap();
+    bench.kept.world.model(call).await.result.unwrap();
     let asked = bench.asked[0].lock().unwrap();
     let headers: Vec<_> =
         asked[0].headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

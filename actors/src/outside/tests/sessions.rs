@@ -7,7 +7,11 @@ use colloquy_turn::{CallOutcome, CallRequest, Failure};
 use super::*;
 use crate::{
     directory::ActorStatus,
-    outside::{SourceAdapter, SourceCall, SourceSpec, supervisor::Child},
+    outside::{
+        SourceAdapter, SourceCall, SourceSpec,
+        session::{Desk, SessionSpec},
+        supervisor::Child,
+    },
 };
 
 /// A server that tells its process id, and dies when asked to.
@@ -65,14 +69,25 @@ async fn pid(kept: &Kept) -> Json {
     }
 }
 
-fn status(kept: &Kept) -> (ActorStatus, u32) {
+fn session(kept: &Kept) -> SessionSpec {
     let gates = kept.world.gates();
     let session = gates.iter().flat_map(|gates| gates.children.iter()).find_map(|child| match child {
-        Child::Session(spec) => Some(spec.figures()),
+        Child::Session(spec) => Some(spec.clone()),
         Child::Gate(..) => None,
     });
-    let session = session.expect("there is a session");
-    (session.status, session.restarts)
+    session.expect("there is a session")
+}
+
+fn status(kept: &Kept) -> (ActorStatus, u32) {
+    let figures = session(kept).figures();
+    (figures.status, figures.restarts)
+}
+
+/// Waits until the desk is as it should be.
+async fn shown(kept: &Kept, holds: impl FnMut(&Desk) -> bool) {
+    let mut desk = session(kept).desk.subscribe();
+    let shown = tokio::time::timeout(AMPLE, desk.wait_for(holds)).await;
+    shown.expect("it is shown in time").expect("the desk lives");
 }
 
 #[tokio::test]
@@ -83,15 +98,10 @@ async fn a_session_that_dies_is_begun_anew() {
     assert_eq!(status(&kept), (ActorStatus::Running, 0));
     let died = call(&kept, "die", AMPLE).await;
     assert!(matches!(died, CallOutcome::Failed(Failure::Unavailable)), "{died:?}");
-    let deadline = Instant::now() + AMPLE;
-    let second = loop {
-        assert!(Instant::now() < deadline, "no new session came about");
-        match call(&kept, "pid", AMPLE).await {
-            CallOutcome::Done(value) => break value,
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    assert_ne!(first, second);
+    // The end of the old one may still be on its way.
+    shown(&kept, |desk| !matches!(desk, Desk::Ready(session) if !session.is_alive())).await;
+    shown(&kept, |desk| matches!(desk, Desk::Ready(_))).await;
+    assert_ne!(first, pid(&kept).await);
     assert_eq!(status(&kept), (ActorStatus::Running, 1));
 }
 
@@ -112,11 +122,8 @@ async fn the_program_ends_with_its_keeper() {
 #[tokio::test]
 async fn a_server_that_cannot_be_started_fails_calls_at_once() {
     let kept = with(stdio("/nowhere/at/all", &[])).await;
-    let deadline = Instant::now() + AMPLE;
-    while status(&kept).0 != ActorStatus::Idle {
-        assert!(Instant::now() < deadline, "{:?}", status(&kept));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    shown(&kept, |desk| matches!(desk, Desk::Down)).await;
+    assert_eq!(status(&kept).0, ActorStatus::Idle);
     let began = Instant::now();
     assert_eq!(call(&kept, "pid", AMPLE).await, CallOutcome::Failed(Failure::Unavailable));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

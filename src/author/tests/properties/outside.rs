@@ -91,7 +91,7 @@ impl<'a> World<'a> {
                 Step::Perform(machine, effects) => {
                     let results = effects
                         .iter()
-                        .map(|effect| EffectResult { step: effect.step, value: self.answer(&effect.kind) })
+                        .map(|effect| EffectResult::at_once(effect.step, self.answer(&effect.kind)))
                         .collect();
                     step = machine.resume(results);
                 }

@@ -33,7 +33,7 @@ pub(super) fn ask(work: &mut Work, flow: &Flow, planner: &Planner, offered: &[Ac
     };
     // The schema tells the model what it may choose. What it chose all the same is not sent back: it is refused, so
     // that the attempt is recorded.
-    asking::repaired(work, prompt, &extra, |text| read(flow, offered, text))
+    asking::repaired(work, prompt, &extra, |output| read(flow, offered, &output.text))
 }
 
 fn read(flow: &Flow, offered: &[ActionIx], text: &str) -> Result<Choice, String> {
