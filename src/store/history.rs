@@ -47,6 +47,11 @@ impl Tail {
             return Ok(());
         }
         record.header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
+        if record.header.erased {
+            let reason =
+                format!("the body of record {} is gone, and no snapshot stands behind it", record.header.record_no);
+            return Err(ReadError::Corrupt { reason });
+        }
         self.reached = record.header.head();
         self.records.push(record);
         Ok(())

@@ -87,7 +87,7 @@ pub struct JournalOptions {
     /// Changed conversations after which the index is brought up to date, 1 or more; default 100,000.
     pub delta_entries_max: usize,
     /// Bytes that compaction may read and write in a second when it works by itself; 0 lets it do nothing unless it
-    /// is asked. Default 8 MiB: that passes over some 300 GB in a day, and what erasures, retention and superseded
+    /// is asked. Default 8 MiB: that passes over some 400 GB in a day, and what erasures, retention and superseded
     /// snapshots leave behind is less than that; a commit meets at most one piece of 128 KiB in the disk's queue.
     pub compaction_bytes_per_second: u64,
     /// How much of a segment must be dead before it is written anew, 0 to 1; default 0.3. Erasures and ages that

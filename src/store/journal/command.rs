@@ -53,6 +53,12 @@ pub(crate) enum Command {
         generation: u64,
         intent: Intent,
     },
+    /// An open that found its conversation damaged, unless its plan was out of date.
+    Doubted {
+        lease: Lease,
+        error: ReadError,
+        reply: Reply<Opened>,
+    },
     List {
         tenant: String,
         after: Option<String>,

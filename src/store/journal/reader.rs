@@ -134,7 +134,11 @@ impl Reader {
                 Ok(row) => return Some(Command::Resolved { key, row, generation, intent }),
                 Err(error) => intent.refuse(error.into()),
             },
-            ReadJob::Open { plan, lease, reply } => answer(reply, || self.open(&plan, lease)),
+            ReadJob::Open { plan, lease, reply } => match caught(|| self.open(&plan, lease.clone())) {
+                // The plan may be older than what compaction has done since.
+                Err(error @ ReadError::Corrupt { .. }) => return Some(Command::Doubted { lease, error, reply }),
+                opened => drop(reply.send(opened)),
+            },
             ReadJob::Turns { plan, from, limit, reply } => answer(reply, || self.turns(&plan, from, limit)),
             ReadJob::History { plan, after, limit, reply } => answer(reply, || self.history(&plan, after, limit)),
             ReadJob::Verify { plan, reply } => answer(reply, || self.verify(&plan)),
@@ -234,10 +238,14 @@ pub(crate) fn is_listed(key: &ConversationKey, after: Option<&str>) -> bool {
     !key.is_tenant_stream() && after.is_none_or(|after| key.conversation() > after)
 }
 
-/// Answers with what `read` finds; a panic inside sled becomes an error.
+/// Answers with what `read` finds.
 fn answer<T>(reply: Reply<T>, read: impl FnOnce() -> Result<T, ReadError>) {
-    let found = catch_unwind(AssertUnwindSafe(read));
-    let found = found.unwrap_or_else(|_| Err(ReadError::Io { reason: "the reader panicked".to_owned() }));
     // Whoever asked may be gone.
-    drop(reply.send(found));
+    drop(reply.send(caught(read)));
+}
+
+/// A panic inside sled becomes an error.
+fn caught<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    let found = catch_unwind(AssertUnwindSafe(read));
+    found.unwrap_or_else(|_| Err(ReadError::Io { reason: "the reader panicked".to_owned() }))
 }

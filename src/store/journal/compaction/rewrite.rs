@@ -90,7 +90,7 @@ impl Layout {
                 if let Ok(header) = &item.found {
                     push_run(&mut before, header, item.offset as u64, item.len);
                 }
-                let Some((piece, header)) = layout.piece(bytes, item, rules)? else { continue };
+                let Some((piece, header)) = layout.piece(segment.id, bytes, item, rules)? else { continue };
                 if let Some(header) = header {
                     push_run(&mut layout.table, &header, end, piece.len());
                 }
@@ -111,6 +111,7 @@ impl Layout {
     /// What stays of a record, and its header when it is one.
     fn piece(
         &mut self,
+        segment: u64,
         bytes: &[u8],
         item: &Item,
         rules: &mut Rules<'_>,
@@ -125,7 +126,11 @@ impl Layout {
                     (self.dead, self.must) = (self.dead + item.len as u64, true);
                     return Ok(None);
                 }
-                _ => return Ok(Some((Piece::Whole(whole), None))),
+                _ => {
+                    let (bad, offset) = (&damage.bad, item.offset);
+                    tracing::error!(segment, offset, %bad, "damaged record; compaction leaves its bytes as they are");
+                    return Ok(Some((Piece::Whole(whole), None)));
+                }
             },
         };
         let verdict = rules.verdict(&header, item.offset)?;

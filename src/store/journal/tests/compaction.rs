@@ -172,6 +172,30 @@ fn a_plan_made_before_is_carried_out_after() {
 }
 
 #[test]
+fn an_open_that_waited_until_its_snapshot_was_compacted_away_is_not_told_of_damage() {
+    for erased in [false, true] {
+        let mut rig = Rig::new(FakeDisk::default());
+        let mut leases = begin(&mut rig, &["a"]);
+        rig.group(&mut leases, b"words");
+        push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"early")]);
+        rig.seal();
+        let (reply, mut late) = tokio::sync::oneshot::channel();
+        rig.step([Command::Read { key: key("a"), intent: Intent::Open(reply) }]);
+        let waits = std::mem::take(&mut rig.out.reads);
+        // Somebody else opens it meanwhile, is answered, and goes on.
+        let mut leases = begin(&mut rig, &["a"]);
+        rig.group(&mut leases, b"more words");
+        let last = if erased { RecordKind::Erased } else { RecordKind::Snapshot };
+        push(&mut rig, &mut leases[0], &[(last, b"late")]);
+        assert_eq!(rig.compact().snapshots_dropped, 1);
+        let answers: Vec<_> = waits.into_iter().filter_map(|job| rig.reader.run(job)).collect();
+        assert_eq!(answers.len(), 1, "the writer is asked");
+        rig.step(answers);
+        assert_eq!(late.try_recv().unwrap().err(), Some(ReadError::Busy));
+    }
+}
+
+#[test]
 fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["a", "gone", "hurt"]);

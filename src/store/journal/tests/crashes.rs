@@ -8,10 +8,15 @@ use tempfile::TempDir;
 use super::{
     fake_disk::FakeDisk,
     kill_disk::KillDisk,
-    rig::{Rig, turn},
+    rig::{Rig, UUID, turn},
 };
 use crate::{
-    journal::segment::NEW_FILE_SUFFIX,
+    journal::{
+        disk::read_vec,
+        group::Position,
+        scan::{self, Stretch},
+        segment::{NEW_FILE_SUFFIX, SegmentHeader},
+    },
     port::Lease,
     record::{Batch, RecordKind},
 };
@@ -102,6 +107,27 @@ impl World {
             assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET), "{context}: {name}");
             assert!(!name.ends_with(NEW_FILE_SUFFIX), "{context}: {name} was left behind");
         }
+        is_whole(rig);
+    }
+}
+
+/// Whether what compaction wrote has every group, record and run that it should.
+fn is_whole(rig: &Rig) {
+    let segments = rig.compactor.segments.read().unwrap();
+    let rewritten = segments.values().filter(|segment| segment.header.unwrap().rewritten.is_some());
+    for segment in rewritten {
+        let trailer = segment.trailer().unwrap();
+        let bytes = read_vec(segment.file.as_ref(), 0, segment.file.len().unwrap() as usize).unwrap();
+        assert_eq!(segment.header, Some(SegmentHeader::decode(&bytes).unwrap()));
+        assert_eq!((segment.size, segment.file_len()), (bytes.len() as u64, bytes.len() as u64));
+        let scan = scan::scan(&bytes[..trailer.valid_len as usize], segment.id, UUID);
+        assert!(scan.stretches.iter().all(Stretch::is_whole), "segment {}", segment.id);
+        assert_eq!(scan.end as u64, trailer.valid_len);
+        let items = scan.stretches.iter().flat_map(|stretch| &stretch.items);
+        let records = items.filter(|item| item.found.as_ref().unwrap().kind != RecordKind::Epoch);
+        assert_eq!(records.count() as u64, trailer.records);
+        assert!(segment.footer_fits().unwrap());
+        assert!(scan.synced < Position { segment: segment.id, offset: trailer.valid_len });
     }
 }
 

@@ -120,6 +120,13 @@ impl WriterCore {
         Some(Lease { key: key.clone(), uid, epoch: self.epoch, activation: self.last_activation })
     }
 
+    /// Believes that a conversation is damaged if nobody has opened it since: who has may have gone on, and compaction
+    /// may have taken what the earlier plan names. The earlier lease is fenced then, so nothing is lost with it.
+    pub(super) fn doubted(&mut self, lease: &Lease, error: ReadError, reply: Reply<Opened>) {
+        let is_current = self.entries.get(&lease.uid).is_some_and(|entry| entry.activation == Some(lease.activation));
+        drop(reply.send(Err(if is_current { error } else { ReadError::Busy })));
+    }
+
     /// Plans the walk over what is left of an erased conversation. Its row never changes any more, so a reader may
     /// look it up in the index when it is not here.
     pub(super) fn erasure(&mut self, uid: ConversationUid, reply: Reply<Erasure>) {
