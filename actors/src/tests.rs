@@ -9,12 +9,14 @@ use std::{
 
 use colloquy_author::load_sources;
 use colloquy_store::{
-    Batch, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, MemoryStore, Opened, ReadError,
-    StoreStats, StoredRecord, Verified,
+    Batch, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed, MemoryStore,
+    Opened, ReadError, StoreStats, StoredRecord, Verified,
 };
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
-use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
+use colloquy_types::{
+    ConversationKey, ConversationUid, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -90,6 +92,14 @@ impl ConversationStore for Gate {
 
     fn verify<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Verified, ReadError>> {
         self.inner.verify(key)
+    }
+
+    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>> {
+        self.inner.compact()
+    }
+
+    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>> {
+        self.inner.erasure(uid)
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {

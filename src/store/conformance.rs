@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a failed expectation is how a check fails")]
 
 mod append;
+mod erase;
 mod fences;
 mod limits;
 mod reads;
@@ -60,6 +61,12 @@ const CHECKS: &[Check] = checks![
     reads::a_history_is_read_whole_page_by_page,
     reads::a_page_behind_a_foreign_head_is_refused,
     reads::figures_count_what_was_appended,
+    erase::an_erased_conversation_is_absent_and_its_key_is_free,
+    erase::an_erased_conversation_is_fenced_for_good,
+    erase::nothing_follows_an_erasure_in_its_batch,
+    erase::compaction_leaves_headers_and_the_record_of_the_erasure,
+    erase::an_erasure_that_never_was_is_absent,
+    erase::compaction_changes_nothing_that_can_be_read,
     limits::limits_are_refused_before_anything_is_written,
     limits::the_largest_records_are_read_back,
 ];

@@ -4,8 +4,8 @@
 use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 
 use crate::{
-    port::{HistoryPage, HistoryRecord, Lease, Opened, ReadError, Verified},
-    record::{BadRecord, DecodedRecord, RecordKind, StoredRecord, decode_record},
+    port::{Erasure, HistoryPage, HistoryRecord, Lease, Opened, ReadError, Verified},
+    record::{BadRecord, DecodedRecord, RecordHeader, RecordKind, StoredRecord, decode_record},
 };
 
 /// About how much [`crate::ConversationStore::turns`] and `history` give at a time.
@@ -47,6 +47,11 @@ impl Tail {
             return Ok(());
         }
         record.header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
+        if record.header.erased {
+            let reason =
+                format!("the body of record {} is gone, and no snapshot stands behind it", record.header.record_no);
+            return Err(ReadError::Corrupt { reason });
+        }
         self.reached = record.header.head();
         self.records.push(record);
         Ok(())
@@ -69,9 +74,10 @@ impl Tail {
     }
 }
 
-/// Collects turns in order, within the limits, and checks that none is missing between them.
+/// Collects turns in order, within the limits, and checks that none is missing between them. Those whose
+/// bodies were erased are passed over.
 pub(crate) struct Turns {
-    from: TurnSeq,
+    next: TurnSeq,
     limit: usize,
     bytes: usize,
     turns: Vec<StoredRecord>,
@@ -79,7 +85,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     pub(crate) fn new(from: TurnSeq, limit: usize) -> Self {
-        Self { from, limit, bytes: 0, turns: Vec::new() }
+        Self { next: from.max(TurnSeq::new(1)), limit, bytes: 0, turns: Vec::new() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -88,28 +94,24 @@ impl Turns {
 
     pub(crate) fn push(&mut self, record: StoredRecord) -> Result<(), ReadError> {
         let seq = record.header.turn_seq;
-        if record.header.kind != RecordKind::Turn || seq < self.from || self.is_full() {
+        if record.header.kind != RecordKind::Turn || seq < self.next || self.is_full() {
             return Ok(());
         }
-        let first = self.from.max(TurnSeq::new(1));
-        let expected = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
-        if seq < expected {
-            return Ok(());
+        if seq > self.next {
+            return Err(ReadError::Corrupt { reason: format!("turn {} is missing", self.next) });
         }
-        if seq > expected {
-            return Err(ReadError::Corrupt { reason: format!("turn {expected} is missing") });
+        self.next = seq.next();
+        if !record.header.erased {
+            self.bytes += record.payload.len();
+            self.turns.push(record);
         }
-        self.bytes += record.payload.len();
-        self.turns.push(record);
         Ok(())
     }
 
     /// The turns; `head` tells whether more should have been found.
     pub(crate) fn finish(self, head: &Head) -> Result<Vec<StoredRecord>, ReadError> {
-        let first = self.from.max(TurnSeq::new(1));
-        let next = self.turns.last().map_or(first, |last| last.header.turn_seq.next());
-        if !self.is_full() && next <= head.turn_seq {
-            return Err(ReadError::Corrupt { reason: format!("turn {next} is missing") });
+        if !self.is_full() && self.next <= head.turn_seq {
+            return Err(ReadError::Corrupt { reason: format!("turn {} is missing", self.next) });
         }
         Ok(self.turns)
     }
@@ -180,7 +182,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Takes the next record of the conversation `key`; one that was already passed is skipped.
-    pub(crate) fn push(&mut self, decoded: &DecodedRecord, key: &ConversationKey) -> Result<(), ReadError> {
+    pub(crate) fn push(&mut self, decoded: &DecodedRecord, key: Option<&ConversationKey>) -> Result<(), ReadError> {
         let header = &decoded.record.header;
         if !header.kind.is_chained() {
             let fits = header.record_no != self.reached.record_no || header.hash == self.reached.hash;
@@ -190,7 +192,7 @@ impl Walk {
             return Ok(());
         }
         header.follows(&self.reached).map_err(|bad| corrupt(&bad))?;
-        if decoded.key.as_ref().is_some_and(|named| named != key) {
+        if decoded.key.as_ref().is_some_and(|named| Some(named) != key) {
             return Err(corrupt(&BadRecord::Key));
         }
         self.reached = header.head();
@@ -205,5 +207,40 @@ impl Walk {
             return Err(ReadError::Corrupt { reason });
         }
         Ok(Verified { records: self.reached.record_no.get(), turns: self.turns, head: self.reached })
+    }
+}
+
+/// Walks what is left of an erased conversation.
+#[derive(Default)]
+pub(crate) struct ErasureWalk {
+    reached: Head,
+    last: Option<RecordKind>,
+    is_broken: bool,
+    found: Erasure,
+}
+
+impl ErasureWalk {
+    /// Takes the next record; one that is there twice is counted for its body only.
+    pub(crate) fn push(&mut self, header: &RecordHeader) {
+        if !header.kind.is_chained() {
+            self.found.snapshots += 1;
+            return;
+        }
+        self.found.bodies += u64::from(!header.erased && header.kind != RecordKind::Erased);
+        if header.record_no <= self.reached.record_no {
+            return;
+        }
+        self.found.records += 1;
+        self.is_broken |= header.follows(&self.reached).is_err();
+        if !self.is_broken {
+            self.reached = header.head();
+            self.last = Some(header.kind);
+        }
+    }
+
+    /// What was found.
+    pub(crate) fn finish(self) -> Erasure {
+        let chain_holds = !self.is_broken && self.last == Some(RecordKind::Erased);
+        Erasure { chain_holds, head: self.reached, ..self.found }
     }
 }

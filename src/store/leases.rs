@@ -67,13 +67,16 @@ impl Leases {
         check(self.epoch, live, lease, batch)
     }
 
-    /// Moves the head to where `batch` leaves it.
+    /// Moves the head to where `batch` leaves it; one that erases ends the lease.
     pub(crate) fn advance(&mut self, lease: &Lease, batch: &Batch) {
         if let Some(live) = self.live.get_mut(&batch.uid()) {
             live.head = batch.head_after();
         }
         if batch.created().is_some() {
             self.unborn.remove(&lease.key);
+        }
+        if batch.erases() {
+            self.live.remove(&batch.uid());
         }
     }
 }

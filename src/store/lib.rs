@@ -15,7 +15,7 @@ pub mod record;
 pub mod sled_engine;
 mod sled_files;
 
-pub use journal::{JournalOptions, JournalStore};
+pub use journal::{JournalOptions, JournalStore, Retention, RetentionPolicy};
 pub use memory::MemoryStore;
 pub use port::*;
 pub use record::{

@@ -13,15 +13,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use colloquy_types::{ConversationKey, Entropy, Head, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Entropy, Head, TurnSeq};
 use tokio::sync::oneshot;
 
 use self::shelf::Shelf;
 use crate::{
     leases::Leases,
     port::{
-        AppendError, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, NotApplied, Opened,
-        ReadError, StoreStats, Verified,
+        AppendError, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed,
+        NotApplied, Opened, ReadError, StoreStats, Verified,
     },
     record::{Batch, StoredRecord},
 };
@@ -283,6 +283,17 @@ impl ConversationStore for MemoryStore {
         Box::pin(async { verified })
     }
 
+    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>> {
+        let closed = locked(&self.process).closed;
+        let compacted = if closed { Err(ReadError::Closed) } else { locked(&self.shelf).compact() };
+        Box::pin(async { compacted })
+    }
+
+    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>> {
+        let erasure = self.read(|shelf| shelf.erasure(uid));
+        Box::pin(async { erasure })
+    }
+
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         let checked = self.read(|_| Ok(()));
         Box::pin(async { checked })
@@ -295,11 +306,13 @@ impl ConversationStore for MemoryStore {
     }
 
     fn stats(&self) -> StoreStats {
+        let erasures_pending = locked(&self.shelf).erasures_pending();
         let process = locked(&self.process);
         StoreStats {
             epoch: process.leases.epoch(),
             leases: process.leases.len() as u64,
             writable: !process.closed,
+            erasures_pending,
             ..process.stats
         }
     }

@@ -94,6 +94,57 @@ pub struct Verified {
     pub head: Head,
 }
 
+/// What [`ConversationStore::compact`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Segments that were read, or what the engine has in their place.
+    pub segments_read: u64,
+    /// Segments among them that were written anew.
+    pub segments_rewritten: u64,
+    /// Bytes of what was read, before.
+    pub bytes_before: u64,
+    /// Bytes of it afterwards.
+    pub bytes_after: u64,
+    /// Bodies that were erased.
+    pub bodies_erased: u64,
+    /// Snapshots that were dropped: superseded ones, and all of erased conversations.
+    pub snapshots_dropped: u64,
+}
+
+impl Compacted {
+    /// Adds the figures of another part of the same pass.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.segments_read += other.segments_read;
+        self.segments_rewritten += other.segments_rewritten;
+        self.bytes_before += other.bytes_before;
+        self.bytes_after += other.bytes_after;
+        self.bodies_erased += other.bodies_erased;
+        self.snapshots_dropped += other.snapshots_dropped;
+    }
+}
+
+/// What is still stored of an erased conversation: what a receipt is checked against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erasure {
+    /// Chained records, the one of the erasure included.
+    pub records: u64,
+    /// Bodies that are still there physically, without that of the erasure itself.
+    pub bodies: u64,
+    /// Snapshots that are still there physically.
+    pub snapshots: u64,
+    /// Whether the chain leads from the first header to the record of the erasure.
+    pub chain_holds: bool,
+    /// The head that the chain leads to as far as it holds.
+    pub head: Head,
+}
+
+impl Erasure {
+    /// Whether nothing but headers and the record of the erasure is left.
+    pub fn is_complete(&self) -> bool {
+        self.bodies == 0 && self.snapshots == 0
+    }
+}
+
 /// Figures of a running store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
@@ -109,6 +160,16 @@ pub struct StoreStats {
     pub leases: u64,
     /// Whether writes are accepted now.
     pub writable: bool,
+    /// Segments of the journal.
+    pub segments: u64,
+    /// Bytes that those take, the active one with the room that it has left.
+    pub journal_bytes: u64,
+    /// Bytes of the journal that compaction could free, as far as hints tell.
+    pub dead_bytes: u64,
+    /// Erased conversations whose bodies may still be there physically.
+    pub erasures_pending: u64,
+    /// When the last pass of compaction ended; `None` when none has since the start.
+    pub compacted_at: Option<Timestamp>,
 }
 
 /// Why an append has no effect, or may have.
@@ -189,6 +250,10 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// Appends `batch` if the lease's epoch and activation are still the owner's and the head is
     /// still the one the batch was built on; all of it or nothing. `done` is called after the sync
     /// that covers it. Never blocks.
+    ///
+    /// A batch that ends with an `Erased` record ends the conversation: once it is committed the lease is
+    /// gone, the key is free, and reads by key answer as for one that never was. What was stored is gone
+    /// physically once [`ConversationStore::compact`], or the engine by itself, has passed over it.
     fn append(&self, lease: &Lease, batch: Batch, done: Completion);
 
     /// Ends a lease whose actor is gone. A stale lease is ignored.
@@ -243,6 +308,19 @@ pub trait ConversationStore: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Closed`].
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// Makes a whole pass of compaction now, without a limit of speed: bodies and snapshots of erased
+    /// conversations go, and what is dead where there is enough of it. Nothing that can be read by key changes.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`], [`ReadError::Busy`] or [`ReadError::Closed`]; what was done before stays done.
+    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>>;
+
+    /// Walks what is still stored of a conversation that was erased.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Absent` when no erased conversation had this uid.
+    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>>;
 
     /// Ends what is queued, checkpoints, and closes; later calls answer `Closed`.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -11,12 +11,14 @@
 //! ```
 //!
 //! All numbers are little-endian. `hash = H(header with flags, header_crc and hash zeroed ‖ previous
-//! hash)` with BLAKE3, so the chain can be verified after a body was erased (which a flag will tell).
+//! hash)` with BLAKE3, so the chain can be verified after a body was erased: what is left then is a stub, the
+//! header alone with the flag [`FLAG_ERASED`] set and every other field as it was, `body_len` included.
 //! A snapshot stands outside the chain: its `record_no`, `turn_seq` and `hash` are those of the head
 //! it represents. No position is stored in a record, so records can be copied anywhere.
 
 mod batch;
 mod codec;
+mod stub;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,6 +27,7 @@ use colloquy_types::{Activation, ConversationUid, Epoch, Hash, Head, RecordNo, T
 pub use batch::{Batch, TooLarge};
 pub use codec::{BadRecord, DecodedRecord, decode_header, decode_record, padded_len};
 pub(crate) use codec::{checked_body, epoch_record, possible_uid, split_envelope};
+pub(crate) use stub::{erase_bodies, stub_of};
 
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 152;
@@ -40,6 +43,8 @@ pub const EFFECT_RESULT_BYTES_MAX: usize = 64 << 10;
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The record format this build writes.
 pub const FORMAT_VERSION: u8 = 1;
+/// The flag of a stub: the body was erased and does not follow the header.
+pub const FLAG_ERASED: u16 = 1;
 
 /// What a record is. The numbers are the format and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +66,8 @@ pub enum RecordKind {
     Control = 7,
     /// A snapshot; outside the chain.
     Snapshot = 8,
-    /// An erasure.
+    /// The end of a conversation, whose other bodies are to be erased. Its own is kept, so it holds nothing
+    /// about a person.
     Erased = 9,
     /// A flow revision's source; of a tenant.
     Revision = 10,
@@ -120,7 +126,9 @@ impl RecordKind {
 pub struct RecordHeader {
     /// What the record is.
     pub kind: RecordKind,
-    /// Bytes of salt and payload.
+    /// Whether the body was erased, so that the header is all there is.
+    pub erased: bool,
+    /// Bytes of salt and payload, or those it had before they were erased.
     pub body_len: u32,
     /// Whose record it is.
     pub uid: ConversationUid,
@@ -150,6 +158,9 @@ impl RecordHeader {
 
     /// Bytes that the record takes, padding included.
     pub fn record_len(&self) -> usize {
+        if self.erased {
+            return HEADER_BYTES;
+        }
         // A decoded header's length is within the limits.
         padded_len(usize::try_from(self.body_len).unwrap_or(usize::MAX / 2))
     }
@@ -163,11 +174,11 @@ impl RecordHeader {
     }
 }
 
-/// A record as read back, its checksum and digest checked.
+/// A record as read back, its checksum and digest checked, as far as its body was not erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
     /// The header.
     pub header: RecordHeader,
-    /// The payload, without its salt.
+    /// The payload, without its salt; empty when it was erased ([`RecordHeader::erased`]).
     pub payload: Vec<u8>,
 }

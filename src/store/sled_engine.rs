@@ -5,9 +5,11 @@
 //! synced. Reads run on the writer's thread between groups. Nothing here is tuned; the journal is the
 //! engine to use.
 //!
-//! Keys: `r` + key: the row; `l` + uid + batch number + chunk number: records; `epoch`.
+//! Keys: `r` + key: the row; `l` + uid + batch number + chunk number: records; `x` + uid: the row of an erased
+//! conversation; `epoch`.
 
 mod core;
+mod erased;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use colloquy_types::{ConversationKey, Entropy, Head, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Entropy, Head, TurnSeq};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
@@ -28,8 +30,8 @@ use self::core::Core;
 use crate::{
     done::Done,
     port::{
-        AppendError, BoxFuture, Completion, ConversationStore, HistoryPage, Lease, Listed, NotApplied, Opened,
-        ReadError, StoreStats, Verified,
+        AppendError, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed,
+        NotApplied, Opened, ReadError, StoreStats, Verified,
     },
     record::{Batch, StoredRecord},
 };
@@ -210,6 +212,14 @@ impl ConversationStore for SledStore {
     fn verify<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Verified, ReadError>> {
         let key = key.clone();
         self.run(move |core| core.verify(&key))
+    }
+
+    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>> {
+        self.run(Core::compact)
+    }
+
+    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>> {
+        self.run(move |core| core.erasure(uid))
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     port::Lease,
-    record::{Batch, RecordKind, decode_record},
+    record::{Batch, RecordKind, decode_header, decode_record, stub_of},
 };
 
 fn header() -> ExportHeader {
@@ -119,6 +119,27 @@ fn an_export_gives_back_header_revisions_and_records() {
     assert_eq!(read_records, records);
     assert_eq!(read_revisions, [(0, revision(1)), (1, revision(2))]);
     assert_eq!((head.record_no.get(), head.turn_seq.get()), (4, 3));
+}
+
+#[test]
+fn an_export_with_erased_bodies_is_read_back_and_its_chain_still_checked() {
+    let mut records = stored(&[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+    for erased in [0, 2] {
+        records[erased] = stub_of(&decode_header(&records[erased]).unwrap()).to_vec();
+    }
+    let (_, items, head) = read(&written(&records)).unwrap();
+    let items = items.into_iter().filter_map(|item| match item {
+        Item::Record(record) => Some(*record),
+        Item::Revision(_) => None,
+    });
+    let items: Vec<_> = items.collect();
+    assert_eq!(items.iter().map(|item| item.stored.clone()).collect::<Vec<_>>(), records);
+    let erased: Vec<_> = items.iter().map(|item| item.record.header.erased).collect();
+    assert_eq!(erased, [true, false, true, false, false]);
+    assert_eq!((head.record_no.get(), head.turn_seq.get()), (4, 3));
+    let mut without = ExportWriter::begin(Vec::new(), &header(), ExportLimits::default()).unwrap();
+    without.record(&records[0], &()).unwrap();
+    assert!(without.record(&records[2], &()).is_err(), "a stub is a link like any other");
 }
 
 #[test]

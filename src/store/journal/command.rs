@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use colloquy_types::{ConversationKey, Head, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 use tokio::sync::oneshot;
 
 use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
 use crate::{
     done::Done,
-    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
+    port::{AppendError, Erasure, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
     record::{Batch, StoredRecord},
 };
 
@@ -53,13 +53,26 @@ pub(crate) enum Command {
         generation: u64,
         intent: Intent,
     },
+    /// An open that found its conversation damaged, unless its plan was out of date.
+    Doubted {
+        lease: Lease,
+        error: ReadError,
+        reply: Reply<Opened>,
+    },
     List {
         tenant: String,
         after: Option<String>,
         limit: usize,
         reply: Reply<Vec<Listed>>,
     },
+    /// Walk what is left of an erased conversation.
+    Erasure {
+        uid: ConversationUid,
+        reply: Reply<Erasure>,
+    },
     Checkpoint(Reply<()>),
+    /// Seal the active segment, so that compaction can pass over it; answered once it is.
+    Seal(Reply<()>),
     Close(oneshot::Sender<()>),
     /// Ends at once, as a process that dies.
     Stop,

@@ -1,10 +1,11 @@
-//! The threads around the writer's step: the writer itself, the keeper of segments, the index, readers.
+//! The threads around the writer's step: the writer itself, the keeper of segments, the index, compaction, readers.
 //!
 //! The writer never waits for another thread: what a full queue does not take is kept or refused. The
 //! others may wait for the writer.
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -15,11 +16,13 @@ use tokio::sync::watch;
 
 use super::{
     command::{Command, KeeperJob, Outbox},
+    compaction::{Compactor, Job},
     disk::Disk,
     group::StoreUuid,
     index::{Checkpoint, Index},
     reader::{ReadJob, Reader},
     segment::{Segment, file_name},
+    stats::SharedStats,
     writer::WriterCore,
 };
 use crate::port::ReadError;
@@ -51,6 +54,12 @@ pub(crate) struct Parts {
     pub(crate) reader: Reader,
     pub(crate) index: Arc<Index>,
     pub(crate) failed: watch::Sender<bool>,
+    pub(crate) stats: Arc<SharedStats>,
+    pub(crate) compactor: Compactor,
+    /// Passes of compaction that somebody waits for.
+    pub(crate) jobs: Receiver<Job>,
+    /// Disconnected when compaction is to stop.
+    pub(crate) stop: Receiver<Infallible>,
 }
 
 /// Starts all threads; they end when the writer does.
@@ -68,7 +77,7 @@ pub(crate) fn start(
         Ok::<_, std::io::Error>(())
     };
 
-    let Parts { core, disk, uuid, epoch, reader, index, failed } = parts;
+    let Parts { core, disk, uuid, epoch, reader, index, failed, stats, compactor, jobs, stop } = parts;
     let answers = to_writer.clone();
     spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
     let answers = to_writer.clone();
@@ -77,10 +86,16 @@ pub(crate) fn start(
         Box::new(move || {
             for checkpoint in checkpoint_jobs {
                 let outcome = checkpoint.apply(&index).map_err(|error| error.to_string());
+                match index.dead_and_due() {
+                    Ok((dead, due)) => stats.set_dead(dead, due),
+                    Err(error) => tracing::warn!(%error, "what compaction is to do is not known"),
+                }
                 drop(answers.send(Command::Checkpointed(outcome)));
             }
         }),
     )?;
+    let answers = to_writer.clone();
+    spawn("compactor", Box::new(move || compactor.run(&jobs, &stop, &answers)))?;
     let reader = Arc::new(reader);
     for _ in 0..READERS {
         let (jobs, answers, reader) = (read_jobs.clone(), to_writer.clone(), Arc::clone(&reader));

@@ -1,10 +1,14 @@
 //! The index in sled: what can be rebuilt from the journal, kept so that opening need not read all of it.
 //!
 //! Trees: `rows` (key to [`Row`]), `uids` (uid to key), `spans` (uid and segment to the highest turn
-//! there), `meta`. Written at checkpoints only. What the journal holds beyond [`Covered`] is read again
+//! there), `erased` (uid to row, without the key), `due` and `dead` (what compaction is to look at, see `hints`),
+//! `meta`. Written at checkpoints, and by compaction, which removes what it has done. What the journal holds beyond [`Covered`] is read again
 //! when the store opens, and reading it again changes nothing.
 
+mod hints;
+
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -62,6 +66,9 @@ pub(crate) struct Index {
     rows: sled::Tree,
     uids: sled::Tree,
     spans: sled::Tree,
+    erased: sled::Tree,
+    due: sled::Tree,
+    dead: sled::Tree,
     meta: sled::Tree,
 }
 
@@ -75,8 +82,17 @@ impl Index {
     pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         guarded(|| {
             let db = sled_files::open(folder, cache_bytes)?;
-            let [rows, uids, spans, meta] = ["rows", "uids", "spans", "meta"].map(|name| db.open_tree(name));
-            Ok(Self { folder: folder.to_path_buf(), db, rows: rows?, uids: uids?, spans: spans?, meta: meta? })
+            Ok(Self {
+                folder: folder.to_path_buf(),
+                rows: db.open_tree("rows")?,
+                uids: db.open_tree("uids")?,
+                spans: db.open_tree("spans")?,
+                erased: db.open_tree("erased")?,
+                due: db.open_tree("due")?,
+                dead: db.open_tree("dead")?,
+                meta: db.open_tree("meta")?,
+                db,
+            })
         })
     }
 
@@ -89,23 +105,31 @@ impl Index {
         })
     }
 
-    /// Whether it has no conversation.
+    /// Whether it has no conversation, erased ones included.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.erased.is_empty()
     }
 
     pub(crate) fn row(&self, key: &str) -> Result<Option<Row>, IndexError> {
         guarded(|| Ok(self.rows.get(key)?.map(|bytes| Row::decode(&bytes)).transpose()?))
     }
 
-    /// The key and row of a uid.
-    pub(crate) fn by_uid(&self, uid: ConversationUid) -> Result<Option<(ConversationKey, Row)>, IndexError> {
+    /// The key and row of a uid; an erased conversation has no key.
+    pub(crate) fn by_uid(&self, uid: ConversationUid) -> Result<Option<(Option<ConversationKey>, Row)>, IndexError> {
+        if let Some(row) = self.erased(uid)? {
+            return Ok(Some((None, row)));
+        }
         guarded(|| {
             let Some(text) = self.uids.get(uid.0)? else { return Ok(None) };
             let text = std::str::from_utf8(&text).map_err(|_| IndexError::Damaged("a key is not text"))?;
             let key = parse_key(text)?;
-            Ok(self.row(text)?.map(|row| (key, row)))
+            Ok(self.row(text)?.filter(|row| row.uid == uid).map(|row| (Some(key), row)))
         })
+    }
+
+    /// The row of an erased conversation.
+    pub(crate) fn erased(&self, uid: ConversationUid) -> Result<Option<Row>, IndexError> {
+        guarded(|| Ok(self.erased.get(uid.0)?.map(|bytes| Row::decode(&bytes)).transpose()?))
     }
 
     /// All uids; for what is rare.
@@ -144,19 +168,26 @@ impl Index {
     }
 
     /// Adds rows, and their uids, without saying that anything more is covered.
-    pub(crate) fn put_rows(&self, mut rows: Vec<(ConversationKey, Row)>) -> Result<(), IndexError> {
-        let uids = rows.iter().map(|(key, row)| (row.uid, key.clone())).collect();
+    pub(crate) fn put_rows(&self, mut rows: Vec<(Option<ConversationKey>, Row)>) -> Result<(), IndexError> {
+        let known = rows.iter().filter(|(_, row)| row.erased_in.is_none());
+        let uids = known.filter_map(|(key, row)| Some((row.uid, key.clone()?))).collect();
         self.put_known_rows(&mut rows)?;
         self.put_uids(uids)
     }
 
-    /// Adds rows whose uids are there already. In the order of their keys, which spares sled most of its searching.
-    fn put_known_rows(&self, rows: &mut [(ConversationKey, Row)]) -> Result<(), IndexError> {
-        rows.sort_unstable_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
+    /// Adds rows whose uids are there already. In the order of their keys, which spares sled most of its searching. Keys
+    /// that erasures free go first, as a later row may have taken one.
+    fn put_known_rows(&self, rows: &mut [(Option<ConversationKey>, Row)]) -> Result<(), IndexError> {
+        let text = |key: &Option<ConversationKey>| key.as_ref().map(|key| key.as_str().to_owned());
+        rows.sort_by_cached_key(|(key, _)| text(key));
         guarded(|| {
+            for (key, row) in rows.iter().filter(|(_, row)| row.erased_in.is_some()) {
+                self.put_erased(key.as_ref(), row)?;
+            }
             for chunk in rows.chunks(ROWS_PER_BATCH) {
                 let mut batch = sled::Batch::default();
-                for (key, row) in chunk {
+                for (key, row) in chunk.iter().filter(|(_, row)| row.erased_in.is_none()) {
+                    let Some(key) = key else { continue };
                     batch.insert(key.as_str(), row.encode()?);
                 }
                 self.rows.apply_batch(batch)?;
@@ -179,6 +210,17 @@ impl Index {
         })
     }
 
+    fn put_erased(&self, key: Option<&ConversationKey>, row: &Row) -> Result<(), IndexError> {
+        if let Some(key) = key
+            && self.row(key.as_str())?.is_some_and(|known| known.uid == row.uid)
+        {
+            self.rows.remove(key.as_str())?;
+        }
+        self.erased.insert(row.uid.0, row.encode()?)?;
+        self.uids.remove(row.uid.0)?;
+        self.erasure_is_due(row)
+    }
+
     /// Adds the spans of a sealed segment.
     pub(crate) fn put_spans(&self, segment: u64, table: &Table) -> Result<(), IndexError> {
         guarded(|| {
@@ -186,6 +228,16 @@ impl Index {
             for (uid, last_turn) in table.spans() {
                 batch.insert(&span_key(uid, segment), &last_turn.get().to_le_bytes());
             }
+            self.spans.apply_batch(batch)?;
+            self.erasures_are_due_in(segment, table)
+        })
+    }
+
+    /// Removes the spans of conversations that have nothing in a segment any more.
+    pub(crate) fn remove_spans(&self, segment: u64, uids: &[ConversationUid]) -> Result<(), IndexError> {
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            uids.iter().for_each(|uid| batch.remove(&span_key(*uid, segment)));
             Ok(self.spans.apply_batch(batch)?)
         })
     }
@@ -219,9 +271,11 @@ fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
 
 /// What one checkpoint adds.
 pub(crate) struct Checkpoint {
-    pub(crate) rows: Vec<(ConversationKey, Row)>,
+    pub(crate) rows: Vec<(Option<ConversationKey>, Row)>,
     /// The uids among them that the index does not have yet.
     pub(crate) uids: Vec<(ConversationUid, ConversationKey)>,
+    /// Bytes of snapshots that were superseded, by the segments they stand in.
+    pub(crate) dead: BTreeMap<u64, u64>,
     /// Sealed segments whose spans are not in the index yet.
     pub(crate) tables: Vec<(u64, Arc<Table>)>,
     pub(crate) covered: Covered,
@@ -234,6 +288,7 @@ impl Checkpoint {
         for (segment, table) in &self.tables {
             index.put_spans(*segment, table)?;
         }
+        index.add_dead(&self.dead)?;
         index.cover(self.covered)
     }
 }

@@ -53,6 +53,10 @@ impl Disk for RealDisk {
         fs::remove_file(self.folder.join(name))
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.folder.join(from), self.folder.join(to))
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         sync_folder(&self.folder)
     }

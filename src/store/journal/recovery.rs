@@ -26,7 +26,9 @@ use super::{
     index::{Covered, Index, IndexError},
     row::Place,
     scan::{self, Scan, Stretch},
-    segment::{BadHeader, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name, footer_bytes},
+    segment::{
+        BadHeader, NEW_FILE_SUFFIX, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name, footer_bytes,
+    },
     table::{Run, Table},
     writer::{Active, Start},
 };
@@ -51,23 +53,32 @@ impl Found {
     }
 }
 
-/// Opens all segments and checks whose they are.
+/// Opens all segments and checks whose they are; removes what an interrupted compaction left.
 pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError> {
     let mut found = Found { segments: BTreeMap::new(), headless: BTreeSet::new(), epoch: Epoch::default() };
-    for id in disk.list()?.iter().filter_map(|name| file_id(name)) {
-        let segment = Segment::existing(id, disk.open(&file_name(id))?, uuid)?;
-        let len = to_usize(segment.size).min(SEGMENT_HEADER_BYTES);
-        match SegmentHeader::decode(&read_vec(segment.file.as_ref(), 0, len)?) {
+    let names = disk.list()?;
+    for name in names.iter().filter(|name| name.ends_with(NEW_FILE_SUFFIX)) {
+        // The segment that it was to replace is still there.
+        disk.remove(name)?;
+    }
+    for id in names.iter().filter_map(|name| file_id(name)) {
+        let file = disk.open(&file_name(id))?;
+        let len = to_usize(file.len()?).min(SEGMENT_HEADER_BYTES);
+        let header = match SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?) {
             Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
-            Ok(header) => found.epoch = found.epoch.max(header.epoch),
+            Ok(header) => {
+                found.epoch = found.epoch.max(header.epoch);
+                Some(header)
+            }
             Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
             // One that was being made when the process died, or damage that harms nothing else.
             Err(BadHeader::Damaged) => {
                 tracing::warn!(segment = id, "segment has no intact header");
                 found.headless.insert(id);
+                None
             }
-        }
-        found.segments.insert(id, segment);
+        };
+        found.segments.insert(id, Segment::existing(id, file, uuid, header)?);
     }
     Ok(found)
 }
@@ -128,7 +139,8 @@ pub(crate) fn replay<'a>(
     for (number, (id, segment)) in found.segments.iter().enumerate() {
         if let Some((bytes, scan)) = unsealed.remove(id) {
             let known_end = ends.get(id).copied().unwrap_or_default();
-            replay.unsealed(*id, &bytes, scan, known_end)?;
+            let rewritten = segment.header.and_then(|header| header.rewritten);
+            replay.unsealed(*id, &bytes, scan, (known_end, rewritten))?;
         } else if let Some(trailer) = segment.trailer().filter(|_| *id >= first) {
             let bytes = read_vec(segment.file.as_ref(), 0, to_usize(trailer.valid_len))?;
             let scan = scan::scan(&bytes, *id, uuid);
@@ -142,6 +154,12 @@ pub(crate) fn replay<'a>(
 }
 
 impl Replay<'_> {
+    /// How many conversations and records were found damaged.
+    #[cfg(test)]
+    pub(crate) fn damages(&self) -> u64 {
+        self.overlay.damages()
+    }
+
     fn sealed(&mut self, id: u64, bytes: &[u8], scan: Scan, valid_len: u64) -> Result<(), IndexError> {
         self.epoch = self.epoch.max(scan.epoch);
         let mut table = Table::default();
@@ -152,9 +170,17 @@ impl Replay<'_> {
         self.overlay.index().put_spans(id, &table)
     }
 
-    fn unsealed(&mut self, id: u64, bytes: &[u8], scan: Scan, known_end: u64) -> Result<(), IndexError> {
+    fn unsealed(
+        &mut self,
+        id: u64,
+        bytes: &[u8],
+        scan: Scan,
+        (known_end, rewritten): (u64, Option<u64>),
+    ) -> Result<(), IndexError> {
         self.epoch = self.epoch.max(scan.epoch);
         let synced_to = match id.cmp(&self.mark.segment) {
+            // Only its trailer is damaged: it was synced whole before it got its name.
+            _ if rewritten.is_some() => rewritten.unwrap_or_default(),
             std::cmp::Ordering::Less => known_end.max(scan.end as u64),
             std::cmp::Ordering::Equal => self.mark.offset,
             std::cmp::Ordering::Greater => 0,

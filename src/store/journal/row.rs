@@ -27,18 +27,39 @@ pub(crate) struct Row {
     pub(crate) uid: ConversationUid,
     pub(crate) head: Head,
     pub(crate) updated_at: Timestamp,
-    /// Where its first record stands.
+    /// Where its first record stood when it was written: a hint once compaction has moved it.
     pub(crate) created: Place,
-    /// Where its newest snapshot stands.
+    /// Where its newest snapshot stood when it was written: a hint too.
     pub(crate) snapshot: Option<SnapshotPlace>,
     /// Why it is quarantined, if it is.
     pub(crate) damage: Option<String>,
+    /// The segment that its last record stands in, when the conversation was erased.
+    pub(crate) erased_in: Option<u64>,
+}
+
+/// A row as it was before conversations could be erased.
+#[derive(Serialize, Deserialize)]
+struct RowV1 {
+    uid: ConversationUid,
+    head: Head,
+    updated_at: Timestamp,
+    created: Place,
+    snapshot: Option<SnapshotPlace>,
+    damage: Option<String>,
+}
+
+impl From<RowV1> for Row {
+    fn from(row: RowV1) -> Self {
+        let RowV1 { uid, head, updated_at, created, snapshot, damage } = row;
+        Self { uid, head, updated_at, created, snapshot, damage, erased_in: None }
+    }
 }
 
 /// A row as stored; variants and fields are the format.
 #[derive(Serialize, Deserialize)]
 enum StoredRow {
-    V1(Row),
+    V1(RowV1),
+    V2(Row),
 }
 
 impl Row {
@@ -51,6 +72,7 @@ impl Row {
             created: Place::default(),
             snapshot: None,
             damage: None,
+            erased_in: None,
         }
     }
 
@@ -60,12 +82,14 @@ impl Row {
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, codec::Error> {
-        codec::encode(&StoredRow::V1(self.clone()))
+        codec::encode(&StoredRow::V2(self.clone()))
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
-        let StoredRow::V1(row) = codec::decode(bytes)?;
-        Ok(row)
+        Ok(match codec::decode(bytes)? {
+            StoredRow::V1(row) => row.into(),
+            StoredRow::V2(row) => row,
+        })
     }
 
     /// Where the records begin that follow the snapshot, or all of them.

@@ -1,4 +1,5 @@
 //! Segment files: made of zeros ahead of need, written once, sealed with a footer, never written again.
+//! Compaction puts another file in a sealed one's place, written whole before it gets the name.
 //!
 //! ```text
 //! header (64 bytes)                            trailer (the last 64 bytes, once sealed)
@@ -7,10 +8,14 @@
 //!  16 store uuid [16]                           16 store uuid [16]
 //!  32 segment id u64                            32 segment id u64
 //!  40 size u64                                  40 valid length u64: the footer begins there
-//!  48 epoch u64, 56 reserved u64                48 runs u32, 52 crc of the runs u32
-//! groups                                        56 records u64
+//!  48 epoch u64                                 48 runs u32, 52 crc of the runs u32
+//!  56 rewritten: valid length u64               56 records u64
+//! groups
 //! footer: the runs, sorted by uid and offset
 //! ```
+//!
+//! The header of a segment as it was first written has version 1 and zeros at 56; that of one that compaction wrote
+//! has version 2, so that a build that knows no stubs refuses it.
 
 use std::{
     io,
@@ -34,8 +39,10 @@ pub(crate) const TRAILER_BYTES: usize = 64;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const MAGIC: [u8; 8] = *b"CQSEGM01";
 const TRAILER_MAGIC: [u8; 8] = *b"CQFOOT01";
-/// The version of header, trailer and footer that this build writes.
-pub(crate) const SEGMENT_VERSION: u32 = 1;
+/// The version of trailers, and of the headers of segments as they were first written.
+const VERSION: u32 = 1;
+/// The version of the headers of segments that compaction wrote.
+const VERSION_REWRITTEN: u32 = 2;
 
 /// What a segment's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) id: u64,
     pub(crate) size: u64,
     pub(crate) epoch: Epoch,
+    /// Where the groups end, when compaction wrote it.
+    pub(crate) rewritten: Option<u64>,
 }
 
 /// What a sealed segment's trailer says.
@@ -66,21 +75,21 @@ pub(crate) enum BadHeader {
     Newer(u32),
 }
 
-fn check(bytes: &[u8], magic: [u8; 8]) -> Result<(), BadHeader> {
+fn check(bytes: &[u8], magic: [u8; 8], newest: u32) -> Result<u32, BadHeader> {
     let crc = take_u32(bytes, 12).ok_or(BadHeader::Damaged)?;
     if !bytes.starts_with(&magic) || crc != header_crc(bytes, 12, 0) {
         return Err(BadHeader::Damaged);
     }
     match take_u32(bytes, 8) {
-        Some(SEGMENT_VERSION) => Ok(()),
+        Some(version) if (VERSION..=newest).contains(&version) => Ok(version),
         Some(newer) => Err(BadHeader::Newer(newer)),
         None => Err(BadHeader::Damaged),
     }
 }
 
-fn finish(mut bytes: [u8; 64], magic: [u8; 8], uuid: StoreUuid) -> [u8; 64] {
+fn finish(mut bytes: [u8; 64], magic: [u8; 8], version: u32, uuid: StoreUuid) -> [u8; 64] {
     put(&mut bytes, 0, &magic);
-    put(&mut bytes, 8, &SEGMENT_VERSION.to_le_bytes());
+    put(&mut bytes, 8, &version.to_le_bytes());
     put(&mut bytes, 16, &uuid);
     let crc = header_crc(&bytes, 12, 0);
     put(&mut bytes, 12, &crc.to_le_bytes());
@@ -93,18 +102,21 @@ impl SegmentHeader {
         put(&mut bytes, 32, &self.id.to_le_bytes());
         put(&mut bytes, 40, &self.size.to_le_bytes());
         put(&mut bytes, 48, &self.epoch.get().to_le_bytes());
-        finish(bytes, MAGIC, self.uuid)
+        put(&mut bytes, 56, &self.rewritten.unwrap_or_default().to_le_bytes());
+        let version = if self.rewritten.is_some() { VERSION_REWRITTEN } else { VERSION };
+        finish(bytes, MAGIC, version, self.uuid)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
         let bytes = bytes.get(..SEGMENT_HEADER_BYTES).ok_or(BadHeader::Damaged)?;
-        check(bytes, MAGIC)?;
+        let version = check(bytes, MAGIC, VERSION_REWRITTEN)?;
         let fields = || {
             Some(Self {
                 uuid: take(bytes, 16)?,
                 id: take_u64(bytes, 32)?,
                 size: take_u64(bytes, 40)?,
                 epoch: Epoch::new(take_u64(bytes, 48)?),
+                rewritten: (version == VERSION_REWRITTEN).then(|| take_u64(bytes, 56)).flatten(),
             })
         };
         fields().ok_or(BadHeader::Damaged)
@@ -119,12 +131,12 @@ impl Trailer {
         put(&mut bytes, 48, &self.runs.to_le_bytes());
         put(&mut bytes, 52, &self.runs_crc.to_le_bytes());
         put(&mut bytes, 56, &self.records.to_le_bytes());
-        finish(bytes, TRAILER_MAGIC, self.uuid)
+        finish(bytes, TRAILER_MAGIC, VERSION, self.uuid)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
         let bytes = bytes.get(..TRAILER_BYTES).ok_or(BadHeader::Damaged)?;
-        check(bytes, TRAILER_MAGIC)?;
+        check(bytes, TRAILER_MAGIC, VERSION)?;
         let fields = || {
             Some(Self {
                 uuid: take(bytes, 16)?,
@@ -138,7 +150,8 @@ impl Trailer {
         fields().ok_or(BadHeader::Damaged)
     }
 
-    fn file_len(&self) -> u64 {
+    /// Bytes of the whole file.
+    pub(crate) fn file_len(&self) -> u64 {
         self.valid_len + u64::from(self.runs) * ENTRY_BYTES as u64 + TRAILER_BYTES as u64
     }
 }
@@ -154,6 +167,14 @@ pub(crate) fn file_id(name: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok()
 }
 
+/// The name of the file that is to take a segment's place, until it does.
+pub(crate) fn new_file_name(id: u64) -> String {
+    format!("{id:016x}{NEW_FILE_SUFFIX}")
+}
+
+/// What compaction's files end in until they take their places.
+pub(crate) const NEW_FILE_SUFFIX: &str = ".compacted";
+
 /// Bytes that sealing adds behind the groups.
 pub(crate) fn footer_bytes(runs: usize) -> u64 {
     (runs * ENTRY_BYTES + TRAILER_BYTES) as u64
@@ -164,7 +185,11 @@ pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) size: u64,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// What its header says, if that is intact.
+    pub(crate) header: Option<SegmentHeader>,
     sealed: OnceLock<Trailer>,
+    /// Whether the footer's checksum fits, once somebody had to know.
+    footer_fits: OnceLock<bool>,
 }
 
 impl Segment {
@@ -173,9 +198,10 @@ impl Segment {
     pub(crate) fn create(disk: &dyn Disk, uuid: StoreUuid, id: u64, size: u64, epoch: Epoch) -> io::Result<Arc<Self>> {
         let name = file_name(id);
         let file = disk.create(&name)?;
-        let filled = fill(file.as_ref(), &SegmentHeader { uuid, id, size, epoch }).and_then(|()| disk.sync_dir());
+        let header = SegmentHeader { uuid, id, size, epoch, rewritten: None };
+        let filled = fill(file.as_ref(), &header).and_then(|()| disk.sync_dir());
         match filled {
-            Ok(()) => Ok(Arc::new(Self { id, size, file, sealed: OnceLock::new() })),
+            Ok(()) => Ok(Arc::new(Self::new(id, size, file, Some(header)))),
             Err(error) => {
                 disk.remove(&name).ok();
                 Err(error)
@@ -183,10 +209,19 @@ impl Segment {
         }
     }
 
-    /// A segment that exists, and its trailer when it is sealed.
-    pub(crate) fn existing(id: u64, file: Arc<dyn DiskFile>, uuid: StoreUuid) -> io::Result<Self> {
+    fn new(id: u64, size: u64, file: Arc<dyn DiskFile>, header: Option<SegmentHeader>) -> Self {
+        Self { id, size, file, header, sealed: OnceLock::new(), footer_fits: OnceLock::new() }
+    }
+
+    /// A segment that exists, with its intact header, and its trailer when it is sealed.
+    pub(crate) fn existing(
+        id: u64,
+        file: Arc<dyn DiskFile>,
+        uuid: StoreUuid,
+        header: Option<SegmentHeader>,
+    ) -> io::Result<Self> {
         let size = file.len()?;
-        let segment = Self { id, size, file, sealed: OnceLock::new() };
+        let segment = Self::new(id, size, file, header);
         if size >= (SEGMENT_HEADER_BYTES + TRAILER_BYTES) as u64 {
             let bytes = read_vec(segment.file.as_ref(), size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
             if let Ok(trailer) = Trailer::decode(&bytes)
@@ -203,22 +238,36 @@ impl Segment {
         self.sealed.get()
     }
 
+    /// A segment that was written whole and sealed already.
+    pub(crate) fn rewritten(file: Arc<dyn DiskFile>, header: SegmentHeader, trailer: Trailer) -> Self {
+        let segment = Self::new(header.id, header.size, file, Some(header));
+        segment.sealed.set(trailer).ok();
+        segment
+    }
+
+    /// Whether records may stand elsewhere than where they were first written.
+    pub(crate) fn may_have_moved(&self) -> bool {
+        self.header.is_none_or(|header| header.rewritten.is_some())
+    }
+
+    /// Bytes of its file, as far as known without asking the disk.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.trailer().map_or(self.size, Trailer::file_len)
+    }
+
+    /// Whether the whole footer is as it was written; read once.
+    pub(crate) fn footer_fits(&self) -> io::Result<bool> {
+        let Some(trailer) = self.trailer() else { return Ok(false) };
+        if let Some(fits) = self.footer_fits.get() {
+            return Ok(*fits);
+        }
+        let runs = read_vec(self.file.as_ref(), trailer.valid_len, to_usize(trailer.runs.into()) * ENTRY_BYTES)?;
+        Ok(*self.footer_fits.get_or_init(|| crc32c::crc32c(&runs) == trailer.runs_crc))
+    }
+
     /// Ends the segment durably at `valid_len`: writes the footer behind it, syncs, cuts the rest, syncs.
     pub(crate) fn seal(&self, uuid: StoreUuid, valid_len: u64, table: &Table) -> io::Result<()> {
-        let runs = table.sorted();
-        let mut footer = Vec::with_capacity(to_usize(footer_bytes(runs.len())));
-        for run in &runs {
-            run.encode(&mut footer);
-        }
-        let trailer = Trailer {
-            uuid,
-            id: self.id,
-            valid_len,
-            runs: u32::try_from(runs.len()).unwrap_or(u32::MAX),
-            runs_crc: crc32c::crc32c(&footer),
-            records: table.records(),
-        };
-        footer.extend_from_slice(&trailer.encode());
+        let (footer, trailer) = footer_of(uuid, self.id, valid_len, table);
         self.file.write_at(&footer, valid_len)?;
         self.file.sync_all()?;
         self.file.set_len(trailer.file_len())?;
@@ -253,6 +302,20 @@ impl Segment {
         }
         Ok(found)
     }
+}
+
+/// The footer and trailer of a segment whose groups end at `valid_len`: their bytes, and the trailer.
+pub(crate) fn footer_of(uuid: StoreUuid, id: u64, valid_len: u64, table: &Table) -> (Vec<u8>, Trailer) {
+    let runs = table.sorted();
+    let mut footer = Vec::with_capacity(to_usize(footer_bytes(runs.len())));
+    for run in &runs {
+        run.encode(&mut footer);
+    }
+    let runs_crc = crc32c::crc32c(&footer);
+    let runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+    let trailer = Trailer { uuid, id, valid_len, runs, runs_crc, records: table.records() };
+    footer.extend_from_slice(&trailer.encode());
+    (footer, trailer)
 }
 
 fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use colloquy_types::Epoch;
+use colloquy_types::{Epoch, Timestamp};
 
 use crate::port::StoreStats;
 
@@ -15,6 +15,13 @@ pub(crate) struct SharedStats {
     syncs: AtomicU64,
     leases: AtomicU64,
     refuses: AtomicBool,
+    dead_bytes: AtomicU64,
+    /// Erasures that the index does not know yet.
+    erased: AtomicU64,
+    /// Erasures that the index knows and compaction has not passed over.
+    erased_indexed: AtomicU64,
+    /// Unix microseconds; 0 for never.
+    compacted_at: AtomicU64,
 }
 
 impl SharedStats {
@@ -45,11 +52,35 @@ impl SharedStats {
         self.refuses.store(true, Relaxed);
     }
 
+    pub(crate) fn erasure_began(&self) {
+        self.erased.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn erasure_indexed(&self) {
+        self.erased.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether an erasure waits for a checkpoint.
+    pub(crate) fn has_unindexed_erasures(&self) -> bool {
+        self.erased.load(Relaxed) > 0
+    }
+
+    pub(crate) fn set_dead(&self, dead_bytes: u64, erasures: u64) {
+        self.dead_bytes.store(dead_bytes, Relaxed);
+        self.erased_indexed.store(erasures, Relaxed);
+    }
+
+    pub(crate) fn compacted(&self, at: Timestamp) {
+        self.compacted_at.store(at.as_micros(), Relaxed);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
+    /// The figures, without those of the segments.
     pub(crate) fn snapshot(&self) -> StoreStats {
+        let compacted_at = Some(self.compacted_at.load(Relaxed)).filter(|at| *at > 0);
         StoreStats {
             epoch: Epoch::new(self.epoch.load(Relaxed)),
             records: self.records.load(Relaxed),
@@ -57,6 +88,11 @@ impl SharedStats {
             syncs: self.syncs.load(Relaxed),
             leases: self.leases.load(Relaxed),
             writable: !self.refuses.load(Relaxed),
+            segments: 0,
+            journal_bytes: 0,
+            dead_bytes: self.dead_bytes.load(Relaxed),
+            erasures_pending: self.erased.load(Relaxed) + self.erased_indexed.load(Relaxed),
+            compacted_at: compacted_at.map(Timestamp::from_micros),
         }
     }
 }

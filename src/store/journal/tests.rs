@@ -1,8 +1,12 @@
 //! Tests of the journal: the kit, the I/O layer, recovery, the format.
 
+mod compaction;
+mod crashes;
 mod fake_disk;
 mod format;
+mod histories;
 mod io;
+mod kill_disk;
 mod recovery;
 mod rig;
 mod store;

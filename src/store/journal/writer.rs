@@ -14,7 +14,7 @@ mod reads;
 mod segments;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -112,6 +112,8 @@ pub(crate) struct WriterCore {
     last_activation: Activation,
     entries: UidMap<Entry>,
     keys: BTreeMap<OrderedKey, ConversationUid>,
+    /// Erased conversations that the index may still know by their keys.
+    erased: Arc<HashSet<ConversationUid>>,
     segments: SegmentState,
     checkpoint: CheckpointState,
     /// The group being built: room for its header, then records.
@@ -147,6 +149,7 @@ impl WriterCore {
             last_activation: Activation::default(),
             entries: UidMap::default(),
             keys: BTreeMap::new(),
+            erased: Arc::default(),
             segments: SegmentState::new(start.segments, start.active, start.next_segment),
             checkpoint: CheckpointState::new(start.index_is_empty),
             buffer: vec![0; GROUP_BYTES],
@@ -185,6 +188,7 @@ impl WriterCore {
         }
         self.flush(out);
         self.segments.keep_spare(self.options.segment_bytes, out);
+        self.advance_seal(out);
         self.advance_checkpoint(out);
         self.advance_close(out);
     }
@@ -202,12 +206,15 @@ impl WriterCore {
             Command::Release(lease) => self.release(&lease),
             Command::Read { key, intent } => self.read(key, intent),
             Command::Resolved { key, row, generation, intent } => self.resolved(key, row, generation, intent),
+            Command::Doubted { lease, error, reply } => self.doubted(&lease, error, reply),
             Command::List { tenant, after, limit, reply } => self.list(tenant, after, limit, reply),
+            Command::Erasure { uid, reply } => self.erasure(uid, reply),
             Command::Checkpoint(reply) => self.checkpoint.ask(reply),
+            Command::Seal(reply) => self.segments.ask_seal(reply),
             Command::Close(reply) => self.close(reply, out),
             Command::Stop => self.finished = true,
             Command::Prepared(segment) => self.segments.prepared(segment, out),
-            Command::Sealed { id, sealed } => self.segments.sealed(id, sealed),
+            Command::Sealed { id, sealed } => self.segments.sealed(id, sealed, out),
             Command::Checkpointed(outcome) => self.checkpointed(outcome, out),
         }
     }
@@ -272,7 +279,9 @@ impl WriterCore {
         }
         if let Some(range) = batch.snapshot() {
             let snapshot = SnapshotPlace { place: place(range), record_no: batch.snapshot_record_no() };
-            entry.row.snapshot = Some(snapshot);
+            if let Some(superseded) = entry.row.snapshot.replace(snapshot) {
+                self.checkpoint.dead(superseded.place);
+            }
         }
         entry.row.head = batch.head_after();
         entry.row.updated_at = batch.time();
@@ -280,6 +289,22 @@ impl WriterCore {
             entry.dirty = true;
             self.checkpoint.dirty(batch.uid());
         }
+        if batch.erases() {
+            self.erase(batch.uid(), at.segment);
+        }
+    }
+
+    /// Ends a conversation whose last record stands in `segment`. Its entry stays until the index knows, and hides
+    /// what that says of it until then.
+    fn erase(&mut self, uid: ConversationUid, segment: u64) {
+        let Some(entry) = self.entries.get_mut(&uid) else { return };
+        entry.row.erased_in = Some(segment);
+        if entry.activation.take().is_some() {
+            self.stats.lease_ended();
+        }
+        self.keys.remove(entry.key.as_str());
+        Arc::make_mut(&mut self.erased).insert(uid);
+        self.stats.erasure_began();
     }
 
     fn release(&mut self, lease: &Lease) {
@@ -296,7 +321,13 @@ impl WriterCore {
         if self.entries.get(&uid).is_some_and(|entry| entry.activation.is_none() && !entry.dirty && !entry.in_flight)
             && let Some(entry) = self.entries.remove(&uid)
         {
-            self.keys.remove(entry.key.as_str());
+            // Another conversation may have the key of an erased one.
+            if self.keys.get(entry.key.as_str()) == Some(&uid) {
+                self.keys.remove(entry.key.as_str());
+            }
+            if entry.row.erased_in.is_some() && Arc::make_mut(&mut self.erased).remove(&uid) {
+                self.stats.erasure_indexed();
+            }
         }
     }
 
@@ -353,6 +384,22 @@ impl WriterCore {
         self.synced = Position { offset: active.end, ..at };
         self.stats.synced();
         true
+    }
+
+    /// Goes on in the next segment when somebody asked for the active one to be sealed. Waits until the next one is
+    /// made, so that no commit waits for that.
+    fn advance_seal(&mut self, out: &mut Outbox) {
+        if !self.accepts() {
+            return self.segments.refuse_seal(out);
+        }
+        if let Some(id) = self.segments.can_seal(out) {
+            let with = (self.uuid, self.epoch, self.options.segment_bytes);
+            // The next one is there, so this makes none.
+            if let Err(error) = self.segments.roll(self.disk.as_ref(), with, GROUP_BYTES, out) {
+                tracing::warn!(%error, "no next segment");
+                self.segments.sealed(id, false, out);
+            }
+        }
     }
 
     fn close(&mut self, reply: oneshot::Sender<()>, out: &mut Outbox) {

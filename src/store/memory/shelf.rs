@@ -8,9 +8,9 @@ use std::{
 use colloquy_types::{ConversationKey, ConversationUid, Epoch, Head, Timestamp, TurnSeq};
 
 use crate::{
-    history::{Page, Tail, Turns, Walk, corrupt, decode_all},
-    port::{HistoryPage, Lease, Listed, Opened, ReadError, Verified},
-    record::{Batch, StoredRecord, decode_record},
+    history::{ErasureWalk, Page, Tail, Turns, Walk, corrupt, decode_all},
+    port::{Compacted, Erasure, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
+    record::{Batch, StoredRecord, decode_record, erase_bodies},
 };
 
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ struct Conversation {
 pub(super) struct Shelf {
     keys: BTreeMap<String, ConversationUid>,
     conversations: HashMap<ConversationUid, Conversation>,
+    /// What is left of erased ones, and whether it still holds bodies.
+    erased: HashMap<ConversationUid, (Vec<u8>, bool)>,
     epoch: Epoch,
 }
 
@@ -75,6 +77,43 @@ impl Shelf {
         }
         stored.head = batch.head_after();
         stored.updated_at = batch.time();
+        if batch.erases() {
+            self.keys.remove(key.as_str());
+            if let Some(ended) = self.conversations.remove(&batch.uid()) {
+                self.erased.insert(batch.uid(), (ended.bytes, true));
+            }
+        }
+    }
+
+    /// Erases the bodies of erased conversations.
+    pub(super) fn compact(&mut self) -> Result<Compacted, ReadError> {
+        let mut compacted = Compacted::default();
+        for (bytes, pending) in self.erased.values_mut() {
+            compacted.segments_read += 1;
+            compacted.bytes_before += bytes.len() as u64;
+            if std::mem::take(pending) {
+                let left = erase_bodies(bytes).map_err(|bad| corrupt(&bad))?;
+                compacted.segments_rewritten += 1;
+                compacted.bodies_erased += left.bodies;
+                compacted.snapshots_dropped += left.snapshots;
+                *bytes = left.bytes;
+            }
+            compacted.bytes_after += bytes.len() as u64;
+        }
+        Ok(compacted)
+    }
+
+    pub(super) fn erasures_pending(&self) -> u64 {
+        self.erased.values().filter(|(_, pending)| *pending).count() as u64
+    }
+
+    pub(super) fn erasure(&self, uid: ConversationUid) -> Result<Erasure, ReadError> {
+        let (bytes, _) = self.erased.get(&uid).ok_or(ReadError::Absent)?;
+        let mut walk = ErasureWalk::default();
+        for decoded in decode_all(bytes) {
+            walk.push(&decoded.map_err(|bad| corrupt(&bad))?.0.record.header);
+        }
+        Ok(walk.finish())
     }
 
     pub(super) fn turns(
@@ -127,7 +166,7 @@ impl Shelf {
         let stored = self.stored(key)?;
         let mut walk = Walk::default();
         for decoded in decode_all(&stored.bytes) {
-            walk.push(&decoded.map_err(|bad| corrupt(&bad))?.0, key)?;
+            walk.push(&decoded.map_err(|bad| corrupt(&bad))?.0, Some(key))?;
         }
         walk.finish(&stored.head)
     }

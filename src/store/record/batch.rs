@@ -55,6 +55,9 @@ pub struct Batch {
     created: Option<ConversationKey>,
     created_len: usize,
     snapshot: Option<(Range<usize>, RecordNo)>,
+    erases: bool,
+    /// Whether anything stands behind the record of an erasure.
+    goes_on: bool,
     time: Timestamp,
 }
 
@@ -75,12 +78,16 @@ impl Batch {
             created: None,
             created_len: 0,
             snapshot: None,
+            erases: false,
+            goes_on: false,
             time: Timestamp::default(),
         }
     }
 
     /// Adds a record. `Turn` raises `turn_seq` by one and every chained kind `record_no`; a `Snapshot`
     /// stands outside the chain and represents the head reached so far in this batch.
+    ///
+    /// An `Erased` record is the conversation's last; a batch in which another follows it is refused.
     ///
     /// `salt` must be unpredictable: it keeps the digest of a short payload from being guessed after
     /// an erasure. `Created` records go through [`Batch::push_created`].
@@ -146,6 +153,7 @@ impl Batch {
         }
         let mut header = codec::encode_header(&RecordHeader {
             kind,
+            erased: false,
             // The limits above keep it far below 4 GiB.
             body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
             uid: self.uid,
@@ -171,6 +179,8 @@ impl Batch {
             self.created = Some(key.clone());
             self.created_len = record_len;
         }
+        self.goes_on |= self.erases;
+        self.erases |= kind == RecordKind::Erased;
         self.records += 1;
         self.time = time;
         Ok(())
@@ -226,15 +236,23 @@ impl Batch {
         self.created.as_ref().map(|_| 0..self.created_len)
     }
 
+    /// Whether it ends its conversation.
+    pub fn erases(&self) -> bool {
+        self.erases
+    }
+
     /// The time of its last record.
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
     /// Whether it may stand where its fence says: the first one of a conversation begins with a
-    /// `Created` record of `key`, and no other contains one.
+    /// `Created` record of `key`, and no other contains one; nothing follows an `Erased` record.
     pub fn fits(&self, key: &ConversationKey) -> bool {
         let first = self.expect.record_no == RecordNo::default();
+        if self.goes_on {
+            return false;
+        }
         match &self.created {
             Some(created) => first && created == key && self.begins_with_created(),
             None => !first || self.is_empty(),

@@ -4,7 +4,9 @@
 
 use colloquy_types::{Activation, ConversationKey, ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, TurnSeq};
 
-use super::{FORMAT_VERSION, HEADER_BYTES, RECORD_BYTES_MAX, RecordHeader, RecordKind, SALT_BYTES, StoredRecord};
+use super::{
+    FLAG_ERASED, FORMAT_VERSION, HEADER_BYTES, RECORD_BYTES_MAX, RecordHeader, RecordKind, SALT_BYTES, StoredRecord,
+};
 
 const MAGIC: [u8; 4] = *b"CQR1";
 /// Length and checksum of the key in front of it.
@@ -28,6 +30,9 @@ pub enum BadRecord {
     /// A kind this build does not know.
     #[error("record kind {0} is unknown")]
     UnknownKind(u8),
+    /// A flag this build does not know.
+    #[error("record flags {0:#06x} are not all known")]
+    UnknownFlags(u16),
     /// A length outside the bounds.
     #[error("record length {0} is out of bounds")]
     Length(u32),
@@ -74,6 +79,7 @@ pub(super) fn encode_header(header: &RecordHeader) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     put(&mut bytes, 0, MAGIC);
     put(&mut bytes, 4, [FORMAT_VERSION, header.kind as u8]);
+    put(&mut bytes, 6, if header.erased { FLAG_ERASED } else { 0 }.to_le_bytes());
     put(&mut bytes, 12, header.body_len.to_le_bytes());
     put(&mut bytes, 16, header.uid.0);
     put(&mut bytes, 32, header.epoch.get().to_le_bytes());
@@ -147,6 +153,10 @@ pub fn decode_header(bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
         return Err(BadRecord::NewerVersion(version));
     }
     let kind = RecordKind::from_number(kind).ok_or(BadRecord::UnknownKind(kind))?;
+    let flags = u16::from_le_bytes(field(bytes, 6));
+    if flags & !FLAG_ERASED != 0 {
+        return Err(BadRecord::UnknownFlags(flags));
+    }
     let body_len = u32::from_le_bytes(field(bytes, 12));
     let len = usize::try_from(body_len).map_err(|_| BadRecord::Length(body_len))?;
     if !(SALT_BYTES..=RECORD_BYTES_MAX - HEADER_BYTES).contains(&len) {
@@ -155,6 +165,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
     let number = |at| u64::from_le_bytes(field(bytes, at));
     Ok(RecordHeader {
         kind,
+        erased: flags & FLAG_ERASED != 0,
         body_len,
         uid: ConversationUid(field(bytes, 16)),
         epoch: Epoch::new(number(32)),
@@ -173,14 +184,17 @@ pub fn decode_header(bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
 pub struct DecodedRecord {
     /// The record.
     pub record: StoredRecord,
-    /// The key, when it is a `Created` record.
+    /// The key, when it is a `Created` record that was not erased.
     pub key: Option<ConversationKey>,
     /// Bytes it takes, padding included: the next record begins there.
     pub len: usize,
 }
 
-/// The body after `header`, its checksum checked.
+/// The body after `header`, its checksum checked; a stub has none.
 pub(crate) fn checked_body<'a>(header: &RecordHeader, bytes: &'a [u8]) -> Result<&'a [u8], BadRecord> {
+    if header.erased {
+        return Ok(&[]);
+    }
     let len = usize::try_from(header.body_len).map_err(|_| BadRecord::Length(header.body_len))?;
     if bytes.len() < padded_len(len) {
         return Err(BadRecord::CutOff);
@@ -196,6 +210,13 @@ pub(crate) fn checked_body<'a>(header: &RecordHeader, bytes: &'a [u8]) -> Result
 /// [`BadRecord`].
 pub fn decode_record(bytes: &[u8]) -> Result<DecodedRecord, BadRecord> {
     let header = decode_header(bytes)?;
+    if header.erased {
+        return Ok(DecodedRecord {
+            key: None,
+            len: HEADER_BYTES,
+            record: StoredRecord { header, payload: Vec::new() },
+        });
+    }
     let body = checked_body(&header, bytes)?;
     if *blake3::hash(body).as_bytes() != header.digest.0 {
         return Err(BadRecord::Digest);
@@ -242,6 +263,7 @@ pub(crate) fn split_envelope(payload: &[u8]) -> Option<(ConversationKey, &[u8])>
 pub(crate) fn epoch_record(store: [u8; 16], epoch: Epoch, time: Timestamp, salt: [u8; SALT_BYTES]) -> Vec<u8> {
     let mut record = encode_header(&RecordHeader {
         kind: RecordKind::Epoch,
+        erased: false,
         body_len: SALT_BYTES as u32,
         uid: ConversationUid(store),
         epoch,

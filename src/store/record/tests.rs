@@ -61,6 +61,64 @@ fn what_was_pushed_is_decoded_and_chained() {
     assert_eq!(kinds[3], (RecordKind::Snapshot, b"state".to_vec()));
 }
 
+/// The records of the golden batch, each by itself.
+fn golden_records() -> Vec<Vec<u8>> {
+    let (batch, mut at, mut records) = (golden(), 0, Vec::new());
+    while at < batch.bytes().len() {
+        let len = decode_record(&batch.bytes()[at..]).unwrap().len;
+        records.push(batch.bytes()[at..at + len].to_vec());
+        at += len;
+    }
+    records
+}
+
+#[test]
+fn a_stub_is_written_as_it_always_was() {
+    let stub = stub_of(&decode_header(&golden_records()[2]).unwrap());
+    assert_eq!(hex(&stub), include_str!("../fixtures/stub-v1.hex"));
+}
+
+#[test]
+fn what_is_left_of_an_erased_conversation_is_a_chain_without_a_word() {
+    let mut batch = golden();
+    batch.push(RecordKind::Erased, batch.time(), [5; 16], b"receipt").unwrap();
+    let left = erase_bodies(batch.bytes()).unwrap();
+    assert_eq!((left.bodies, left.snapshots), (3, 1));
+    assert_eq!(erase_bodies(&left.bytes).unwrap().bodies, 0, "nothing is left to erase");
+    for word in [b"origin".as_slice(), b"hello", b"a turn", b"state", b"order-7"] {
+        assert!(!left.bytes.windows(word.len()).any(|window| window == word), "{word:?} is gone");
+    }
+    let (mut head, mut rest, mut kinds) = (Head::default(), left.bytes.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let decoded = decode_record(rest).unwrap();
+        let header = &decoded.record.header;
+        header.follows(&head).unwrap();
+        assert_eq!((header.record_len(), decoded.key), (decoded.len, None));
+        assert_eq!(header.erased, decoded.record.payload.is_empty());
+        head = header.head();
+        kinds.push((header.kind, header.erased));
+        rest = &rest[decoded.len..];
+    }
+    assert_eq!(head, batch.head_after());
+    assert_eq!(kinds[2..], [(RecordKind::Turn, true), (RecordKind::Erased, false)]);
+}
+
+#[test]
+fn a_stub_with_a_changed_bit_or_an_unknown_flag_is_refused() {
+    let stub = stub_of(&decode_header(&golden_records()[2]).unwrap());
+    for bit in 0..HEADER_BYTES * 8 {
+        let mut bytes = stub;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_record(&bytes).is_err(), "bit {bit}");
+    }
+    let mut flagged = stub;
+    flagged[6] = 3;
+    flagged[8..12].fill(0);
+    let crc = crc32c::crc32c(&flagged);
+    flagged[8..12].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(decode_record(&flagged), Err(BadRecord::UnknownFlags(3)));
+}
+
 #[test]
 fn a_changed_bit_anywhere_is_noticed() {
     let lease = lease();

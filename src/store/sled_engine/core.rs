@@ -25,14 +25,17 @@ const LOG: &str = "db";
 const EPOCH: &str = "epoch";
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Row {
-    uid: ConversationUid,
+pub(super) struct Row {
+    pub(super) uid: ConversationUid,
     head: Head,
     updated_at: Timestamp,
-    batches: u64,
+    pub(super) batches: u64,
     /// The batch with the newest snapshot.
     snapshot: Option<u64>,
 }
+
+/// The rows that a group changes; `None` where it frees the key.
+type Rows = std::collections::HashMap<String, Option<Row>>;
 
 /// The stored form of a row.
 #[derive(Serialize, Deserialize)]
@@ -42,15 +45,15 @@ enum StoredRow {
 
 /// The writer's state.
 pub(super) struct Core {
-    db: sled::Db,
+    pub(super) db: sled::Db,
     /// sled's log, to be synced after each flush.
-    log: File,
+    pub(super) log: File,
     leases: Leases,
     entropy: Arc<dyn Entropy>,
-    stats: StoreStats,
+    pub(super) stats: StoreStats,
 }
 
-fn io(error: &impl std::fmt::Display) -> ReadError {
+pub(super) fn io(error: &impl std::fmt::Display) -> ReadError {
     ReadError::Io { reason: error.to_string() }
 }
 
@@ -58,8 +61,17 @@ fn row_key(key: &str) -> Vec<u8> {
     [b"r", key.as_bytes()].concat()
 }
 
-fn batch_key(uid: ConversationUid, batch: u64) -> Vec<u8> {
+pub(super) fn batch_key(uid: ConversationUid, batch: u64) -> Vec<u8> {
     [b"l".as_slice(), &uid.0, &batch.to_be_bytes()].concat()
+}
+
+/// Cuts a batch's bytes into chunks that sled keeps in its log.
+pub(super) fn put_chunks(write: &mut sled::Batch, (uid, batch): (ConversationUid, u64), bytes: &[u8]) {
+    for (number, chunk) in bytes.chunks(VALUE_BYTES_MAX).enumerate() {
+        let mut key = batch_key(uid, batch);
+        key.extend_from_slice(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
+        write.insert(key, chunk);
+    }
 }
 
 fn decode_row(bytes: &[u8]) -> Result<Row, ReadError> {
@@ -73,7 +85,8 @@ impl Core {
         let epoch = Epoch::new(before.unwrap_or_default()).next();
         db.insert(EPOCH, &epoch.get().to_be_bytes())?;
         sled_files::sync(&db, folder)?;
-        let stats = StoreStats { epoch, writable: true, ..StoreStats::default() };
+        let erasures_pending = super::erased::pending(&db)?;
+        let stats = StoreStats { epoch, writable: true, erasures_pending, ..StoreStats::default() };
         let log = File::open(folder.join(LOG))?;
         Ok(Self { db, log, leases: Leases::new(epoch), entropy, stats })
     }
@@ -88,7 +101,7 @@ impl Core {
             return;
         }
         let mut write = sled::Batch::default();
-        let mut rows = std::collections::HashMap::new();
+        let mut rows = Rows::new();
         let mut endings = Vec::with_capacity(group.len());
         for append in group.drain(..) {
             let (lease, batch, done) = *append;
@@ -96,9 +109,10 @@ impl Core {
             endings.push((done, ending));
         }
         for (key, row) in rows {
-            match codec::encode(&StoredRow::V1(row)) {
-                Ok(bytes) => write.insert(row_key(&key), bytes),
-                Err(_) => self.stats.writable = false,
+            match row.map(|row| codec::encode(&StoredRow::V1(row))) {
+                None => write.remove(row_key(&key)),
+                Some(Ok(bytes)) => write.insert(row_key(&key), bytes),
+                Some(Err(_)) => self.stats.writable = false,
             }
         }
         let written = self.stats.writable
@@ -118,30 +132,30 @@ impl Core {
         lease: &Lease,
         batch: &Batch,
         write: &mut sled::Batch,
-        rows: &mut std::collections::HashMap<String, Row>,
+        rows: &mut Rows,
     ) -> Result<Head, AppendError> {
         if !self.stats.writable {
             return Err(AppendError::NotApplied(NotApplied::Closed));
         }
         self.leases.check(lease, batch).map_err(AppendError::NotApplied)?;
         let stored = match rows.get(lease.key.as_str()) {
-            Some(row) => Some(*row),
+            Some(row) => *row,
             None => self.row(&lease.key).map_err(|_| AppendError::NotApplied(NotApplied::Closed))?,
         };
         let unborn =
             Row { uid: batch.uid(), head: Head::default(), updated_at: batch.time(), batches: 0, snapshot: None };
         let mut row = stored.unwrap_or(unborn);
-        for (number, chunk) in batch.bytes().chunks(VALUE_BYTES_MAX).enumerate() {
-            let mut key = batch_key(row.uid, row.batches);
-            key.extend_from_slice(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
-            write.insert(key, chunk);
-        }
+        put_chunks(write, (row.uid, row.batches), batch.bytes());
         if batch.snapshot().is_some() {
             row.snapshot = Some(row.batches);
         }
         row.batches += 1;
         (row.head, row.updated_at) = (batch.head_after(), batch.time());
-        rows.insert(lease.key.as_str().to_owned(), row);
+        if batch.erases() {
+            self.put_erased(write, &row)?;
+            self.stats.erasures_pending += 1;
+        }
+        rows.insert(lease.key.as_str().to_owned(), (!batch.erases()).then_some(row));
         self.leases.advance(lease, batch);
         self.stats.records += u64::from(batch.records());
         self.stats.bytes += batch.bytes().len() as u64;
@@ -154,7 +168,7 @@ impl Core {
     }
 
     /// Gives the records from batch `from` on to `take` until it answers `false`.
-    fn each(
+    pub(super) fn each(
         &self,
         row: &Row,
         from: u64,
@@ -256,7 +270,7 @@ impl Core {
     pub(super) fn verify(&self, key: &ConversationKey) -> Result<Verified, ReadError> {
         let row = self.row(key)?.ok_or(ReadError::Absent)?;
         let mut walk = Walk::default();
-        self.each(&row, 0, |decoded, _| walk.push(&decoded, key).map(|()| true))?;
+        self.each(&row, 0, |decoded, _| walk.push(&decoded, Some(key)).map(|()| true))?;
         walk.finish(&row.head)
     }
 }

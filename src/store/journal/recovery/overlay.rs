@@ -1,5 +1,7 @@
 //! Rows as they become while the journal is read, over the rows that the index has.
 
+use std::collections::BTreeMap;
+
 use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
 
 use crate::{
@@ -17,7 +19,10 @@ const UID_BITS_CHANGED_MAX: u32 = 16;
 /// Rows that reading changed, written into the index when there are many.
 pub(super) struct Overlay<'a> {
     index: &'a Index,
-    rows: UidMap<(ConversationKey, Row)>,
+    /// A row whose first record has lost its key is an erased conversation's.
+    rows: UidMap<(Option<ConversationKey>, Row)>,
+    /// Bytes of superseded snapshots by segment.
+    dead: BTreeMap<u64, u64>,
     rows_max: usize,
     quarantined: u64,
     unattributed: u64,
@@ -25,11 +30,17 @@ pub(super) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(index: &'a Index, rows_max: usize) -> Self {
-        Self { index, rows: UidMap::default(), rows_max, quarantined: 0, unattributed: 0 }
+        Self { index, rows: UidMap::default(), dead: BTreeMap::new(), rows_max, quarantined: 0, unattributed: 0 }
     }
 
     pub(super) fn index(&self) -> &'a Index {
         self.index
+    }
+
+    /// Conversations that were quarantined, and records that belong to none.
+    #[cfg(test)]
+    pub(super) fn damages(&self) -> u64 {
+        self.quarantined + self.unattributed
     }
 
     fn row(&mut self, uid: ConversationUid) -> Result<Option<&mut Row>, IndexError> {
@@ -45,6 +56,7 @@ impl<'a> Overlay<'a> {
         match header.kind {
             RecordKind::Epoch => return Ok(()),
             RecordKind::Created => self.created(header, bytes, place)?,
+            RecordKind::Erased => return self.erased(header, place),
             _ => {}
         }
         let Some(row) = self.row(header.uid)? else {
@@ -52,10 +64,17 @@ impl<'a> Overlay<'a> {
             tracing::error!(uid = %header.uid, record = %header.record_no, "record of a conversation whose first record is lost");
             return Ok(());
         };
-        if row.damage.is_some() {
+        if row.damage.is_some() || row.erased_in.is_some_and(|_| row.head.record_no >= header.record_no) {
             return Ok(());
         }
-        if let Err(bad) = take(row, header, place) {
+        let before = row.snapshot.map(|snapshot| snapshot.place);
+        let taken = take(row, header, place);
+        if let (Some(old), Some(new)) = (before, row.snapshot.map(|snapshot| snapshot.place))
+            && old != new
+        {
+            *self.dead.entry(old.at.segment).or_default() += u64::from(old.len);
+        }
+        if let Err(bad) = taken {
             self.quarantine(header.uid, format!("{bad}, at byte {} of segment {}", place.at.offset, place.at.segment));
         }
         Ok(())
@@ -67,12 +86,27 @@ impl<'a> Overlay<'a> {
             row.created = place;
             return Ok(());
         }
+        let row = Row { created: place, ..Row::unborn(header.uid) };
         match envelope(bytes) {
-            Some(key) => {
-                let row = Row { created: place, ..Row::unborn(header.uid) };
-                self.rows.insert(header.uid, (key, row));
+            _ if header.erased => {
+                // Only an erasure takes the key, so its record stands further on.
+                let row = Row { erased_in: Some(place.at.segment), ..row };
+                self.rows.insert(header.uid, (None, row));
             }
+            Some(key) => drop(self.rows.insert(header.uid, (Some(key), row))),
             None => self.unattributed += 1,
+        }
+        Ok(())
+    }
+
+    /// Whatever else is wrong with the conversation: it has ended, and its key is free.
+    fn erased(&mut self, header: &RecordHeader, place: Place) -> Result<(), IndexError> {
+        if self.row(header.uid)?.is_none() {
+            self.rows.insert(header.uid, (None, Row { created: place, ..Row::unborn(header.uid) }));
+        }
+        if let Some((_, row)) = self.rows.get_mut(&header.uid) {
+            (row.erased_in, row.damage, row.head) = (Some(place.at.segment), None, header.head());
+            row.updated_at = header.time;
         }
         Ok(())
     }
@@ -80,8 +114,10 @@ impl<'a> Overlay<'a> {
     fn quarantine(&mut self, uid: ConversationUid, reason: String) {
         if let Some((key, row)) = self.rows.get_mut(&uid)
             && row.damage.is_none()
+            && row.erased_in.is_none()
         {
-            tracing::error!(conversation = %key, %reason, "stored history is damaged; the conversation is quarantined");
+            let conversation = key.as_ref().map_or("", ConversationKey::as_str);
+            tracing::error!(conversation, %reason, "stored history is damaged; the conversation is quarantined");
             row.damage = Some(reason);
             self.quarantined += 1;
         }
@@ -106,7 +142,7 @@ impl<'a> Overlay<'a> {
             self.quarantine(near, place);
         } else if let Some(key) = envelope(bytes) {
             // Its first record is damaged, but still names it: nobody may begin it anew.
-            self.rows.insert(uid, (key, Row::unborn(uid)));
+            self.rows.insert(uid, (Some(key), Row::unborn(uid)));
             self.quarantine(uid, place);
         } else {
             self.unattributed += 1;
@@ -135,6 +171,7 @@ impl<'a> Overlay<'a> {
     pub(super) fn finish(&mut self) -> Result<&'a Index, IndexError> {
         let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
         self.index.put_rows(rows)?;
+        self.index.add_dead(&std::mem::take(&mut self.dead))?;
         if self.quarantined + self.unattributed > 0 {
             let (quarantined, unattributed) = (self.quarantined, self.unattributed);
             tracing::error!(quarantined, unattributed, "the journal is damaged; other conversations are served");

@@ -33,7 +33,7 @@ pub(crate) struct FileState {
 
 #[derive(Default)]
 struct State {
-    files: BTreeMap<String, FileState>,
+    files: BTreeMap<String, Arc<Mutex<FileState>>>,
     events: Vec<Event>,
     full: bool,
     fails: bool,
@@ -55,7 +55,7 @@ impl FakeDisk {
         let disk = Self::default();
         for (name, bytes) in files {
             let file = FileState { cached: bytes.clone(), durable: bytes, unsynced: None };
-            disk.lock().files.insert(name, file);
+            disk.lock().files.insert(name, Arc::new(Mutex::new(file)));
         }
         disk
     }
@@ -65,7 +65,7 @@ impl FakeDisk {
     }
 
     pub(crate) fn files(&self) -> BTreeMap<String, FileState> {
-        self.lock().files.clone()
+        self.lock().files.iter().map(|(name, file)| (name.clone(), file.lock().unwrap().clone())).collect()
     }
 
     /// What a power cut now would leave.
@@ -120,20 +120,22 @@ impl FakeDisk {
         self.state.1.notify_all();
     }
 
-    fn file(&self, name: &str) -> Arc<dyn DiskFile> {
-        Arc::new(FakeFile { disk: self.clone(), name: name.to_owned() })
+    /// A handle; it stays with the file when the name is given to another.
+    fn file(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.lock().files.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(FakeFile { disk: self.clone(), name: name.to_owned(), file }))
     }
 }
 
 impl Disk for FakeDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let known = self.lock().files.insert(name.to_owned(), FileState::default());
+        let known = self.lock().files.insert(name.to_owned(), Arc::default());
         assert!(known.is_none(), "{name} is created once");
-        Ok(self.file(name))
+        self.file(name)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(name))
+        self.file(name)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -144,6 +146,13 @@ impl Disk for FakeDisk {
         self.lock().files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         Ok(())
     }
@@ -151,12 +160,14 @@ impl Disk for FakeDisk {
 
 struct FakeFile {
     disk: FakeDisk,
+    /// The name it was opened by.
     name: String,
+    file: Arc<Mutex<FileState>>,
 }
 
 impl FakeFile {
     fn with<T>(&self, run: impl FnOnce(&mut FileState) -> T) -> io::Result<T> {
-        self.disk.lock().files.get_mut(&self.name).map(run).ok_or_else(|| io::ErrorKind::NotFound.into())
+        Ok(run(&mut self.file.lock().unwrap()))
     }
 }
 
@@ -200,7 +211,8 @@ impl DiskFile for FakeFile {
             return Ok(());
         }
         state.events.push(Event::Sync { file: self.name.clone() });
-        let file = state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
+        let mut file = self.file.lock().unwrap();
+        let file = &mut *file;
         file.durable.clone_from(&file.cached);
         file.unsynced = None;
         Ok(())

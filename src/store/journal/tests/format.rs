@@ -1,10 +1,11 @@
 //! The bytes on disk are what they always were.
 
-use colloquy_types::{ConversationUid, Epoch, TurnSeq};
+use colloquy_types::{ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, TurnSeq};
 
 use crate::{
     journal::{
         group::{GROUP_BYTES, GroupHeader, Position},
+        row::{Place, Row, SnapshotPlace},
         segment::{SegmentHeader, Trailer},
         table::{ENTRY_BYTES, Run, Table},
     },
@@ -26,8 +27,11 @@ fn run(uid: u8, offset: u32, last_turn: u64) -> Run {
 fn headers_and_footers_are_written_as_they_always_were() {
     let at = Position { segment: 7, offset: 64 };
     assert_eq!(hex(&group().encode(at, UUID)), include_str!("../../fixtures/group-v1.hex"));
-    let header = SegmentHeader { uuid: UUID, id: 7, size: 64 << 20, epoch: Epoch::new(5) };
+    let header = SegmentHeader { uuid: UUID, id: 7, size: 64 << 20, epoch: Epoch::new(5), rewritten: None };
     assert_eq!(hex(&header.encode()), include_str!("../../fixtures/segment-v1.hex"));
+    let rewritten = SegmentHeader { rewritten: Some(4096), ..header };
+    assert_eq!(hex(&rewritten.encode()), include_str!("../../fixtures/segment-v2.hex"));
+    assert_eq!(SegmentHeader::decode(&rewritten.encode()), Ok(rewritten));
     let mut footer = Vec::new();
     run(2, 128, 9).encode(&mut footer);
     let trailer =
@@ -38,6 +42,30 @@ fn headers_and_footers_are_written_as_they_always_were() {
     assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
     assert_eq!(Trailer::decode(&trailer.encode()), Ok(trailer));
     assert_eq!(Run::decode(&footer[..ENTRY_BYTES]), Some(run(2, 128, 9)));
+}
+
+#[test]
+fn rows_of_every_version_are_read_and_the_newest_is_written() {
+    let at = Position { segment: 7, offset: 64 };
+    let hash = Hash([3; 32]);
+    let (turn_seq, record_no) = (TurnSeq::new(4), RecordNo::new(9));
+    let row = Row {
+        head: Head { epoch: Epoch::new(5), turn_seq, record_no, hash },
+        updated_at: Timestamp::from_micros(1_700_000_000_000_000),
+        created: Place { at, len: 240 },
+        snapshot: Some(SnapshotPlace { place: Place { at, len: 480 }, record_no }),
+        damage: Some("why".to_owned()),
+        ..Row::unborn(ConversationUid([8; 16]))
+    };
+    assert_eq!(Row::decode(&unhex(include_str!("../../fixtures/row-v1.hex"))).unwrap(), row);
+    let row = Row { erased_in: Some(11), ..row };
+    assert_eq!(hex(&row.encode().unwrap()), include_str!("../../fixtures/row-v2.hex"));
+    assert_eq!(Row::decode(&row.encode().unwrap()).unwrap(), row);
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
-use colloquy_types::{ConversationKey, Head, SystemClock, SystemEntropy, Timestamp, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, Head, SystemClock, SystemEntropy, Timestamp, TurnSeq};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use crate::{
     journal::{
         JournalOptions, JournalStore, OpenError,
         command::{Command, Intent, Outbox, Reply},
+        compaction::{CompactError, CompactionOptions, Compactor, Pace},
         driver::keep_one,
         index::Index,
         reader::Reader,
@@ -19,7 +20,9 @@ use crate::{
         stats::SharedStats,
         writer::{WriterCore, WriterOptions},
     },
-    port::{AppendError, ConversationStore, Lease, Opened, ReadError, Verified},
+    port::{
+        AppendError, Compacted, ConversationStore, Erasure, HistoryPage, Lease, Listed, Opened, ReadError, Verified,
+    },
     record::{Batch, RecordKind, StoredRecord},
 };
 
@@ -46,7 +49,8 @@ pub(crate) fn open_on(disk: &FakeDisk, index: &TempDir) -> JournalStore {
 /// The same with settings of its own.
 pub(crate) fn open_with(disk: &FakeDisk, index: &TempDir, options: &JournalOptions) -> JournalStore {
     let at = (UUID, index.path().join("index"));
-    JournalStore::open_on(Arc::new(disk.clone()), at, None, options, &SystemClock, Arc::new(SystemEntropy)).unwrap()
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    JournalStore::open_on(Arc::new(disk.clone()), at, None, options, clock, entropy).unwrap()
 }
 
 /// A batch with one turn; the first also creates the conversation.
@@ -79,7 +83,10 @@ pub(crate) struct Rig {
     pub(crate) disk: FakeDisk,
     pub(crate) core: WriterCore,
     pub(crate) out: Outbox,
-    reader: Reader,
+    pub(crate) compactor: Compactor,
+    pub(crate) reader: Reader,
+    /// What opening found damaged.
+    pub(crate) damages: u64,
     pub(crate) index: TempDir,
 }
 
@@ -91,19 +98,30 @@ impl Rig {
     /// Over an index that an earlier rig left.
     pub(crate) fn with_index(disk: FakeDisk, folder: TempDir) -> Self {
         let index = Index::open(folder.path(), 1 << 20).unwrap();
-        let start = {
+        let (start, damages) = {
             let found = recovery::find(&disk, UUID).unwrap();
             let covered = index.covered().unwrap();
             let replay = recovery::replay(&found, UUID, &index, covered, 1000).unwrap();
             let (clock, entropy) = (&SystemClock, &SystemEntropy);
             let with = Finish { disk: &disk, uuid: UUID, segment_bytes: 16 << 10, clock, entropy };
-            recovery::finish(replay, found, &with).unwrap()
+            let damages = replay.damages();
+            (recovery::finish(replay, found, &with).unwrap(), damages)
         };
         let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 10_000 };
         let stats = Arc::new(SharedStats::new(start.epoch));
-        let reader = Reader { uuid: UUID, index: Arc::new(index), segments: Arc::clone(&start.segments) };
+        let index = Arc::new(index);
+        let reader = Reader { uuid: UUID, index: Arc::clone(&index), segments: Arc::clone(&start.segments) };
+        let compactor = Compactor {
+            disk: Arc::new(disk.clone()),
+            uuid: UUID,
+            index,
+            segments: Arc::clone(&start.segments),
+            stats: Arc::clone(&stats),
+            clock: Arc::new(SystemClock),
+            options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
+        };
         let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
-        Self { disk, core, out: Outbox::default(), reader, index: folder }
+        Self { disk, core, out: Outbox::default(), compactor, reader, damages, index: folder }
     }
 
     pub(crate) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
@@ -116,8 +134,29 @@ impl Rig {
 
     /// Carries out a read: steps and reader jobs until it is answered.
     fn ask<T>(&mut self, conversation: &str, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
-        let (reply, mut answer) = oneshot::channel();
-        self.step([Command::Read { key: key(conversation), intent: intent(reply) }]);
+        self.ask_key(&key(conversation), intent)
+    }
+
+    fn ask_key<T>(&mut self, key: &ConversationKey, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.answered(Command::Read { key: key.clone(), intent: intent(reply) }, answer)
+    }
+
+    /// Opens what need not be a conversation.
+    pub(crate) fn begin_key(&mut self, key: &ConversationKey) -> Opened {
+        self.ask_key(key, Intent::Open).unwrap()
+    }
+
+    pub(crate) fn verify_key(&mut self, key: &ConversationKey) -> Result<Verified, ReadError> {
+        self.ask_key(key, Intent::Verify)
+    }
+
+    fn answered<T>(
+        &mut self,
+        command: Command,
+        mut answer: oneshot::Receiver<Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        self.step([command]);
         loop {
             match answer.try_recv() {
                 Ok(answer) => return answer,
@@ -160,6 +199,50 @@ impl Rig {
         answer.try_recv().unwrap().unwrap();
     }
 
+    /// Seals the active segment and brings the index up to it.
+    pub(crate) fn seal(&mut self) {
+        let (reply, mut answer) = oneshot::channel();
+        self.step([Command::Seal(reply)]);
+        for _ in 0..4 {
+            self.keep();
+        }
+        for (reply, outcome) in self.out.checkpointed.drain(..) {
+            reply.send(outcome).unwrap();
+        }
+        answer.try_recv().unwrap().unwrap();
+        self.checkpoint();
+    }
+
+    /// Makes a pass of compaction over everything appended so far.
+    pub(crate) fn compact(&mut self) -> Compacted {
+        self.seal();
+        self.pass().unwrap()
+    }
+
+    /// Makes a pass over what the index covers.
+    pub(crate) fn pass(&self) -> Result<Compacted, CompactError> {
+        let (jobs, stop) = (crossbeam_channel::never(), crossbeam_channel::never());
+        self.compactor.pass(&Pace { bytes_per_second: None, jobs: &jobs, stop: &stop })
+    }
+
+    /// Walks what is left of an erased conversation.
+    pub(crate) fn erasure(&mut self, uid: ConversationUid) -> Result<Erasure, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.answered(Command::Erasure { uid, reply }, answer)
+    }
+
+    /// The conversations of the tenant.
+    pub(crate) fn list(&mut self) -> Vec<Listed> {
+        let (reply, answer) = oneshot::channel();
+        let (tenant, after) = ("acme".to_owned(), None);
+        self.answered(Command::List { tenant, after, limit: 1000, reply }, answer).unwrap()
+    }
+
+    /// The whole history.
+    pub(crate) fn history(&mut self, conversation: &str) -> Result<HistoryPage, ReadError> {
+        self.ask(conversation, |reply| Intent::History { after: Head::default(), limit: 10_000, reply })
+    }
+
     /// Appends one turn to each conversation, all in one group.
     pub(crate) fn group(&mut self, leases: &mut [(Lease, Head)], payload: &[u8]) {
         let mut commands = Vec::new();
@@ -189,8 +272,8 @@ impl Rig {
 
     /// Ends as a killed process does; what it leaves of its index.
     pub(crate) fn kill(self) -> TempDir {
-        let Self { core, reader, index, .. } = self;
-        drop((core, reader));
+        let Self { core, compactor, reader, index, .. } = self;
+        drop((core, compactor, reader));
         index
     }
 

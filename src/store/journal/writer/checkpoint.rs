@@ -1,6 +1,6 @@
 //! When the index is brought up to date, and with what. Collected a piece per step, applied elsewhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use colloquy_types::{ConversationKey, ConversationUid};
 
@@ -9,7 +9,7 @@ use crate::{
     journal::{
         command::{Outbox, Reply},
         index::{Checkpoint, Covered},
-        row::Row,
+        row::{Place, Row},
         table::Table,
     },
     port::ReadError,
@@ -25,7 +25,7 @@ enum Phase {
     /// Rows are being collected from the list.
     Collecting {
         left: Vec<ConversationUid>,
-        rows: Vec<(ConversationKey, Row)>,
+        rows: Vec<(Option<ConversationKey>, Row)>,
         uids: Vec<(ConversationUid, ConversationKey)>,
         /// Settled when it began: what changes a row later may lie in a later segment.
         tables: Vec<(u64, Arc<Table>)>,
@@ -40,6 +40,8 @@ pub(super) struct CheckpointState {
     /// Conversations that changed since they were last collected.
     dirty: Vec<ConversationUid>,
     in_flight: Vec<ConversationUid>,
+    /// Bytes of superseded snapshots since the last one, by segment.
+    dead: BTreeMap<u64, u64>,
     covered: u64,
     /// Raised when a checkpoint ends, because lookups from before may be out of date.
     generation: u64,
@@ -57,6 +59,7 @@ impl CheckpointState {
             phase: Phase::Idle,
             dirty: Vec::new(),
             in_flight: Vec::new(),
+            dead: BTreeMap::new(),
             covered: 0,
             generation: 0,
             index_is_empty,
@@ -69,6 +72,11 @@ impl CheckpointState {
 
     pub(super) fn dirty(&mut self, uid: ConversationUid) {
         self.dirty.push(uid);
+    }
+
+    /// Takes note of a snapshot that is superseded.
+    pub(super) fn dead(&mut self, place: Place) {
+        *self.dead.entry(place.at.segment).or_default() += u64::from(place.len);
     }
 
     pub(super) fn ask(&mut self, reply: Reply<()>) {
@@ -138,8 +146,8 @@ impl WriterCore {
         for uid in left.split_off(left.len() - count) {
             if let Some(entry) = self.entries.get_mut(&uid) {
                 (entry.dirty, entry.in_flight) = (false, true);
-                rows.push((entry.key.clone(), entry.row.clone()));
-                if !entry.indexed {
+                rows.push((Some(entry.key.clone()), entry.row.clone()));
+                if !entry.indexed && entry.row.erased_in.is_none() {
                     uids.push((uid, entry.key.clone()));
                 }
                 self.checkpoint.in_flight.push(uid);
@@ -149,7 +157,9 @@ impl WriterCore {
             let (rows, uids, tables) = (std::mem::take(rows), std::mem::take(uids), std::mem::take(tables));
             let segment = self.checkpoint.covered;
             let covered = Covered { uuid: self.uuid, segment, synced: self.synced, epoch: self.epoch };
-            out.checkpoint = Some(Checkpoint { rows, uids, tables, covered });
+            // A hint: when the checkpoint fails it is lost.
+            let dead = std::mem::take(&mut self.checkpoint.dead);
+            out.checkpoint = Some(Checkpoint { rows, uids, dead, tables, covered });
             self.checkpoint.phase = Phase::Applying;
         }
     }

@@ -1,7 +1,7 @@
 //! Opens and reads as the writer sees them: they pass through it, so that they see every earlier append,
 //! and leave it as plans, after the sync.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use colloquy_types::{ConversationKey, ConversationUid};
 
@@ -13,7 +13,7 @@ use crate::{
         row::Row,
         table::Run,
     },
-    port::{Lease, Listed, Opened, ReadError},
+    port::{Erasure, Lease, Listed, Opened, ReadError},
 };
 
 impl WriterCore {
@@ -38,6 +38,7 @@ impl WriterCore {
         }
         match row {
             None => self.absent(key, intent),
+            Some(row) if self.erased.contains(&row.uid) => self.absent(key, intent),
             Some(row) => {
                 let uid = row.uid;
                 match intent {
@@ -92,20 +93,20 @@ impl WriterCore {
                 }
                 let from = row.tail_from();
                 let up_to_date = row.snapshot.is_some_and(|snapshot| snapshot.record_no == row.head.record_no);
-                let plan = self.plan_for(key, row, |segment, run| {
+                let plan = self.plan_for(Some(key), row, |segment, run| {
                     !up_to_date && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
                 });
                 ReadJob::Open { plan, lease, reply }
             }
             Intent::Turns { from, limit, reply } => {
-                let plan = self.plan_for(key, row, |_, run| run.last_turn >= from);
+                let plan = self.plan_for(Some(key), row, |_, run| run.last_turn >= from);
                 ReadJob::Turns { plan, from, limit, reply }
             }
             Intent::History { after, limit, reply } => {
-                let plan = self.plan_for(key, row, |_, run| run.last_turn >= after.turn_seq);
+                let plan = self.plan_for(Some(key), row, |_, run| run.last_turn >= after.turn_seq);
                 ReadJob::History { plan, after, limit, reply }
             }
-            Intent::Verify(reply) => ReadJob::Verify { plan: self.plan_for(key, row, |_, _| true), reply },
+            Intent::Verify(reply) => ReadJob::Verify { plan: self.plan_for(Some(key), row, |_, _| true), reply },
         };
         self.pending.push(Pending::Read(job));
     }
@@ -120,14 +121,33 @@ impl WriterCore {
         Some(Lease { key: key.clone(), uid, epoch: self.epoch, activation: self.last_activation })
     }
 
-    fn plan_for(&self, key: ConversationKey, row: Row, wanted: impl Fn(u64, &Run) -> bool) -> Box<ReadPlan> {
+    /// Believes that a conversation is damaged if nobody has opened it since: who has may have gone on, and compaction
+    /// may have taken what the earlier plan names. The earlier lease is fenced then, so nothing is lost with it.
+    pub(super) fn doubted(&mut self, lease: &Lease, error: ReadError, reply: Reply<Opened>) {
+        let is_current = self.entries.get(&lease.uid).is_some_and(|entry| entry.activation == Some(lease.activation));
+        drop(reply.send(Err(if is_current { error } else { ReadError::Busy })));
+    }
+
+    /// Plans the walk over what is left of an erased conversation. Its row never changes any more, so a reader may
+    /// look it up in the index when it is not here.
+    pub(super) fn erasure(&mut self, uid: ConversationUid, reply: Reply<Erasure>) {
+        if !self.accepts() {
+            drop(reply.send(Err(ReadError::Closed)));
+            return;
+        }
+        let known = self.entries.get(&uid).map(|entry| entry.row.erased_in.is_some());
+        let plan = self.plan_for(None, Row::unborn(uid), |_, _| true);
+        self.pending.push(Pending::Read(ReadJob::Erasure { plan, known, reply }));
+    }
+
+    fn plan_for(&self, key: Option<ConversationKey>, row: Row, wanted: impl Fn(u64, &Run) -> bool) -> Box<ReadPlan> {
         let mut indexed_below = u64::MAX;
         let mut recent = Vec::new();
         for (segment, table) in self.segments.tables() {
             indexed_below = indexed_below.min(segment.id);
             let runs = table.runs_of(row.uid, |run| wanted(segment.id, run));
             if !runs.is_empty() {
-                recent.push((std::sync::Arc::clone(segment), runs));
+                recent.push((Arc::clone(segment), runs));
             }
         }
         Box::new(ReadPlan { key, row, recent, indexed_below })
@@ -154,6 +174,7 @@ impl WriterCore {
             })
         });
         let recent = listed.take(limit).collect();
-        self.pending.push(Pending::Read(ReadJob::List { tenant, after, limit, recent, reply }));
+        let erased = Arc::clone(&self.erased);
+        self.pending.push(Pending::Read(ReadJob::List { tenant, after, limit, recent, erased, reply }));
     }
 }

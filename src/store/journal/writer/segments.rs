@@ -7,13 +7,16 @@ use std::{
 
 use colloquy_types::Epoch;
 
-use crate::journal::{
-    command::{KeeperJob, Outbox},
-    disk::Disk,
-    group::{GROUP_BYTES, StoreUuid},
-    reader::Segments,
-    segment::{SEGMENT_HEADER_BYTES, Segment, footer_bytes},
-    table::Table,
+use crate::{
+    journal::{
+        command::{KeeperJob, Outbox, Reply},
+        disk::Disk,
+        group::{GROUP_BYTES, StoreUuid},
+        reader::Segments,
+        segment::{SEGMENT_HEADER_BYTES, Segment, footer_bytes},
+        table::Table,
+    },
+    port::ReadError,
 };
 
 /// The segment being written.
@@ -58,12 +61,17 @@ pub(super) struct SegmentState {
     next_id: u64,
     /// The segment written last.
     last_id: u64,
+    /// Who asked for the active segment to be sealed.
+    seal_asked: Vec<Reply<()>>,
+    /// Who waits for a segment to be sealed.
+    seal_waits: Vec<(u64, Reply<()>)>,
 }
 
 impl SegmentState {
     pub(super) fn new(all: Segments, active: Active, next_id: u64) -> Self {
         let last_id = active.segment.id;
-        Self { all, active: Some(active), spare: Spare::None, full: Vec::new(), next_id, last_id }
+        let (full, seal_asked, seal_waits) = (Vec::new(), Vec::new(), Vec::new());
+        Self { all, active: Some(active), spare: Spare::None, full, next_id, last_id, seal_asked, seal_waits }
     }
 
     /// Whether a group of `bytes`, header included, fits into the active segment and leaves room for
@@ -150,7 +158,51 @@ impl SegmentState {
         }
     }
 
-    pub(super) fn sealed(&mut self, id: u64, sealed: bool) {
+    /// Takes note of somebody who wants everything so far to stand in sealed segments.
+    pub(super) fn ask_seal(&mut self, reply: Reply<()>) {
+        self.seal_asked.push(reply);
+    }
+
+    /// The active segment when it is to be sealed now, and can be. Who need not wait for that is answered.
+    pub(super) fn can_seal(&mut self, out: &mut Outbox) -> Option<u64> {
+        let active = self.active.as_ref().filter(|_| !self.seal_asked.is_empty())?;
+        let (id, is_empty) = (active.segment.id, active.table.len() == 0);
+        match self.spare {
+            _ if is_empty => {
+                // What stands before it may still be under way.
+                let last = self.full.iter().rev().find(|full| full.sealed.is_none()).map(|full| full.segment.id);
+                match last {
+                    Some(last) => self.seal_waits.extend(self.seal_asked.drain(..).map(|reply| (last, reply))),
+                    None => out.checkpointed.extend(self.seal_asked.drain(..).map(|reply| (reply, Ok(())))),
+                }
+                None
+            }
+            Spare::Ready(_) => {
+                self.seal_waits.extend(self.seal_asked.drain(..).map(|reply| (id, reply)));
+                Some(id)
+            }
+            Spare::Failed => {
+                // Asked for again with the next step.
+                self.spare = Spare::None;
+                let no_room = ReadError::Io { reason: "no room for the next segment".to_owned() };
+                out.checkpointed.extend(self.seal_asked.drain(..).map(|reply| (reply, Err(no_room.clone()))));
+                None
+            }
+            Spare::None | Spare::Asked => None,
+        }
+    }
+
+    /// Answers all who wait for a segment to be sealed: nothing is written any more.
+    pub(super) fn refuse_seal(&mut self, out: &mut Outbox) {
+        let waiting = self.seal_waits.drain(..).map(|(_, reply)| reply).chain(self.seal_asked.drain(..));
+        out.checkpointed.extend(waiting.map(|reply| (reply, Err(ReadError::Closed))));
+    }
+
+    pub(super) fn sealed(&mut self, id: u64, sealed: bool, out: &mut Outbox) {
+        for (_, reply) in self.seal_waits.extract_if(.., |(waits, _)| *waits == id) {
+            let failed = || ReadError::Io { reason: format!("segment {id} could not be sealed") };
+            out.checkpointed.push((reply, if sealed { Ok(()) } else { Err(failed()) }));
+        }
         if let Some(full) = self.full.iter_mut().find(|full| full.segment.id == id) {
             full.sealed = Some(sealed);
         }

@@ -1,0 +1,427 @@
+//! What compaction keeps, what it lets go, and what it leaves alone.
+
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::Duration};
+
+use colloquy_types::{Clock, ConversationKey, ConversationUid, Head, TenantId, Timestamp};
+
+use super::{
+    fake_disk::FakeDisk,
+    rig::{Rig, append, key, open, turn},
+};
+use crate::{
+    journal::{
+        JournalOptions, OpenError, Retention, RetentionPolicy,
+        command::{Command, Intent},
+        compaction::{CompactError, Looked, Pace},
+        index::Index,
+        row::Row,
+        segment::{NEW_FILE_SUFFIX, SegmentHeader},
+    },
+    port::{ConversationStore, Lease, ReadError},
+    record::{Batch, HEADER_BYTES, RecordKind, SALT_BYTES, decode_header},
+};
+
+fn begin(rig: &mut Rig, names: &[&str]) -> Vec<(Lease, Head)> {
+    names.iter().map(|name| rig.begin(name)).map(|opened| (opened.lease, opened.head)).collect()
+}
+
+fn push(rig: &mut Rig, (lease, head): &mut (Lease, Head), records: &[(RecordKind, &[u8])]) {
+    let mut batch = Batch::new(lease, head);
+    for (kind, payload) in records {
+        let time = Timestamp::from_micros(batch.head_after().record_no.get() + 1);
+        match kind {
+            RecordKind::Created => batch.push_created(time, [5; 16], &lease.key, payload).unwrap(),
+            _ => batch.push(*kind, time, [6; 16], payload).unwrap(),
+        }
+    }
+    *head = batch.head_after();
+    let command = rig.append(lease, batch);
+    rig.step([command]);
+}
+
+fn erase(rig: &mut Rig, lease: &mut (Lease, Head)) {
+    push(rig, lease, &[(RecordKind::Erased, b"receipt")]);
+}
+
+fn unhurried(jobs: &crossbeam_channel::Receiver<crate::journal::compaction::Job>) -> Pace<'_> {
+    static NEVER: std::sync::LazyLock<crossbeam_channel::Receiver<std::convert::Infallible>> =
+        std::sync::LazyLock::new(crossbeam_channel::never);
+    Pace { bytes_per_second: None, jobs, stop: &NEVER }
+}
+
+/// Looks once, as the thread does by itself; tells whether anything was written.
+fn look(rig: &Rig, looked: &mut Looked) -> bool {
+    let (writer, _commands) = crossbeam_channel::bounded(1);
+    let before = rig.disk.events().len();
+    rig.compactor.look(&unhurried(&crossbeam_channel::never()), &writer, looked).unwrap();
+    rig.disk.events().len() > before
+}
+
+struct At(u64);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0)
+    }
+}
+
+#[test]
+fn what_is_not_worth_it_stays_as_it_is_byte_for_byte() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    for _ in 0..3 {
+        rig.group(&mut leases, b"some text");
+    }
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"superseded")]);
+    rig.group(&mut leases, b"some text");
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"newest")]);
+    rig.compactor.options.dead_ratio = 0.9;
+    rig.seal();
+    let before = rig.disk.durable();
+    let compacted = rig.pass().unwrap();
+    assert_eq!((compacted.segments_read, compacted.segments_rewritten), (1, 0));
+    assert_eq!(compacted.bytes_after, compacted.bytes_before);
+    assert_eq!(rig.disk.durable(), before);
+    assert!(rig.compactor.stats.snapshot().dead_bytes > 0, "but it is told");
+
+    rig.compactor.options.dead_ratio = 0.01;
+    let compacted = rig.pass().unwrap();
+    assert_eq!((compacted.segments_rewritten, compacted.snapshots_dropped, compacted.bodies_erased), (1, 1, 0));
+    assert_eq!(rig.compactor.stats.snapshot().dead_bytes, 0);
+    assert_eq!(rig.begin("a").snapshot.unwrap().payload, b"newest");
+    assert_eq!(rig.turns("a").unwrap().len(), 4);
+}
+
+#[test]
+fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
+    let mut rig = Rig::new(FakeDisk::default());
+    rig.compactor.options.dead_ratio = 0.4;
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    rig.group(&mut leases, &[b'x'; 2000]);
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, &[b's'; 500])]);
+    rig.seal();
+    let mut looked = Looked::new();
+    assert!(!look(&rig, &mut looked), "nothing is dead");
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, &[b's'; 9000])]);
+    rig.seal();
+    assert!(!look(&rig, &mut looked), "not enough is dead");
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, &[b's'; 500])]);
+    rig.seal();
+    assert!(rig.compactor.stats.snapshot().dead_bytes == 0, "the index's thread tells, and there is none here");
+    assert!(look(&rig, &mut looked), "now enough is");
+    assert!(!look(&rig, &mut looked), "done");
+    erase(&mut rig, &mut leases[1]);
+    rig.checkpoint();
+    assert!(look(&rig, &mut looked), "an erasure does not wait");
+    let erasure = rig.erasure(leases[1].0.uid).unwrap();
+    assert_eq!((erasure.records, erasure.bodies), (3, 0));
+    assert_eq!(rig.compactor.stats.snapshot().erasures_pending, 1, "its last segment is not sealed yet");
+    rig.seal();
+    look(&rig, &mut looked);
+    assert_eq!(rig.compactor.stats.snapshot().erasures_pending, 0);
+}
+
+#[test]
+fn segments_that_the_index_learns_of_after_an_erasure_are_due_too() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone", "a"]);
+    for _ in 0..8 {
+        // Nobody keeps the segments, so they are full and not sealed.
+        rig.group(&mut leases, &[b'x'; 2500]);
+    }
+    erase(&mut rig, &mut leases[0]);
+    rig.checkpoint();
+    let due = |rig: &Rig| rig.compactor.index.due_segments(u64::MAX).unwrap();
+    assert_eq!(due(&rig), [5], "where its last record stands");
+    assert!(!look(&rig, &mut Looked::new()), "that one is not sealed");
+    rig.seal();
+    assert_eq!(due(&rig), [1, 3, 4, 5], "the second was never used");
+    assert!(look(&rig, &mut Looked::new()));
+    assert_eq!(due(&rig), [0; 0]);
+    assert!(rig.erasure(leases[0].0.uid).unwrap().is_complete());
+}
+
+#[test]
+fn a_plan_made_before_is_carried_out_after() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone", "a"]);
+    for number in 0..12_u8 {
+        rig.group(&mut leases, &[number; 1000]);
+        push(&mut rig, &mut leases[1], &[(RecordKind::Snapshot, &[number; 100])]);
+        rig.keep();
+    }
+    erase(&mut rig, &mut leases[0]);
+    rig.seal();
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    let (other, mut opened) = tokio::sync::oneshot::channel();
+    let turns = Intent::Turns { from: Default::default(), limit: 100, reply };
+    rig.step([
+        Command::Read { key: key("a"), intent: turns },
+        Command::Read { key: key("a"), intent: Intent::Open(other) },
+    ]);
+    let jobs = std::mem::take(&mut rig.out.reads);
+    assert_eq!(jobs.len(), 2);
+    let compacted = rig.pass().unwrap();
+    assert!(compacted.segments_rewritten > 1 && compacted.snapshots_dropped == 11, "{compacted:?}");
+    for job in jobs {
+        assert!(rig.reader.run(job).is_none());
+    }
+    assert_eq!(answer.try_recv().unwrap().unwrap().len(), 12);
+    let opened = opened.try_recv().unwrap().unwrap();
+    assert_eq!((opened.head, opened.snapshot.unwrap().payload), (leases[1].1, vec![11; 100]));
+}
+
+#[test]
+fn an_open_that_waited_until_its_snapshot_was_compacted_away_is_not_told_of_damage() {
+    for erased in [false, true] {
+        let mut rig = Rig::new(FakeDisk::default());
+        let mut leases = begin(&mut rig, &["a"]);
+        rig.group(&mut leases, b"words");
+        push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"early")]);
+        rig.seal();
+        let (reply, mut late) = tokio::sync::oneshot::channel();
+        rig.step([Command::Read { key: key("a"), intent: Intent::Open(reply) }]);
+        let waits = std::mem::take(&mut rig.out.reads);
+        // Somebody else opens it meanwhile, is answered, and goes on.
+        let mut leases = begin(&mut rig, &["a"]);
+        rig.group(&mut leases, b"more words");
+        let last = if erased { RecordKind::Erased } else { RecordKind::Snapshot };
+        push(&mut rig, &mut leases[0], &[(last, b"late")]);
+        assert_eq!(rig.compact().snapshots_dropped, 1);
+        let answers: Vec<_> = waits.into_iter().filter_map(|job| rig.reader.run(job)).collect();
+        assert_eq!(answers.len(), 1, "the writer is asked");
+        rig.step(answers);
+        assert_eq!(late.try_recv().unwrap().err(), Some(ReadError::Busy));
+    }
+}
+
+#[test]
+fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "gone", "hurt"]);
+    for _ in 0..3 {
+        rig.group(&mut leases, b"a text of some length");
+    }
+    erase(&mut rig, &mut leases[1]);
+    rig.seal();
+    let mut files = rig.disk.durable();
+    let index = rig.kill();
+    let mut places = Vec::new();
+    for (name, bytes) in &files {
+        for at in (0..bytes.len()).step_by(8) {
+            let header = decode_header(&bytes[at..]).ok().filter(|header| header.record_no.get() == 2);
+            places.extend(header.map(|header| (header.uid, name.clone(), at)));
+        }
+    }
+    for (uid, name, at) in places {
+        if uid != leases[0].0.uid {
+            files.get_mut(&name).unwrap()[at + HEADER_BYTES + SALT_BYTES + 3] ^= 0x40;
+        }
+    }
+    let mut again = Rig::with_index(FakeDisk::with(files), index);
+    assert!(matches!(again.verify("hurt"), Err(ReadError::Corrupt { .. })));
+    let compacted = again.compact();
+    assert_eq!((compacted.segments_rewritten, compacted.bodies_erased), (1, 4));
+    assert!(again.erasure(leases[1].0.uid).unwrap().is_complete());
+    assert!(matches!(again.verify("hurt"), Err(ReadError::Corrupt { .. })), "still told");
+    assert_eq!(again.verify("a").unwrap().head, leases[0].1);
+    let mut rebuilt = Rig::new(FakeDisk::with(again.disk.durable()));
+    assert!(matches!(rebuilt.verify("hurt"), Err(ReadError::Corrupt { .. })), "also without an index");
+    assert_eq!(rebuilt.verify("a").unwrap().head, leases[0].1);
+    assert_eq!(rebuilt.turns("gone"), Err(ReadError::Absent));
+}
+
+#[test]
+fn retention_keeps_the_newest_turns_and_what_no_snapshot_stands_behind() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b", "c"]);
+    for (name, lease) in leases.iter_mut().enumerate() {
+        push(&mut rig, lease, &[(RecordKind::Created, b"created")]);
+        for number in 1..=11_u8 {
+            push(&mut rig, lease, &[(RecordKind::Accepted, &[number]), (RecordKind::Turn, &[number])]);
+            if (name, number) == (0, 10) || (name, number) == (2, 4) {
+                push(&mut rig, lease, &[(RecordKind::Snapshot, b"state")]);
+            }
+        }
+    }
+    let turns = Retention { turns: NonZeroU64::new(3), age: None };
+    rig.compactor.options.retention.tenants = BTreeMap::from([("acme".to_owned(), turns)]);
+    let compacted = rig.compact();
+    // Eight turns of "a" and what promised them, four of "c"; "b" has no snapshot.
+    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (24, 0));
+    let texts = |records: Vec<crate::StoredRecord>| records.into_iter().map(|turn| turn.payload[0]).collect::<Vec<_>>();
+    for _ in 0..2 {
+        assert_eq!(texts(rig.turns("a").unwrap()), [9, 10, 11]);
+        assert_eq!(texts(rig.turns("b").unwrap()), (1..=11).collect::<Vec<_>>());
+        assert_eq!(texts(rig.turns("c").unwrap()), (5..=11).collect::<Vec<_>>());
+        let verified = rig.verify("a").unwrap();
+        assert_eq!((verified.records, verified.turns, verified.head), (23, 11, leases[0].1));
+        let history = rig.history("a").unwrap();
+        let erased: Vec<_> = history.records.iter().map(|row| row.record.header.erased).collect();
+        assert_eq!(erased.iter().filter(|erased| **erased).count(), 16);
+        assert!(!erased[0], "the first record stays");
+        let opened = rig.begin("a");
+        assert_eq!((opened.head, opened.tail.len()), (leases[0].1, 2));
+        assert_eq!(opened.created.unwrap().payload, b"created");
+        rig = Rig::new(FakeDisk::with(rig.disk.durable()));
+    }
+}
+
+#[test]
+fn an_erasure_that_is_told_late_does_not_free_the_key_of_another() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let head = Head { record_no: colloquy_types::RecordNo::new(1), ..Head::default() };
+    let row = |uid| Row { head, ..Row::unborn(ConversationUid([uid; 16])) };
+    let ended = Row { erased_in: Some(1), ..row(1) };
+    index.put_rows(vec![(Some(key("c")), row(1))]).unwrap();
+    index.put_rows(vec![(Some(key("c")), row(2)), (Some(key("c")), ended.clone())]).unwrap();
+    assert_eq!(index.row("acme/c").unwrap(), Some(row(2)), "the freed key was taken again in the same breath");
+    index.put_rows(vec![(Some(key("c")), ended.clone())]).unwrap();
+    assert_eq!(index.row("acme/c").unwrap(), Some(row(2)));
+    assert_eq!(index.by_uid(row(2).uid).unwrap(), Some((Some(key("c")), row(2))));
+    assert_eq!(index.by_uid(ended.uid).unwrap(), Some((None, ended)));
+}
+
+#[test]
+fn retention_by_age_does_not_wait_until_enough_is_dead_and_spares_streams_of_tenants() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let stream = ConversationKey::tenant_stream(&TenantId::parse("acme").unwrap(), "flows");
+    let mut leases = begin(&mut rig, &["a"]);
+    let opened = rig.begin_key(&stream);
+    leases.push((opened.lease, opened.head));
+    for lease in &mut leases {
+        push(&mut rig, lease, &[(RecordKind::Created, b"created"), (RecordKind::Turn, &[b'x'; 3000])]);
+        push(&mut rig, lease, &[(RecordKind::Turn, b"young"), (RecordKind::Snapshot, b"state")]);
+    }
+    rig.compactor.options.dead_ratio = 1.0;
+    let age = Duration::from_micros(100);
+    rig.compactor.options.retention =
+        RetentionPolicy { others: Some(Retention { turns: None, age: Some(age) }), ..RetentionPolicy::default() };
+    rig.seal();
+    // The second record was made at microsecond 2, the third at 3.
+    let mut looked = Looked::new();
+    rig.compactor.clock = Arc::new(At(102));
+    assert!(!look(&rig, &mut looked), "not older than that");
+    rig.compactor.clock = Arc::new(At(103));
+    assert!(!look(&rig, &mut looked), "looked at a moment ago");
+    assert!(look(&rig, &mut Looked::new()), "older by a microsecond");
+    let turns = rig.turns("a").unwrap();
+    assert_eq!(turns.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"young"]);
+    let kept = rig.verify_key(&stream).unwrap();
+    assert_eq!(kept.turns, 2);
+    rig.compactor.clock = Arc::new(At(u64::MAX));
+    assert_eq!(rig.pass().unwrap().bodies_erased, 1, "the young one of \"a\", and nothing of the stream");
+}
+
+#[test]
+fn compaction_that_is_stopped_leaves_the_segment_as_it_was() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone"]);
+    rig.group(&mut leases, b"some text");
+    erase(&mut rig, &mut leases[0]);
+    rig.seal();
+    let before = rig.disk.durable();
+    let (jobs, (stopped, stop)) = (crossbeam_channel::never(), crossbeam_channel::bounded(0));
+    drop(stopped);
+    // So slow that nothing would ever end if stopping were not noticed in a pause.
+    let pace = Pace { bytes_per_second: NonZeroU64::new(1), jobs: &jobs, stop: &stop };
+    assert!(matches!(rig.compactor.pass(&pace), Err(CompactError::Stopped)));
+    assert_eq!(rig.disk.durable(), before);
+    assert!(rig.disk.cached().keys().all(|name| !name.ends_with(NEW_FILE_SUFFIX)));
+    assert_eq!(rig.compact().segments_rewritten, 1);
+}
+
+#[test]
+fn a_full_disk_leaves_the_segment_as_it_was() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone", "a"]);
+    rig.group(&mut leases, b"some text");
+    erase(&mut rig, &mut leases[0]);
+    rig.seal();
+    let before = rig.disk.durable();
+    rig.disk.set_full(true);
+    assert!(matches!(rig.pass(), Err(CompactError::Io(_))));
+    assert_eq!(rig.disk.cached(), before);
+    assert_eq!(rig.verify("a").unwrap().head, leases[1].1);
+    rig.disk.set_full(false);
+    assert_eq!(rig.pass().unwrap().segments_rewritten, 1);
+}
+
+#[test]
+fn a_segment_that_compaction_wrote_has_a_version_of_its_own() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = open(folder.path()).unwrap();
+        let opened = store.open(&key("c")).await.unwrap();
+        let mut batch = turn(&opened.lease, &opened.head, b"words");
+        batch.push(RecordKind::Erased, Default::default(), [1; 16], b"receipt").unwrap();
+        append(&store, &opened.lease, batch).await.unwrap();
+        store.compact().await.unwrap();
+        store.close().await;
+    });
+    let path = folder.path().join("journal").join("0000000000000001.segment");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = SegmentHeader::decode(&bytes).unwrap();
+    assert!(header.rewritten.is_some() && bytes[8] == 2, "an older build knows version 1 only");
+    assert_eq!(header.size, bytes.len() as u64);
+    bytes[8] = 3;
+    let crc = crate::journal::bytes::header_crc(&bytes[..64], 12, 0);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::NewerVersion { version: 3 })));
+}
+
+#[tokio::test]
+async fn reads_and_appends_go_on_while_the_journal_is_compacted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let options = JournalOptions { compaction_dead_ratio: 0.0, ..super::rig::options(folder.path()) };
+    let (clock, entropy) = (Arc::new(colloquy_types::SystemClock), Arc::new(colloquy_types::SystemEntropy));
+    let store = Arc::new(crate::JournalStore::open(&options, clock, entropy).unwrap());
+    let talks: Vec<_> = (0..6)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let key = key(&format!("c{number}"));
+                let mut erased = Vec::new();
+                for talk in 0..6_u64 {
+                    let opened = store.open(&key).await.unwrap();
+                    let mut head = opened.head;
+                    for round in 0..12_u64 {
+                        let mut batch = turn(&opened.lease, &head, format!("{talk} {round}").as_bytes());
+                        batch.push(RecordKind::Snapshot, batch.time(), [1; 16], &[b's'; 300]).unwrap();
+                        head = append(&*store, &opened.lease, batch).await.unwrap();
+                        let turns = store.turns(&key, Default::default(), 100).await.unwrap();
+                        assert_eq!(turns.last().unwrap().payload, format!("{talk} {round}").as_bytes());
+                        assert_eq!(turns.len() as u64, round + 1);
+                        assert_eq!(store.verify(&key).await.unwrap().head, head);
+                    }
+                    let mut batch = Batch::new(&opened.lease, &head);
+                    batch.push(RecordKind::Erased, Default::default(), [1; 16], b"receipt").unwrap();
+                    append(&*store, &opened.lease, batch).await.unwrap();
+                    erased.push(opened.lease.uid);
+                }
+                erased
+            })
+        })
+        .collect();
+    let mut compacted = crate::Compacted::default();
+    while !talks.iter().all(tokio::task::JoinHandle::is_finished) {
+        compacted.add(&store.compact().await.unwrap());
+    }
+    let last = store.compact().await.unwrap();
+    compacted.add(&last);
+    assert!(compacted.segments_rewritten > 6, "{compacted:?}");
+    assert_eq!(compacted.bodies_erased, 6 * 6 * 13, "each body once");
+    for talk in talks {
+        for uid in talk.await.unwrap() {
+            let erasure = store.erasure(uid).await.unwrap();
+            assert!(erasure.is_complete() && erasure.chain_holds, "{erasure:?}");
+        }
+    }
+    let stats = store.stats();
+    assert_eq!((stats.erasures_pending, stats.dead_bytes), (0, 0));
+    assert!(stats.compacted_at.is_some() && stats.segments > 1 && stats.journal_bytes > 0);
+    store.close().await;
+}
