@@ -129,7 +129,9 @@ impl Compactor {
     /// Looks at every segment that the index covers.
     pub(crate) fn pass(&self, pace: &Pace<'_>) -> Result<Compacted, CompactError> {
         let mut compacted = Compacted::default();
-        for segment in self.sealed()?.values() {
+        let sealed = self.sealed()?;
+        self.seek(&sealed)?;
+        for segment in sealed.values() {
             compacted.add(&self.segment(segment, pace)?);
         }
         self.passed()?;
@@ -152,12 +154,29 @@ impl Compactor {
         Ok(sealed.map(|(id, segment)| (*id, Arc::clone(segment))).collect())
     }
 
+    /// Finds the segments of conversations that were erased since, by their footers. Those of segments that are sealed
+    /// later become known then.
+    fn seek(&self, sealed: &BTreeMap<u64, Arc<Segment>>) -> Result<(), CompactError> {
+        for (uid, range) in self.index.sought()? {
+            let mut found = Vec::new();
+            for (id, segment) in sealed.range(range) {
+                // A footer that is damaged may hide it.
+                if !segment.footer_fits()? || !segment.runs_of(uid)?.is_empty() {
+                    found.push(*id);
+                }
+            }
+            self.index.found(uid, &found)?;
+        }
+        Ok(())
+    }
+
     /// Does what the hints say is worth it, and looks at one segment more for what retention no longer keeps.
     pub(crate) fn look(&self, pace: &Pace<'_>, writer: &Sender<Command>, looked: &mut Looked) -> Result<(), ReadError> {
         if self.stats.has_unindexed_erasures() {
             ask(writer, Command::Checkpoint)?;
         }
         let sealed = self.sealed().map_err(CompactError::from)?;
+        self.seek(&sealed)?;
         let worth_it = self.worth_it(&sealed, looked).map_err(CompactError::from)?;
         for segment in worth_it.iter().filter_map(|id| sealed.get(id)) {
             self.segment(segment, pace)?;
@@ -219,7 +238,6 @@ impl Compactor {
         tracing::info!(segment = segment.id, before, after = compacted.bytes_after, "segment written anew");
         // Readers that hold the old file go on with it.
         self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(segment.id, rewritten);
-        self.index.remove_spans(segment.id, &layout.gone)?;
         self.index.passed_over(segment.id, &due, 0)?;
         Ok(compacted)
     }
