@@ -5,7 +5,7 @@ use colloquy_types::{ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, Tu
 use super::fake_disk::FakeDisk;
 use crate::{
     journal::{
-        disk::{Disk as _, DiskFile as _},
+        disk::Disk as _,
         group::{GROUP_BYTES, GroupHeader, Position},
         row::{Place, Row, SnapshotPlace},
         segment::{Segment, SegmentHeader, Trailer, footer_of},
