@@ -206,11 +206,14 @@ impl Copying {
                 if self.files.iter().any(|file| file.segment == Some(*id)) {
                     continue;
                 }
-                if self.is_sealed(&disk, *id)? {
-                    bytes += self.sealed(*id)?;
-                    progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
-                } else {
-                    open.push(*id);
+                match existing(&disk, *id, self.places.uuid)? {
+                    Some(segment) if segment.trailer().is_some() => {
+                        bytes += self.sealed(*id)?;
+                        progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
+                    }
+                    Some(_) => open.push(*id),
+                    // It was made ahead of need, and not needed.
+                    None => {}
                 }
             }
             if self::ids(&disk)?.last() == ids.last() {
@@ -223,11 +226,6 @@ impl Copying {
             }
         }
         Err(BackupError::TooFast)
-    }
-
-    fn is_sealed(&self, disk: &RealDisk, id: u64) -> Result<bool, BackupError> {
-        let segment = existing(disk, id, self.places.uuid)?;
-        Ok(segment.trailer().is_some())
     }
 
     fn sealed(&mut self, id: u64) -> Result<u64, BackupError> {
@@ -249,7 +247,7 @@ impl Copying {
 
     /// Copies the whole groups of a segment that is being written. What follows them stays zeros.
     fn open(&mut self, disk: &RealDisk, id: u64) -> Result<u64, BackupError> {
-        let segment = existing(disk, id, self.places.uuid)?;
+        let Some(segment) = existing(disk, id, self.places.uuid)? else { return Ok(0) };
         if segment.trailer().is_some() {
             return self.sealed(id);
         }
@@ -291,15 +289,19 @@ fn ids(disk: &RealDisk) -> Result<Vec<u64>, BackupError> {
     Ok(ids)
 }
 
-fn existing(disk: &RealDisk, id: u64, uuid: StoreUuid) -> Result<Segment, OpenError> {
-    let file = disk.open(&file_name(id))?;
+/// The segment, if it is still there.
+fn existing(disk: &RealDisk, id: u64, uuid: StoreUuid) -> Result<Option<Segment>, OpenError> {
+    let file = match disk.open(&file_name(id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(SEGMENT_HEADER_BYTES);
     let header = match SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?) {
         Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
         Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
         header => header.ok(),
     };
-    Ok(Segment::existing(id, file, uuid, header)?)
+    Ok(Some(Segment::existing(id, file, uuid, header)?))
 }
 
 /// Length and BLAKE3 digest of a file.

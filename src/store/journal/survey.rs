@@ -8,7 +8,7 @@ mod chains;
 mod faults;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -134,7 +134,11 @@ fn list(disk: &RealDisk, uuid: StoreUuid) -> Result<Vec<Listed>, OpenError> {
     ids.sort_unstable();
     let mut listed = Vec::with_capacity(ids.len());
     for id in ids {
-        let file = disk.open(&file_name(id))?;
+        let file = match disk.open(&file_name(id)) {
+            // A running store removes what it made ahead of need.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
         let len = to_usize(file.len()?).min(SEGMENT_HEADER_BYTES);
         let header = SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?);
         match header {

@@ -10,3 +10,4 @@ mod kill_disk;
 mod recovery;
 mod rig;
 mod store;
+mod upkeep;
