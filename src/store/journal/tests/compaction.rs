@@ -16,6 +16,7 @@ use crate::{
         index::Index,
         row::Row,
         segment::{NEW_FILE_SUFFIX, SegmentHeader},
+        table::{Run, Table},
     },
     port::{ConversationStore, Lease, ReadError},
     record::{Batch, HEADER_BYTES, RecordKind, SALT_BYTES, decode_header},
@@ -196,6 +197,55 @@ fn an_open_that_waited_until_its_snapshot_was_compacted_away_is_not_told_of_dama
 }
 
 #[test]
+fn another_record_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a"]);
+    rig.group(&mut leases, b"words");
+    // All of one length, so that each stands where another stood before.
+    let records: [(RecordKind, &[u8]); 4] = [
+        (RecordKind::Snapshot, b"early"),
+        (RecordKind::Turn, b"turn2"),
+        (RecordKind::Snapshot, b"later"),
+        (RecordKind::Turn, b"turn3"),
+    ];
+    for record in records {
+        push(&mut rig, &mut leases[0], &[record]);
+    }
+    assert_eq!(rig.compact().snapshots_dropped, 1);
+    let opened = rig.begin("a");
+    assert_eq!(opened.snapshot.unwrap().payload, b"later");
+    assert_eq!(opened.tail.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"turn3"]);
+}
+
+#[test]
+fn a_segment_without_anything_of_a_conversation_is_not_looked_at_for_it() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    rig.group(&mut leases, b"words");
+    rig.seal();
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"superseded")]);
+    rig.seal();
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"newest")]);
+    rig.seal();
+    let segments = |rig: &Rig| {
+        let spans = rig.compactor.index.spans(leases[0].0.uid, 0, u64::MAX).unwrap();
+        spans.into_iter().map(|(segment, _)| segment).collect::<Vec<_>>()
+    };
+    let before = segments(&rig);
+    assert_eq!(before.len(), 3);
+    let compacted = rig.pass().unwrap();
+    assert_eq!((compacted.segments_rewritten, compacted.snapshots_dropped), (1, 1));
+    assert_eq!(segments(&rig), [before[0], before[2]]);
+    assert_eq!(rig.begin("a").snapshot.unwrap().payload, b"newest");
+    // An index from before still names the segment; its footer is believed.
+    let last_turn = colloquy_types::TurnSeq::new(1);
+    let mut table = Table::default();
+    table.push(Run { uid: leases[0].0.uid, offset: 64, len: 8, last_turn }, 1);
+    rig.compactor.index.put_spans(before[1], &table).unwrap();
+    assert_eq!(rig.verify("a").unwrap().head, leases[0].1);
+}
+
+#[test]
 fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["a", "gone", "hurt"]);
@@ -225,6 +275,7 @@ fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
     assert!(again.erasure(leases[1].0.uid).unwrap().is_complete());
     assert!(matches!(again.verify("hurt"), Err(ReadError::Corrupt { .. })), "still told");
     assert_eq!(again.verify("a").unwrap().head, leases[0].1);
+    assert!(matches!(again.open("hurt"), Err(ReadError::Corrupt { .. })), "and nobody has opened it since");
     let mut rebuilt = Rig::new(FakeDisk::with(again.disk.durable()));
     assert!(matches!(rebuilt.verify("hurt"), Err(ReadError::Corrupt { .. })), "also without an index");
     assert_eq!(rebuilt.verify("a").unwrap().head, leases[0].1);
