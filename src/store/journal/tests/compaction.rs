@@ -6,6 +6,7 @@ use colloquy_types::{Clock, ConversationKey, ConversationUid, Head, TenantId, Ti
 
 use super::{
     fake_disk::FakeDisk,
+    kill_disk::KillDisk,
     rig::{Rig, append, key, open, turn},
 };
 use crate::{
@@ -108,7 +109,6 @@ fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
     assert!(!look(&rig, &mut looked), "not enough is dead");
     push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, &[b's'; 500])]);
     rig.seal();
-    assert!(rig.compactor.stats.snapshot().dead_bytes == 0, "the index's thread tells, and there is none here");
     assert!(look(&rig, &mut looked), "now enough is");
     assert!(!look(&rig, &mut looked), "done");
     erase(&mut rig, &mut leases[1]);
@@ -120,6 +120,28 @@ fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
     rig.seal();
     look(&rig, &mut looked);
     assert_eq!(rig.compactor.stats.snapshot().erasures_pending, 0);
+}
+
+#[test]
+fn an_erasure_comes_before_what_is_merely_dead() {
+    let mut rig = Rig::new(FakeDisk::default());
+    rig.compactor.options.dead_ratio = 0.1;
+    let mut leases = begin(&mut rig, &["a", "gone"]);
+    push(&mut rig, &mut leases[0], &[(RecordKind::Created, b"created"), (RecordKind::Snapshot, &[b's'; 2000])]);
+    rig.seal();
+    push(&mut rig, &mut leases[1], &[(RecordKind::Created, b"created"), (RecordKind::Turn, &[b'x'; 2000])]);
+    rig.seal();
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"newest")]);
+    erase(&mut rig, &mut leases[1]);
+    rig.checkpoint();
+    // The process dies in the middle of the first segment that it writes anew.
+    let killed = KillDisk::after(rig.disk.clone(), 2);
+    rig.compactor.disk = Arc::new(killed);
+    let (writer, _commands) = crossbeam_channel::bounded(1);
+    let jobs = crossbeam_channel::never();
+    assert!(rig.compactor.look(&unhurried(&jobs), &writer, &mut Looked::new()).is_err());
+    let left = rig.disk.cached().into_keys().find(|name| name.ends_with(NEW_FILE_SUFFIX));
+    assert!(left.is_some_and(|name| name.starts_with("0000000000000002")), "the second, though the first is worth it");
 }
 
 #[test]
