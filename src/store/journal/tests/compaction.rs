@@ -1,8 +1,10 @@
 //! What compaction keeps, what it lets go, and what it leaves alone.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::Duration};
+mod retention;
 
-use colloquy_types::{Clock, ConversationKey, ConversationUid, Head, TenantId, Timestamp};
+use std::{num::NonZeroU64, sync::Arc};
+
+use colloquy_types::{ConversationUid, Head, Timestamp};
 
 use super::{
     fake_disk::FakeDisk,
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     journal::{
-        JournalOptions, OpenError, Retention, RetentionPolicy,
+        JournalOptions, OpenError,
         command::{Command, Intent},
         compaction::{CompactError, Looked, Pace},
         index::Index,
@@ -57,14 +59,6 @@ fn look(rig: &Rig, looked: &mut Looked) -> bool {
     let before = rig.disk.events().len();
     rig.compactor.look(&unhurried(&crossbeam_channel::never()), &writer, looked).unwrap();
     rig.disk.events().len() > before
-}
-
-struct At(u64);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0)
-    }
 }
 
 #[test]
@@ -339,42 +333,6 @@ fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
 }
 
 #[test]
-fn retention_keeps_the_newest_turns_and_what_no_snapshot_stands_behind() {
-    let mut rig = Rig::new(FakeDisk::default());
-    let mut leases = begin(&mut rig, &["a", "b", "c"]);
-    for (name, lease) in leases.iter_mut().enumerate() {
-        push(&mut rig, lease, &[(RecordKind::Created, b"created")]);
-        for number in 1..=11_u8 {
-            push(&mut rig, lease, &[(RecordKind::Accepted, &[number]), (RecordKind::Turn, &[number])]);
-            if (name, number) == (0, 10) || (name, number) == (2, 4) {
-                push(&mut rig, lease, &[(RecordKind::Snapshot, b"state")]);
-            }
-        }
-    }
-    let turns = Retention { turns: NonZeroU64::new(3), age: None };
-    rig.compactor.options.retention.tenants = BTreeMap::from([("acme".to_owned(), turns)]);
-    let compacted = rig.compact();
-    // Eight turns of "a" and what promised them, four of "c"; "b" has no snapshot.
-    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (24, 0));
-    let texts = |records: Vec<crate::StoredRecord>| records.into_iter().map(|turn| turn.payload[0]).collect::<Vec<_>>();
-    for _ in 0..2 {
-        assert_eq!(texts(rig.turns("a").unwrap()), [9, 10, 11]);
-        assert_eq!(texts(rig.turns("b").unwrap()), (1..=11).collect::<Vec<_>>());
-        assert_eq!(texts(rig.turns("c").unwrap()), (5..=11).collect::<Vec<_>>());
-        let verified = rig.verify("a").unwrap();
-        assert_eq!((verified.records, verified.turns, verified.head), (23, 11, leases[0].1));
-        let history = rig.history("a").unwrap();
-        let erased: Vec<_> = history.records.iter().map(|row| row.record.header.erased).collect();
-        assert_eq!(erased.iter().filter(|erased| **erased).count(), 16);
-        assert!(!erased[0], "the first record stays");
-        let opened = rig.begin("a");
-        assert_eq!((opened.head, opened.tail.len()), (leases[0].1, 2));
-        assert_eq!(opened.created.unwrap().payload, b"created");
-        rig = Rig::new(FakeDisk::with(rig.disk.durable()));
-    }
-}
-
-#[test]
 fn an_erasure_that_is_told_late_does_not_free_the_key_of_another() {
     let folder = tempfile::TempDir::new().unwrap();
     let index = Index::open(folder.path(), 1 << 20).unwrap();
@@ -388,37 +346,6 @@ fn an_erasure_that_is_told_late_does_not_free_the_key_of_another() {
     assert_eq!(index.row("acme/c").unwrap(), Some(row(2)));
     assert_eq!(index.by_uid(row(2).uid).unwrap(), Some((Some(key("c")), row(2))));
     assert_eq!(index.by_uid(ended.uid).unwrap(), Some((None, ended)));
-}
-
-#[test]
-fn retention_by_age_does_not_wait_until_enough_is_dead_and_spares_streams_of_tenants() {
-    let mut rig = Rig::new(FakeDisk::default());
-    let stream = ConversationKey::tenant_stream(&TenantId::parse("acme").unwrap(), "flows");
-    let mut leases = begin(&mut rig, &["a"]);
-    let opened = rig.begin_key(&stream);
-    leases.push((opened.lease, opened.head));
-    for lease in &mut leases {
-        push(&mut rig, lease, &[(RecordKind::Created, b"created"), (RecordKind::Turn, &[b'x'; 3000])]);
-        push(&mut rig, lease, &[(RecordKind::Turn, b"young"), (RecordKind::Snapshot, b"state")]);
-    }
-    rig.compactor.options.dead_ratio = 1.0;
-    let age = Duration::from_micros(100);
-    rig.compactor.options.retention =
-        RetentionPolicy { others: Some(Retention { turns: None, age: Some(age) }), ..RetentionPolicy::default() };
-    rig.seal();
-    // The second record was made at microsecond 2, the third at 3.
-    let mut looked = Looked::new();
-    rig.compactor.clock = Arc::new(At(102));
-    assert!(!look(&rig, &mut looked), "not older than that");
-    rig.compactor.clock = Arc::new(At(103));
-    assert!(!look(&rig, &mut looked), "looked at a moment ago");
-    assert!(look(&rig, &mut Looked::new()), "older by a microsecond");
-    let turns = rig.turns("a").unwrap();
-    assert_eq!(turns.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"young"]);
-    let kept = rig.verify_key(&stream).unwrap();
-    assert_eq!(kept.turns, 2);
-    rig.compactor.clock = Arc::new(At(u64::MAX));
-    assert_eq!(rig.pass().unwrap().bodies_erased, 1, "the young one of \"a\", and nothing of the stream");
 }
 
 #[test]
