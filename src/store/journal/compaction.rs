@@ -129,7 +129,9 @@ impl Compactor {
     /// Looks at every segment that the index covers.
     pub(crate) fn pass(&self, pace: &Pace<'_>) -> Result<Compacted, CompactError> {
         let mut compacted = Compacted::default();
-        for segment in self.sealed()?.values() {
+        let sealed = self.sealed()?;
+        self.seek(&sealed)?;
+        for segment in sealed.values() {
             compacted.add(&self.segment(segment, pace)?);
         }
         self.passed()?;
@@ -152,6 +154,22 @@ impl Compactor {
         Ok(sealed.map(|(id, segment)| (*id, Arc::clone(segment))).collect())
     }
 
+    /// Finds the segments of conversations that were erased since, by their footers. Those of segments that are sealed
+    /// later become known then.
+    fn seek(&self, sealed: &BTreeMap<u64, Arc<Segment>>) -> Result<(), CompactError> {
+        for (uid, range) in self.index.sought()? {
+            let mut found = Vec::new();
+            for (id, segment) in sealed.range(range) {
+                // A footer that is damaged may hide it.
+                if !segment.footer_fits()? || !segment.runs_of(uid)?.is_empty() {
+                    found.push(*id);
+                }
+            }
+            self.index.found(uid, &found)?;
+        }
+        Ok(())
+    }
+
     /// Does what is worth it, one segment after another, until nothing is. What is worth it most is asked anew each
     /// time, so that an erasure waits for one segment at most.
     pub(crate) fn look(&self, pace: &Pace<'_>, writer: &Sender<Command>, looked: &mut Looked) -> Result<(), ReadError> {
@@ -159,7 +177,9 @@ impl Compactor {
             if self.stats.has_unindexed_erasures() {
                 ask(writer, Command::Checkpoint)?;
             }
-            let next = self.next(looked).map_err(CompactError::from)?;
+            let sealed = self.sealed().map_err(CompactError::from)?;
+            self.seek(&sealed)?;
+            let next = self.next(&sealed, looked).map_err(CompactError::from)?;
             let Some(segment) = next else { return Ok(()) };
             self.segment(&segment, pace)?;
             self.passed().map_err(CompactError::from)?;
@@ -167,8 +187,11 @@ impl Compactor {
     }
 
     /// The oldest segment with erasures pending, or one with enough that is dead, or one that retention may concern.
-    fn next(&self, looked: &mut Looked) -> Result<Option<Arc<Segment>>, IndexError> {
-        let sealed = self.sealed()?;
+    fn next(
+        &self,
+        sealed: &BTreeMap<u64, Arc<Segment>>,
+        looked: &mut Looked,
+    ) -> Result<Option<Arc<Segment>>, IndexError> {
         if let Some(due) = self.index.due_segments(u64::MAX)?.into_iter().find_map(|id| sealed.get(&id)) {
             return Ok(Some(Arc::clone(due)));
         }
@@ -215,7 +238,6 @@ impl Compactor {
         tracing::info!(segment = segment.id, before, after = compacted.bytes_after, "segment written anew");
         // Readers that hold the old file go on with it.
         self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(segment.id, rewritten);
-        self.index.remove_spans(segment.id, &layout.gone)?;
         self.index.passed_over(segment.id, &due, 0)?;
         Ok(compacted)
     }

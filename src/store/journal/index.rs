@@ -1,9 +1,10 @@
 //! The index in sled: what can be rebuilt from the journal, kept so that opening need not read all of it.
 //!
-//! Trees: `rows` (key to [`Row`]), `uids` (uid to key), `spans` (uid and segment to the highest turn
-//! there), `erased` (uid to row, without the key), `due` and `dead` (what compaction is to look at, see `hints`),
-//! `meta`. Written at checkpoints, and by compaction, which removes what it has done. What the journal holds beyond [`Covered`] is read again
-//! when the store opens, and reading it again changes nothing.
+//! Trees: `rows` (key to [`Row`]), `uids` (uid to key), `erased` (uid to row, without the key), `sought`, `due` and
+//! `dead` (what compaction is to look at, see `hints`), `meta`. Which segments hold records of a conversation is not
+//! here: their footers tell, and a row for each pair of them would outgrow all else. Written at checkpoints, and by
+//! compaction, which removes what it has done. What the journal holds beyond [`Covered`] is read again when the store
+//! opens, and reading it again changes nothing.
 
 mod hints;
 
@@ -14,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use colloquy_types::{ConversationKey, ConversationUid, Epoch, TurnSeq, codec};
+use colloquy_types::{ConversationKey, ConversationUid, Epoch, codec};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -65,7 +66,7 @@ pub(crate) struct Index {
     db: sled::Db,
     rows: sled::Tree,
     uids: sled::Tree,
-    spans: sled::Tree,
+    sought: sled::Tree,
     erased: sled::Tree,
     due: sled::Tree,
     dead: sled::Tree,
@@ -86,7 +87,7 @@ impl Index {
                 folder: folder.to_path_buf(),
                 rows: db.open_tree("rows")?,
                 uids: db.open_tree("uids")?,
-                spans: db.open_tree("spans")?,
+                sought: db.open_tree("sought")?,
                 erased: db.open_tree("erased")?,
                 due: db.open_tree("due")?,
                 dead: db.open_tree("dead")?,
@@ -135,22 +136,6 @@ impl Index {
     /// All uids; for what is rare.
     pub(crate) fn uids(&self) -> impl Iterator<Item = ConversationUid> {
         self.uids.iter().keys().filter_map(|uid| Some(ConversationUid(uid.ok()?.as_ref().try_into().ok()?)))
-    }
-
-    /// The segments from `from` to before `below` that hold records of `uid`, with the highest turn in each.
-    pub(crate) fn spans(&self, uid: ConversationUid, from: u64, below: u64) -> Result<Vec<(u64, TurnSeq)>, IndexError> {
-        guarded(|| {
-            let range = self.spans.range(span_key(uid, from)..span_key(uid, below.max(from)));
-            let span = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-                let (key, value) = entry?;
-                let damaged = IndexError::Damaged("a span is cut off");
-                let (Some(segment), Ok(turn)) = (key.last_chunk::<8>(), value.as_ref().try_into()) else {
-                    return Err(damaged);
-                };
-                Ok((u64::from_be_bytes(*segment), TurnSeq::new(u64::from_le_bytes(turn))))
-            };
-            range.map(span).collect()
-        })
     }
 
     /// The rows from the key `from` on while their keys begin with `prefix`.
@@ -221,27 +206,6 @@ impl Index {
         self.erasure_is_due(row)
     }
 
-    /// Adds the spans of a sealed segment.
-    pub(crate) fn put_spans(&self, segment: u64, table: &Table) -> Result<(), IndexError> {
-        guarded(|| {
-            let mut batch = sled::Batch::default();
-            for (uid, last_turn) in table.spans() {
-                batch.insert(&span_key(uid, segment), &last_turn.get().to_le_bytes());
-            }
-            self.spans.apply_batch(batch)?;
-            self.erasures_are_due_in(segment, table)
-        })
-    }
-
-    /// Removes the spans of conversations that have nothing in a segment any more.
-    pub(crate) fn remove_spans(&self, segment: u64, uids: &[ConversationUid]) -> Result<(), IndexError> {
-        guarded(|| {
-            let mut batch = sled::Batch::default();
-            uids.iter().for_each(|uid| batch.remove(&span_key(*uid, segment)));
-            Ok(self.spans.apply_batch(batch)?)
-        })
-    }
-
     /// Makes everything so far durable, and only then what it covers.
     pub(crate) fn cover(&self, covered: Covered) -> Result<(), IndexError> {
         guarded(|| {
@@ -254,13 +218,6 @@ impl Index {
     fn sync(&self) -> Result<(), IndexError> {
         Ok(sled_files::sync(&self.db, &self.folder)?)
     }
-}
-
-fn span_key(uid: ConversationUid, segment: u64) -> [u8; 24] {
-    let mut key = [0; 24];
-    super::bytes::put(&mut key, 0, &uid.0);
-    super::bytes::put(&mut key, 16, &segment.to_be_bytes());
-    key
 }
 
 fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
@@ -276,7 +233,7 @@ pub(crate) struct Checkpoint {
     pub(crate) uids: Vec<(ConversationUid, ConversationKey)>,
     /// Bytes of snapshots that were superseded, by the segments they stand in.
     pub(crate) dead: BTreeMap<u64, u64>,
-    /// Sealed segments whose spans are not in the index yet.
+    /// Sealed segments that the index did not cover before.
     pub(crate) tables: Vec<(u64, Arc<Table>)>,
     pub(crate) covered: Covered,
 }
@@ -286,7 +243,7 @@ impl Checkpoint {
         index.put_known_rows(&mut self.rows)?;
         index.put_uids(self.uids)?;
         for (segment, table) in &self.tables {
-            index.put_spans(*segment, table)?;
+            index.erasures_are_due_in(*segment, table)?;
         }
         index.add_dead(&self.dead)?;
         index.cover(self.covered)

@@ -1,6 +1,6 @@
 //! Reading history: plans made by the writer, carried out by a few threads of their own.
 //!
-//! A plan names what the writer knows: the row, and the runs in segments whose spans are not in the
+//! A plan names what the writer knows: the row, and the runs in segments that are not in the
 //! index yet. The older segments are found through the index and their footers. Everything in a plan is
 //! synced.
 
@@ -140,18 +140,24 @@ impl Reader {
                 Ok(row) => return Some(Command::Resolved { key, row, generation, intent }),
                 Err(error) => intent.refuse(error.into()),
             },
-            ReadJob::Open { plan, lease, reply } => match caught(|| self.open(&plan, lease.clone())) {
-                // The plan may be older than what compaction has done since.
-                Err(error @ ReadError::Corrupt { .. }) => return Some(Command::Doubted { lease, error, reply }),
-                Err(error) => drop(reply.send(Err(error))),
-                Ok((opened, moved)) => {
-                    drop(reply.send(Ok(opened)));
-                    return moved.map(|moved| Command::Moved { uid: lease.uid, moved });
+            ReadJob::Open { plan, lease, reply } => {
+                match caught(|| self.look(&plan, |view| Self::open(view, lease.clone()))) {
+                    // The plan may be older than what compaction has done since.
+                    Err(error @ ReadError::Corrupt { .. }) => return Some(Command::Doubted { lease, error, reply }),
+                    Err(error) => drop(reply.send(Err(error))),
+                    Ok((opened, moved)) => {
+                        drop(reply.send(Ok(opened)));
+                        return moved.map(|moved| Command::Moved { uid: lease.uid, moved });
+                    }
                 }
-            },
-            ReadJob::Turns { plan, from, limit, reply } => answer(reply, || self.turns(&plan, from, limit)),
-            ReadJob::History { plan, after, limit, reply } => answer(reply, || self.history(&plan, after, limit)),
-            ReadJob::Verify { plan, reply } => answer(reply, || self.verify(&plan)),
+            }
+            ReadJob::Turns { plan, from, limit, reply } => {
+                answer(reply, || self.look(&plan, |view| Self::turns(view, from, limit)))
+            }
+            ReadJob::History { plan, after, limit, reply } => {
+                answer(reply, || self.look(&plan, |view| Self::history(view, after, limit)))
+            }
+            ReadJob::Verify { plan, reply } => answer(reply, || self.look(&plan, Self::verify)),
             ReadJob::List { tenant, after, limit, recent, erased, reply } => {
                 answer(reply, || self.list((&tenant, after.as_deref(), limit), recent, &erased));
             }
@@ -160,9 +166,17 @@ impl Reader {
         None
     }
 
+    /// Carries a plan out. When something is missing it may be that a footer hides it: then once more, with doubts.
+    fn look<T>(&self, plan: &ReadPlan, read: impl Fn(&View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        match read(&View::new(self, plan, false)) {
+            Err(ReadError::Corrupt { .. }) => read(&View::new(self, plan, true)),
+            found => found,
+        }
+    }
+
     /// Opens a conversation; where it had to be looked for, says where it was found.
-    fn open(&self, plan: &ReadPlan, lease: Lease) -> Result<(Opened, Option<Moved>), ReadError> {
-        let (row, view) = (&plan.row, View::new(self, plan));
+    fn open(view: &View<'_>, lease: Lease) -> Result<(Opened, Option<Moved>), ReadError> {
+        let row = &view.plan.row;
         let snapshot = row.snapshot.map(|snapshot| view.find(snapshot.into())).transpose()?;
         let created = view.find(Wanted { place: row.created, kind: RecordKind::Created, record_no: FIRST })?;
         let mut tail = Tail::after(snapshot.as_ref().map(|found| &found.record));
@@ -180,32 +194,30 @@ impl Reader {
         Ok((opened, moved))
     }
 
-    fn turns(&self, plan: &ReadPlan, from: TurnSeq, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
-        let mut turns = Turns::new(from, limit);
-        if limit > 0 && from <= plan.row.head.turn_seq {
-            let view = View::new(self, plan);
+    fn turns(view: &View<'_>, from: TurnSeq, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
+        let (mut turns, head) = (Turns::new(from, limit), &view.plan.row.head);
+        if limit > 0 && from <= head.turn_seq {
             view.each(view.begin(), from, &mut |decoded, _| {
                 turns.push(decoded.record)?;
                 Ok(!turns.is_full())
             })?;
         }
-        turns.finish(&plan.row.head)
+        turns.finish(head)
     }
 
-    fn history(&self, plan: &ReadPlan, after: Head, limit: usize) -> Result<HistoryPage, ReadError> {
-        let mut page = Page::new(after, limit);
-        if after.record_no < plan.row.head.record_no {
-            let view = View::new(self, plan);
+    fn history(view: &View<'_>, after: Head, limit: usize) -> Result<HistoryPage, ReadError> {
+        let (mut page, row) = (Page::new(after, limit), &view.plan.row);
+        if after.record_no < row.head.record_no {
             view.each(view.begin(), after.turn_seq, &mut |decoded, stored| {
                 page.push(decoded, stored)?;
                 Ok(!page.is_full())
             })?;
         }
-        page.finish(plan.row.uid, plan.row.head)
+        page.finish(row.uid, row.head)
     }
 
-    fn verify(&self, plan: &ReadPlan) -> Result<Verified, ReadError> {
-        let (mut walk, view) = (Walk::default(), View::new(self, plan));
+    fn verify(view: &View<'_>) -> Result<Verified, ReadError> {
+        let (mut walk, plan) = (Walk::default(), view.plan);
         view.each(view.begin(), TurnSeq::default(), &mut |decoded, _| {
             walk.push(&decoded, plan.key.as_ref()).map(|()| true)
         })?;
@@ -218,7 +230,8 @@ impl Reader {
             return Err(ReadError::Absent);
         }
         let mut walk = ErasureWalk::default();
-        View::new(self, plan).each(Position::default(), TurnSeq::default(), &mut |decoded, _| {
+        // Nothing would be missing where a footer hides what is left.
+        View::new(self, plan, true).each(Position::default(), TurnSeq::default(), &mut |decoded, _| {
             walk.push(&decoded.record.header);
             Ok(true)
         })?;

@@ -167,7 +167,7 @@ impl Replay<'_> {
             self.before_mark(id, bytes, stretch, valid_len, &mut table)?;
         }
         // There may be very many of these; none is kept in memory.
-        self.overlay.index().put_spans(id, &table)
+        self.overlay.index().erasures_are_due_in(id, &table)
     }
 
     fn unsealed(
@@ -305,7 +305,7 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
 
     let index = replay.overlay.finish()?;
     for (old, (table, _)) in replay.tables.iter().filter(|(old, _)| segments.contains_key(old)) {
-        index.put_spans(*old, table)?;
+        index.erasures_are_due_in(*old, table)?;
     }
     let synced = Position { segment: id, offset: active.end };
     index.cover(Covered { uuid: with.uuid, segment: id, synced, epoch })?;

@@ -19,6 +19,7 @@
 
 use std::{
     io,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
@@ -39,6 +40,8 @@ pub(crate) const TRAILER_BYTES: usize = 64;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const MAGIC: [u8; 8] = *b"CQSEGM01";
 const TRAILER_MAGIC: [u8; 8] = *b"CQFOOT01";
+/// Entries of a footer that are read at once: 8 KiB.
+const WINDOW: u32 = 256;
 /// The version of trailers, and of the headers of segments as they were first written.
 const VERSION: u32 = 1;
 /// The version of the headers of segments that compaction wrote.
@@ -276,32 +279,54 @@ impl Segment {
         Ok(())
     }
 
-    /// The runs of `uid` in a sealed segment, oldest first, found by bisection with reads of one entry.
+    /// The runs of `uid` in a sealed segment, oldest first. Uids are random, so that where one stands among the others
+    /// is known well enough for one read of a few KiB to find it, however many there are.
     pub(crate) fn runs_of(&self, uid: ConversationUid) -> io::Result<Vec<Run>> {
         let Some(trailer) = self.trailer() else {
             return Err(io::Error::other("the segment has no footer"));
         };
-        let mut entry = [0; ENTRY_BYTES];
-        let mut run_at = |index: u32| {
-            let offset = trailer.valid_len + u64::from(index) * ENTRY_BYTES as u64;
-            self.file.read_at(&mut entry, offset)?;
-            Run::decode(&entry).ok_or_else(|| io::Error::other("an entry of the footer is cut off"))
-        };
-        let (mut low, mut high) = (0, trailer.runs);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if run_at(middle)?.uid < uid { low = middle + 1 } else { high = middle }
-        }
+        let mut first = self.first_of(trailer, uid)?;
         let mut found = Vec::new();
-        for index in low..trailer.runs {
-            let run = run_at(index)?;
-            if run.uid != uid {
+        while first < trailer.runs {
+            let window = self.entries(trailer, first..trailer.runs.min(first + WINDOW))?;
+            found.extend(window.iter().take_while(|run| run.uid == uid));
+            if window.last().is_none_or(|last| last.uid != uid) {
                 break;
             }
-            found.push(run);
+            first += WINDOW;
         }
         Ok(found)
     }
+
+    /// The first entry whose uid is not below `uid`.
+    fn first_of(&self, trailer: &Trailer, uid: ConversationUid) -> io::Result<u32> {
+        let (mut low, mut high) = (0, trailer.runs);
+        let mut guess = u32::try_from((u128::from(leading(uid)) * u128::from(high)) >> 64).unwrap_or(high);
+        while low < high {
+            let start = guess.saturating_sub(WINDOW / 2).clamp(low, high - 1);
+            let end = high.min(start + WINDOW);
+            let window = self.entries(trailer, start..end)?;
+            match window.partition_point(|run| run.uid < uid) {
+                0 if start > low => high = start,
+                inside if inside == window.len() => low = end,
+                inside => return Ok(start + u32::try_from(inside).unwrap_or_default()),
+            }
+            // A conversation with very many runs bends the order of the others: then it is halved.
+            guess = low + (high - low) / 2;
+        }
+        Ok(low)
+    }
+
+    fn entries(&self, trailer: &Trailer, range: Range<u32>) -> io::Result<Vec<Run>> {
+        let offset = trailer.valid_len + u64::from(range.start) * ENTRY_BYTES as u64;
+        let bytes = read_vec(self.file.as_ref(), offset, range.len() * ENTRY_BYTES)?;
+        Ok(bytes.chunks_exact(ENTRY_BYTES).filter_map(Run::decode).collect())
+    }
+}
+
+/// A uid as a number: footers are in the order of their bytes.
+fn leading(uid: ConversationUid) -> u64 {
+    uid.0.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// The footer and trailer of a segment whose groups end at `valid_len`: their bytes, and the trailer.

@@ -123,11 +123,9 @@ impl Table {
         found
     }
 
-    /// Each conversation and the highest turn it reaches here.
-    pub(crate) fn spans(&self) -> impl Iterator<Item = (ConversationUid, TurnSeq)> {
-        self.last.iter().filter_map(|(uid, index)| {
-            Some((*uid, self.runs.get(super::bytes::to_usize((*index).into()))?.0.last_turn))
-        })
+    /// Each conversation that has something here.
+    pub(crate) fn uids(&self) -> impl Iterator<Item = ConversationUid> {
+        self.last.keys().copied()
     }
 
     /// The runs in the order of a footer: by uid, then by offset.

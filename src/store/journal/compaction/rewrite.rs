@@ -3,8 +3,6 @@
 
 use std::{ops::Range, sync::Arc};
 
-use colloquy_types::ConversationUid;
-
 use super::{
     CompactError,
     pace::{PIECE_BYTES, Pace},
@@ -53,8 +51,6 @@ pub(super) struct Layout {
     table: Table,
     /// Where the groups end.
     valid_len: u64,
-    /// Conversations that have nothing here any more.
-    pub(super) gone: Vec<ConversationUid>,
     pub(super) bodies: u64,
     pub(super) snapshots: u64,
     /// Bytes that go.
@@ -75,21 +71,16 @@ impl Layout {
             groups: Vec::new(),
             table: Table::default(),
             valid_len: SEGMENT_HEADER_BYTES as u64,
-            gone: Vec::new(),
             bodies: 0,
             snapshots: 0,
             dead: 0,
             must: false,
         };
-        let mut before = Table::default();
         for stretch in &scan.stretches {
             let mut pieces = Vec::new();
             let start = layout.valid_len;
             let mut end = start + GROUP_BYTES as u64;
             for item in &stretch.items {
-                if let Ok(header) = &item.found {
-                    push_run(&mut before, header, item.offset as u64, item.len);
-                }
                 let Some((piece, header)) = layout.piece(segment.id, bytes, item, rules)? else { continue };
                 if let Some(header) = header {
                     push_run(&mut layout.table, &header, end, piece.len());
@@ -103,8 +94,6 @@ impl Layout {
                 layout.valid_len = end;
             }
         }
-        let has_runs = |uid: &ConversationUid| !layout.table.runs_of(*uid, |_| true).is_empty();
-        layout.gone = before.spans().map(|(uid, _)| uid).filter(|uid| !has_runs(uid)).collect();
         Ok(layout)
     }
 

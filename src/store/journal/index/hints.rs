@@ -1,13 +1,17 @@
 //! Hints for compaction: which segments may hold bodies of erased conversations, and how many bytes are dead.
 //!
-//! Losing a hint costs reads; a hint too many does too. `due` has a row for each erased conversation and segment
-//! that may hold something of it (segment, then uid); `dead` counts bytes by segment.
+//! Losing a hint costs reads; a hint too many does too. `sought` has the erased conversations whose segments are not
+//! known yet, with the first and the last that may hold something of them; `due` a row for each erased conversation and
+//! segment that does (segment, then uid); `dead` counts bytes by segment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use colloquy_types::ConversationUid;
 
-use super::{Index, IndexError, guarded, span_key};
+use super::{Index, IndexError, guarded};
 use crate::journal::{
     bytes::{put, take},
     row::Row,
@@ -26,33 +30,57 @@ fn parse_due(key: &[u8]) -> Option<(u64, ConversationUid)> {
 }
 
 impl Index {
-    /// Says that the conversation's bodies are to go, wherever it is known to stand, and in the segment of its
-    /// last record, which may not be indexed yet.
+    /// Says that the conversation's bodies are to go, from the segment of its first record to that of its last, which
+    /// may not be indexed yet.
     pub(super) fn erasure_is_due(&self, row: &Row) -> Result<(), IndexError> {
-        let mut batch = sled::Batch::default();
-        if let Some(last) = row.erased_in {
-            batch.insert(&due_key(last, row.uid), &[]);
-        }
-        for entry in self.spans.range(span_key(row.uid, 0)..=span_key(row.uid, u64::MAX)).keys() {
-            if let Some(segment) = take(&entry?, 16).map(u64::from_be_bytes) {
-                batch.insert(&due_key(segment, row.uid), &[]);
+        let Some(last) = row.erased_in else { return Ok(()) };
+        let mut range = [0; 16];
+        put(&mut range, 0, &row.created.at.segment.to_be_bytes());
+        put(&mut range, 8, &last.to_be_bytes());
+        self.sought.insert(row.uid.0, &range)?;
+        self.due.insert(due_key(last, row.uid), &[])?;
+        Ok(())
+    }
+
+    /// The erased conversations whose segments are not known yet, each with the segments that may be.
+    pub(crate) fn sought(&self) -> Result<Vec<(ConversationUid, RangeInclusive<u64>)>, IndexError> {
+        guarded(|| {
+            let mut sought = Vec::new();
+            for entry in &self.sought {
+                let (uid, range) = entry?;
+                let (first, last) = (take(&range, 0).map(u64::from_be_bytes), take(&range, 8).map(u64::from_be_bytes));
+                let range = first.zip(last).map(|(first, last)| first..=last);
+                sought.extend(take(&uid, 0).map(ConversationUid).zip(range));
             }
-        }
-        Ok(self.due.apply_batch(batch)?)
+            Ok(sought)
+        })
+    }
+
+    /// Says in which segments an erased conversation that was sought stands.
+    pub(crate) fn found(&self, uid: ConversationUid, segments: &[u64]) -> Result<(), IndexError> {
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            segments.iter().for_each(|segment| batch.insert(&due_key(*segment, uid), &[]));
+            self.due.apply_batch(batch)?;
+            self.sought.remove(uid.0)?;
+            Ok(())
+        })
     }
 
     /// Says so of the erased conversations in a segment that becomes known now.
-    pub(super) fn erasures_are_due_in(&self, segment: u64, table: &Table) -> Result<(), IndexError> {
-        if self.erased.is_empty() {
-            return Ok(());
-        }
-        let mut batch = sled::Batch::default();
-        for (uid, _) in table.spans() {
-            if self.erased.contains_key(uid.0)? {
-                batch.insert(&due_key(segment, uid), &[]);
+    pub(crate) fn erasures_are_due_in(&self, segment: u64, table: &Table) -> Result<(), IndexError> {
+        guarded(|| {
+            if self.erased.is_empty() {
+                return Ok(());
             }
-        }
-        Ok(self.due.apply_batch(batch)?)
+            let mut batch = sled::Batch::default();
+            for uid in table.uids() {
+                if self.erased.contains_key(uid.0)? {
+                    batch.insert(&due_key(segment, uid), &[]);
+                }
+            }
+            Ok(self.due.apply_batch(batch)?)
+        })
     }
 
     /// The segments before `below` with erasures pending, oldest first.
@@ -124,7 +152,7 @@ impl Index {
     pub(crate) fn dead_and_due(&self) -> Result<(u64, u64), IndexError> {
         let dead = self.dead()?.into_iter().map(|(_, bytes)| bytes).sum();
         guarded(|| {
-            let mut uids = BTreeSet::new();
+            let mut uids: BTreeSet<_> = self.sought()?.into_iter().map(|(uid, _)| uid).collect();
             for key in self.due.iter().keys() {
                 uids.extend(parse_due(&key?).map(|(_, uid)| uid));
             }

@@ -60,14 +60,16 @@ pub(super) struct Found {
 /// The segments as one job sees them.
 pub(super) struct View<'a> {
     reader: &'a Reader,
-    plan: &'a ReadPlan,
+    pub(super) plan: &'a ReadPlan,
     seen: RefCell<BTreeMap<u64, Arc<Segment>>>,
+    /// Whether footers are held against their checksums: reading them whole is only worth it once something is missing.
+    doubts: bool,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(reader: &'a Reader, plan: &'a ReadPlan) -> Self {
+    pub(super) fn new(reader: &'a Reader, plan: &'a ReadPlan, doubts: bool) -> Self {
         let seen = plan.recent.iter().map(|(segment, _)| (segment.id, Arc::clone(segment))).collect();
-        Self { reader, plan, seen: RefCell::new(seen) }
+        Self { reader, plan, seen: RefCell::new(seen), doubts }
     }
 
     /// Where the conversation's records begin: its first segment, in which the first may have moved.
@@ -154,10 +156,7 @@ impl<'a> View<'a> {
         let wanted = |segment: u64, run: &Run| {
             run.last_turn >= turn && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
         };
-        for (id, last_turn) in self.reader.index.spans(plan.row.uid, from.segment, plan.indexed_below)? {
-            if last_turn < turn {
-                continue;
-            }
+        for id in self.sealed(from.segment) {
             let segment = self.segment(id)?;
             let runs = self.footer_runs(&segment)?;
             if !self.each_in(&segment, runs.iter().filter(|run| wanted(id, run)), take)? {
@@ -172,19 +171,21 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// The runs of the conversation by the segment's footer or, when that does not know it although the
-    /// index does, by reading the whole segment.
+    /// The segments from `from` on whose tables the writer does not keep any more.
+    fn sealed(&self, from: u64) -> Vec<u64> {
+        let segments = self.reader.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = segments.range(from..self.plan.indexed_below.max(from));
+        sealed.filter(|(_, segment)| segment.trailer().is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// The runs of the conversation by the segment's footer or, where footers are doubted and this one is damaged, by
+    /// reading the whole segment.
     fn footer_runs(&self, segment: &Segment) -> Result<Vec<Run>, ReadError> {
         let uid = self.plan.row.uid;
-        let runs = segment.runs_of(uid).map_err(|error| io_error(&error))?;
-        // Compaction may have left nothing of it here.
-        if !runs.is_empty() || (segment.may_have_moved() && segment.footer_fits().map_err(|error| io_error(&error))?) {
-            return Ok(runs);
+        if !self.doubts || segment.footer_fits().map_err(|error| io_error(&error))? {
+            return segment.runs_of(uid).map_err(|error| io_error(&error));
         }
-        tracing::warn!(
-            segment = segment.id,
-            "footer does not know a conversation that the index does; reading all of it"
-        );
+        tracing::warn!(segment = segment.id, "the footer is damaged; reading all of the segment");
         let len = segment.trailer().map_or(segment.size, |trailer| trailer.valid_len);
         let bytes = read_vec(segment.file.as_ref(), 0, to_usize(len)).map_err(|error| io_error(&error))?;
         let scanned = scan::scan(&bytes, segment.id, self.reader.uuid);

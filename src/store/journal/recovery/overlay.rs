@@ -68,6 +68,10 @@ impl<'a> Overlay<'a> {
             tracing::error!(uid = %header.uid, record = %header.record_no, "record of a conversation whose first record is lost");
             return Ok(());
         };
+        if let Some(last) = row.erased_in.as_mut() {
+            // Its end may be lost, and stands no earlier than this.
+            *last = place.at.segment.max(*last);
+        }
         if row.damage.is_some() || row.erased_in.is_some_and(|_| row.head.record_no >= header.record_no) {
             return Ok(());
         }
@@ -118,13 +122,12 @@ impl<'a> Overlay<'a> {
     /// to, the earlier of the two has ended and the record that says so is lost.
     fn takes(&mut self, key: ConversationKey, mut row: Row) -> Result<(), IndexError> {
         let (uid, at) = (row.uid, row.created.at);
-        let ended_in = Some(at.segment);
         match self.holder(&key)? {
-            Some((_, later)) if later > at => row.erased_in = ended_in,
+            Some((_, later)) if later > at => row.erased_in = Some(later.segment),
             Some((earlier, _)) => {
                 tracing::error!(conversation = %key, uid = %earlier, "the record of an erasure is lost");
                 if let Some((_, ended)) = self.rows.get_mut(&earlier) {
-                    (ended.erased_in, ended.damage) = (ended_in, None);
+                    (ended.erased_in, ended.damage) = (Some(at.segment), None);
                 }
             }
             None => {}
@@ -139,7 +142,7 @@ impl<'a> Overlay<'a> {
     /// Whatever else is wrong with the conversation: it has ended, and its key is free.
     fn erased(&mut self, header: &RecordHeader, place: Place) -> Result<(), IndexError> {
         if self.row(header.uid)?.is_none() {
-            self.rows.insert(header.uid, (None, Row { created: place, ..Row::unborn(header.uid) }));
+            self.rows.insert(header.uid, (None, Row::unborn(header.uid)));
         }
         if let Some((_, row)) = self.rows.get_mut(&header.uid) {
             (row.erased_in, row.damage, row.head) = (Some(place.at.segment), None, header.head());

@@ -19,7 +19,6 @@ use crate::{
         index::Index,
         row::Row,
         segment::{NEW_FILE_SUFFIX, SegmentHeader},
-        table::{Run, Table},
     },
     port::{ConversationStore, Lease, ReadError},
     record::{Batch, HEADER_BYTES, RecordKind, SALT_BYTES, decode_header},
@@ -265,34 +264,6 @@ fn another_record_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
     let opened = rig.begin("a");
     assert_eq!(opened.snapshot.unwrap().payload, b"later");
     assert_eq!(opened.tail.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"turn3"]);
-}
-
-#[test]
-fn a_segment_without_anything_of_a_conversation_is_not_looked_at_for_it() {
-    let mut rig = Rig::new(FakeDisk::default());
-    let mut leases = begin(&mut rig, &["a", "b"]);
-    rig.group(&mut leases, b"words");
-    rig.seal();
-    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"superseded")]);
-    rig.seal();
-    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"newest")]);
-    rig.seal();
-    let segments = |rig: &Rig| {
-        let spans = rig.compactor.index.spans(leases[0].0.uid, 0, u64::MAX).unwrap();
-        spans.into_iter().map(|(segment, _)| segment).collect::<Vec<_>>()
-    };
-    let before = segments(&rig);
-    assert_eq!(before.len(), 3);
-    let compacted = rig.pass().unwrap();
-    assert_eq!((compacted.segments_rewritten, compacted.snapshots_dropped), (1, 1));
-    assert_eq!(segments(&rig), [before[0], before[2]]);
-    assert_eq!(rig.begin("a").snapshot.unwrap().payload, b"newest");
-    // An index from before still names the segment; its footer is believed.
-    let last_turn = colloquy_types::TurnSeq::new(1);
-    let mut table = Table::default();
-    table.push(Run { uid: leases[0].0.uid, offset: 64, len: 8, last_turn }, 1);
-    rig.compactor.index.put_spans(before[1], &table).unwrap();
-    assert_eq!(rig.verify("a").unwrap().head, leases[0].1);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use colloquy_types::{ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, TurnSeq};
 
+use super::fake_disk::FakeDisk;
 use crate::{
     journal::{
+        disk::Disk as _,
         group::{GROUP_BYTES, GroupHeader, Position},
         row::{Place, Row, SnapshotPlace},
-        segment::{SegmentHeader, Trailer},
+        segment::{Segment, SegmentHeader, Trailer, footer_of},
         table::{ENTRY_BYTES, Run, Table},
     },
     record::tests::hex,
@@ -42,6 +44,45 @@ fn headers_and_footers_are_written_as_they_always_were() {
     assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
     assert_eq!(Trailer::decode(&trailer.encode()), Ok(trailer));
     assert_eq!(Run::decode(&footer[..ENTRY_BYTES]), Some(run(2, 128, 9)));
+}
+
+/// Footers of any size and any order of uids, one of which may have most of the runs.
+#[test]
+fn a_footer_gives_the_runs_of_each_conversation() {
+    let uid = |number: u64, spread: bool| {
+        let mixed =
+            if spread { blake3::hash(&number.to_le_bytes()).as_bytes()[..8].try_into().unwrap() } else { [7; 8] };
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&mixed);
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        ConversationUid(bytes)
+    };
+    for (uids, hot_runs, spread) in
+        [(1, 1, true), (3, 900, true), (5000, 0, true), (2000, 5000, true), (1500, 0, false)]
+    {
+        let mut table = Table::default();
+        for number in 0..uids.max(hot_runs) {
+            let offset = u32::try_from(number * 20).unwrap();
+            for (uid, at) in [(uid(number % uids, spread), 0), (uid(1 % uids, spread), 10)] {
+                if at == 0 || number < hot_runs {
+                    table.push(Run { uid, offset: offset + at, len: 8, last_turn: TurnSeq::new(number) }, 1);
+                }
+            }
+        }
+        let disk = FakeDisk::default();
+        let (footer, trailer) = footer_of(UUID, 1, 64, &table);
+        let file = disk.create("segment").unwrap();
+        file.write_at(&footer, 64).unwrap();
+        let segment = Segment::existing(1, file, UUID, None).unwrap();
+        assert_eq!(segment.trailer(), Some(&trailer));
+        for number in 0..uids {
+            let wanted = uid(number, spread);
+            assert_eq!(segment.runs_of(wanted).unwrap(), table.runs_of(wanted, |_| true), "{number} of {uids}");
+        }
+        for absent in [[0; 16], [7; 16], [255; 16]] {
+            assert_eq!(segment.runs_of(ConversationUid(absent)).unwrap(), []);
+        }
+    }
 }
 
 #[test]
@@ -96,7 +137,7 @@ fn a_table_finds_the_runs_of_a_conversation_and_joins_neighbours() {
     assert_eq!(table.runs_of(ConversationUid([9; 16]), |_| true), []);
     assert_eq!(table.sorted(), [run(1, 64, 1), joined, run(2, 304, 1), run(2, 2000, 2)]);
     assert_eq!(table.records(), 5);
-    let mut spans: Vec<_> = table.spans().map(|(uid, turn)| (uid.0[0], turn.get())).collect();
-    spans.sort_unstable();
-    assert_eq!(spans, [(1, 3), (2, 2)]);
+    let mut uids: Vec<_> = table.uids().map(|uid| uid.0[0]).collect();
+    uids.sort_unstable();
+    assert_eq!(uids, [1, 2]);
 }

@@ -10,7 +10,7 @@ use super::{
     rig::{Rig, turn},
 };
 use crate::{
-    journal::{command::Command, group::GROUP_BYTES},
+    journal::{command::Command, group::GROUP_BYTES, segment::TRAILER_BYTES, table::ENTRY_BYTES},
     port::{Lease, ReadError},
     record::{HEADER_BYTES, RecordKind, SALT_BYTES, decode_header},
 };
@@ -219,6 +219,29 @@ fn a_sealed_segment_with_a_damaged_footer_is_sealed_again() {
     let mut again = Rig::with_index(FakeDisk::with(files), index);
     assert_eq!(again.begin("a").head, leases[0].1);
     assert_eq!(again.verify("a").unwrap().head, leases[0].1);
+}
+
+#[test]
+fn a_footer_that_hides_a_conversation_is_noticed_and_read_around() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    // The second says that the first was synced; the second itself is written again when the store opens.
+    rig.group(&mut leases, b"one");
+    rig.group(&mut leases, b"two");
+    let sealed = FakeDisk::with(rig.disk.durable());
+    let index = Rig::new(sealed.clone()).kill();
+    let mut files = sealed.durable();
+    let first = files.values_mut().next().unwrap();
+    let footer = first.len() - TRAILER_BYTES - 2 * ENTRY_BYTES;
+    for entry in [footer, footer + ENTRY_BYTES] {
+        first[entry + 15] ^= 1;
+    }
+    let mut again = Rig::with_index(FakeDisk::with(files), index);
+    for (name, (_, head)) in ["a", "b"].iter().zip(&leases) {
+        assert_eq!(again.begin(name).head, *head);
+        assert_eq!(again.turns(name).unwrap().len(), 2);
+        assert_eq!(again.verify(name).unwrap().head, *head);
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ enum Spare {
     Ready(Arc<Segment>),
 }
 
-/// A full segment whose spans are not in the index yet.
+/// A full segment that the index does not cover yet.
 struct Full {
     segment: Arc<Segment>,
     table: Arc<Table>,
