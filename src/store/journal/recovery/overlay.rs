@@ -1,5 +1,8 @@
 //! Rows as they become while the journal is read, over the rows that the index has.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
