@@ -267,6 +267,19 @@ fn another_record_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
 }
 
 #[test]
+fn a_record_of_another_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    rig.group(&mut leases, b"words");
+    for (number, text) in [(0, b"early"), (0, b"of a."), (1, b"of b.")] {
+        push(&mut rig, &mut leases[number], &[(RecordKind::Snapshot, text)]);
+    }
+    assert_eq!(rig.compact().snapshots_dropped, 1);
+    assert_eq!(rig.begin("a").snapshot.unwrap().payload, b"of a.");
+    assert_eq!(rig.begin("b").snapshot.unwrap().payload, b"of b.");
+}
+
+#[test]
 fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["a", "gone", "hurt"]);

@@ -8,9 +8,14 @@ use super::{begin, look, push};
 use crate::{
     journal::{
         Retention, RetentionPolicy,
+        command::{Command, Intent},
         compaction::Looked,
-        tests::{fake_disk::FakeDisk, rig::Rig},
+        tests::{
+            fake_disk::FakeDisk,
+            rig::{Rig, key},
+        },
     },
+    port::ReadError,
     record::RecordKind,
 };
 
@@ -87,4 +92,28 @@ fn retention_by_age_does_not_wait_until_enough_is_dead_and_spares_streams_of_ten
     assert_eq!(kept.turns, 2);
     rig.compactor.clock = Arc::new(At(u64::MAX));
     assert_eq!(rig.pass().unwrap().bodies_erased, 1, "the young one of \"a\", and nothing of the stream");
+}
+
+#[test]
+fn an_open_that_waited_until_its_tail_was_let_go_of_is_not_answered_with_stubs() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a"]);
+    push(&mut rig, &mut leases[0], &[(RecordKind::Created, b"created"), (RecordKind::Snapshot, b"early")]);
+    rig.seal();
+    push(&mut rig, &mut leases[0], &[(RecordKind::Turn, b"words")]);
+    rig.seal();
+    let (reply, mut late) = tokio::sync::oneshot::channel();
+    rig.step([Command::Read { key: key("a"), intent: Intent::Open(reply) }]);
+    let waits = std::mem::take(&mut rig.out.reads);
+    let mut leases = begin(&mut rig, &["a"]);
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"late")]);
+    rig.compactor.options.retention.others = Some(Retention { turns: None, age: Some(Duration::ZERO) });
+    // So the earlier snapshot stays where it is.
+    rig.compactor.options.dead_ratio = 1.0;
+    rig.compactor.clock = Arc::new(At(u64::MAX));
+    let compacted = rig.compact();
+    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (1, 0));
+    let answers: Vec<_> = waits.into_iter().filter_map(|job| rig.reader.run(job)).collect();
+    rig.step(answers);
+    assert_eq!(late.try_recv().unwrap().err(), Some(ReadError::Busy));
 }
