@@ -4,6 +4,7 @@
 //! [`JournalStore`] is the handle: it queues commands for the writer (`writer`, a pure step, driven by
 //! `driver`) and never touches a file after opening. Opening is `recovery`.
 
+pub mod backup;
 mod bytes;
 mod command;
 mod compaction;
@@ -21,6 +22,7 @@ mod row;
 mod scan;
 mod segment;
 mod stats;
+pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -26,9 +26,9 @@ const MAGIC: [u8; 8] = *b"CQSTORE1";
 const IDENTITY_BYTES: usize = 32;
 const VERSION: u32 = 1;
 const LOCK: &str = "LOCK";
-const STORE: &str = "STORE";
+pub(crate) const STORE: &str = "STORE";
 const STORE_NEW: &str = "STORE.new";
-const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 const INDEX: &str = "index";
 
 /// An open folder; the lock is let go when it is dropped.
@@ -78,6 +78,26 @@ impl Folder {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.path.join(INDEX)
+    }
+}
+
+/// Where the parts of a store stand that is not opened.
+pub(crate) struct Places {
+    pub(crate) journal: PathBuf,
+    pub(crate) index: PathBuf,
+    pub(crate) uuid: StoreUuid,
+}
+
+impl Places {
+    /// Reads whose store it is, and nothing else.
+    pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
+        let bytes = match fs::read(path.join(STORE)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(OpenError::NotAStore { folder: path.to_path_buf() });
+            }
+            bytes => bytes?,
+        };
+        Ok(Self { journal: path.join(JOURNAL), index: path.join(INDEX), uuid: decode(&bytes)? })
     }
 }
 

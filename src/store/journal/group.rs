@@ -56,6 +56,11 @@ fn seed(at: Position, uuid: StoreUuid) -> u32 {
 }
 
 impl GroupHeader {
+    /// Bytes of the whole group, header included.
+    pub(crate) fn whole_len(&self) -> u64 {
+        GROUP_BYTES as u64 + self.body_len
+    }
+
     /// The bytes of this header when it stands at `at`.
     pub(crate) fn encode(&self, at: Position, uuid: StoreUuid) -> [u8; GROUP_BYTES] {
         let mut bytes = [0; GROUP_BYTES];

@@ -182,7 +182,7 @@ impl Reader {
         let mut tail = Tail::after(snapshot.as_ref().map(|found| &found.record));
         if row.snapshot.is_none_or(|snapshot| snapshot.record_no < row.head.record_no) {
             let from = snapshot.as_ref().map_or(view.begin(), |found| found.place.at);
-            view.each(from, TurnSeq::default(), &mut |decoded, _| tail.push(decoded.record).map(|()| true))?;
+            view.tail(from, &mut |decoded, _| tail.push(decoded.record).map(|()| true))?;
         }
         let record_no = row.snapshot.map(|snapshot| snapshot.record_no).unwrap_or_default();
         let found = Moved {

@@ -17,12 +17,18 @@ use super::disk::{Disk, DiskFile, fill_with};
 pub(crate) struct RealDisk {
     folder: PathBuf,
     staging: Arc<Staging>,
+    writes: bool,
 }
 
 impl RealDisk {
+    /// One that opens files for reading only.
+    pub(crate) fn read_only(folder: &Path) -> Self {
+        Self { writes: false, ..Self::new(folder) }
+    }
+
     /// The folder must exist.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), staging: Arc::new(Staging::new()) }
+        Self { folder: folder.to_path_buf(), staging: Arc::new(Staging::new()), writes: true }
     }
 }
 
@@ -40,7 +46,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
+        let file = OpenOptions::new().read(true).write(self.writes).open(self.folder.join(name))?;
         Ok(Arc::new(RealFile { file, direct: None }))
     }
 

@@ -35,7 +35,13 @@ pub(crate) struct Row {
     pub(crate) damage: Option<String>,
     /// The segment that its last record stands in, when the conversation was erased.
     pub(crate) erased_in: Option<u64>,
+    /// The segments of the records that follow the snapshot, or of all when there is none, in order; `None` when they
+    /// are not known. A hint: what is missing makes a gap.
+    pub(crate) tail: Option<Vec<u64>>,
 }
+
+/// More segments than this are not kept.
+const TAIL_SEGMENTS_MAX: usize = 32;
 
 /// A row as it was before conversations could be erased.
 #[derive(Serialize, Deserialize)]
@@ -51,7 +57,7 @@ struct RowV1 {
 impl From<RowV1> for Row {
     fn from(row: RowV1) -> Self {
         let RowV1 { uid, head, updated_at, created, snapshot, damage } = row;
-        Self { uid, head, updated_at, created, snapshot, damage, erased_in: None }
+        Self { uid, head, updated_at, created, snapshot, damage, erased_in: None, tail: None }
     }
 }
 
@@ -73,7 +79,24 @@ impl Row {
             snapshot: None,
             damage: None,
             erased_in: None,
+            tail: Some(Vec::new()),
         }
+    }
+
+    /// Notes that a record which follows the snapshot stands in `segment`.
+    pub(crate) fn follows_in(&mut self, segment: u64) {
+        let Some(tail) = &mut self.tail else { return };
+        if tail.last() != Some(&segment) {
+            tail.push(segment);
+        }
+        if tail.len() > TAIL_SEGMENTS_MAX {
+            self.tail = None;
+        }
+    }
+
+    /// Notes that nothing follows the snapshot.
+    pub(crate) fn ends_in_snapshot(&mut self) {
+        self.tail = Some(Vec::new());
     }
 
     /// Whether anything is stored of it.

@@ -284,6 +284,12 @@ impl WriterCore {
                 self.checkpoint.dead(superseded.place);
             }
         }
+        if batch.snapshot().is_some() {
+            entry.row.ends_in_snapshot();
+        }
+        if batch.snapshot().is_none() || batch.snapshot_record_no() != batch.head_after().record_no {
+            entry.row.follows_in(at.segment);
+        }
         entry.row.head = batch.head_after();
         entry.row.updated_at = batch.time();
         if !entry.dirty {

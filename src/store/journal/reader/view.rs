@@ -149,14 +149,28 @@ impl<'a> View<'a> {
         Ok(found)
     }
 
+    /// Gives the records behind the snapshot, which ends at `from`, to `take`.
+    pub(super) fn tail(&self, from: Position, take: &mut Take<'_>) -> Result<(), ReadError> {
+        let known = self.plan.row.tail.as_ref().filter(|_| !self.doubts);
+        let sealed = match known {
+            Some(tail) => tail.iter().copied().filter(|id| *id < self.plan.indexed_below).collect(),
+            None => self.sealed(from.segment),
+        };
+        self.each_of(sealed, from, TurnSeq::default(), take)
+    }
+
     /// Gives the records from `from` on to `take`, oldest first, until it answers `false`. Runs whose
     /// turns all stand before `turn` are passed over.
     pub(super) fn each(&self, from: Position, turn: TurnSeq, take: &mut Take<'_>) -> Result<(), ReadError> {
+        self.each_of(self.sealed(from.segment), from, turn, take)
+    }
+
+    fn each_of(&self, sealed: Vec<u64>, from: Position, turn: TurnSeq, take: &mut Take<'_>) -> Result<(), ReadError> {
         let plan = self.plan;
         let wanted = |segment: u64, run: &Run| {
             run.last_turn >= turn && (segment > from.segment || (segment == from.segment && run.end() > from.offset))
         };
-        for id in self.sealed(from.segment) {
+        for id in sealed {
             let segment = self.segment(id)?;
             let runs = self.footer_runs(&segment)?;
             if !self.each_in(&segment, runs.iter().filter(|run| wanted(id, run)), take)? {

@@ -238,6 +238,9 @@ fn take(row: &mut Row, header: &RecordHeader, place: Place) -> Result<(), BadRec
         }
         if row.snapshot.is_none_or(|known| known.record_no <= header.record_no) {
             row.snapshot = Some(SnapshotPlace { place, record_no: header.record_no });
+            if header.record_no == row.head.record_no {
+                row.ends_in_snapshot();
+            }
             row.updated_at = row.updated_at.max(header.time);
         }
         return Ok(());
@@ -248,6 +251,7 @@ fn take(row: &mut Row, header: &RecordHeader, place: Place) -> Result<(), BadRec
     header.follows(&row.head)?;
     row.head = header.head();
     row.updated_at = header.time;
+    row.follows_in(place.at.segment);
     Ok(())
 }
 

@@ -96,10 +96,11 @@ fn rows_of_every_version_are_read_and_the_newest_is_written() {
         created: Place { at, len: 240 },
         snapshot: Some(SnapshotPlace { place: Place { at, len: 480 }, record_no }),
         damage: Some("why".to_owned()),
+        tail: None,
         ..Row::unborn(ConversationUid([8; 16]))
     };
     assert_eq!(Row::decode(&unhex(include_str!("../../fixtures/row-v1.hex"))).unwrap(), row);
-    let row = Row { erased_in: Some(11), ..row };
+    let row = Row { erased_in: Some(11), tail: Some(vec![7, 300]), ..row };
     assert_eq!(hex(&row.encode().unwrap()), include_str!("../../fixtures/row-v2.hex"));
     assert_eq!(Row::decode(&row.encode().unwrap()).unwrap(), row);
 }

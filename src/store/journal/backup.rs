@@ -1,0 +1,319 @@
+//! Backups of a store's folder, running or not, and bringing one back.
+//!
+//! Sealed segments never change but by being replaced whole, so they are linked, or copied where the file system differs.
+//! Of the others everything up to the last whole group is copied, the last segment first: then what is copied of an
+//! earlier one is all that the later one follows on. So a backup is the journal as it was at one moment, which may be a
+//! moment after the backup began. The index is left out: it is made again. A manifest with the size and digest of
+//! each file is written last; a folder without one is no backup.
+//!
+//! ```text
+//! BACKUP.json   the manifest
+//! STORE         the store's name
+//! journal/      segments
+//! ```
+//!
+//! Each backup adds a line to `BACKUPS.jsonl` in the store's folder, so that an erasure can tell which backups still
+//! hold what was erased.
+
+mod manifest;
+mod restore;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use colloquy_types::Timestamp;
+
+pub use self::{
+    manifest::{BackupFile, KnownBackup, Manifest},
+    restore::restore,
+};
+use super::{
+    disk::{Disk as _, read_vec},
+    error::OpenError,
+    folder::{JOURNAL, Places, STORE},
+    group::StoreUuid,
+    real_disk::{RealDisk, sync_folder},
+    scan,
+    segment::{BadHeader, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name},
+};
+
+/// The file that makes a folder a backup.
+pub const MANIFEST: &str = "BACKUP.json";
+const KNOWN: &str = "BACKUPS.jsonl";
+/// How often the list of segments is read again because more were added.
+const ROUNDS_MAX: u32 = 10;
+/// Bytes of `BACKUPS.jsonl` that are read.
+const KNOWN_BYTES_MAX: u64 = 16 << 20;
+
+/// Why a backup was not made or not brought back. Displays with its fix on a line of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The store, or what is in the backup, cannot be read as one.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The target holds something.
+    #[error("{} is not empty\n  fix: name a folder that is empty or does not exist", .0.display())]
+    NotEmpty(PathBuf),
+    /// The folder is no backup, or one that was not finished.
+    #[error("{} is no backup: it has no {MANIFEST}\n  fix: name a folder that `colloquy store backup` finished", .0.display())]
+    NoManifest(PathBuf),
+    /// The manifest cannot be read, or is of another version.
+    #[error(
+        "{MANIFEST} cannot be used: {0}\n  fix: bring the backup back with the version that made it, or a newer one"
+    )]
+    Manifest(String),
+    /// A file of the backup is not as the manifest says.
+    #[error("{file} of the backup {problem}\n  fix: use another backup")]
+    Changed {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Segments were added faster than they could be listed.
+    #[error(
+        "the store grew faster than it could be copied\n  fix: back up to a faster disk, or when there is less load"
+    )]
+    TooFast,
+    /// A file cannot be read or written.
+    #[error("{} cannot be read or written: {error}\n  fix: see that the folder can be written and has room", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl BackupError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// How far a backup or its return is.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupProgress {
+    /// Files done.
+    pub files: usize,
+    /// Files there are.
+    pub of: usize,
+    /// Bytes done.
+    pub bytes: u64,
+}
+
+/// What is backed up, and how.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    /// The store's folder.
+    pub folder: PathBuf,
+    /// The backup's folder; empty, or made.
+    pub to: PathBuf,
+    /// Copy sealed segments although they could be linked: a link shares the disk, and what happens to its blocks.
+    pub copies: bool,
+    /// The time, for the manifest.
+    pub now: Timestamp,
+    /// The version of the program.
+    pub tool_version: String,
+}
+
+/// Makes a backup. What an interrupted one leaves has no manifest and can be removed.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn backup(options: &BackupOptions, progress: &mut dyn FnMut(BackupProgress)) -> Result<Manifest, BackupError> {
+    let places = Places::of(&options.folder)?;
+    let to = made_empty(&options.to)?;
+    let journal = to.join(JOURNAL);
+    fs::create_dir(&journal).map_err(BackupError::at(&journal))?;
+    let mut copying = Copying { places, journal, copies: options.copies, files: Vec::new(), linked: 0 };
+    copying.all(progress)?;
+    copying.file(&options.folder.join(STORE), &to.join(STORE), STORE.to_owned(), false)?;
+    for folder in [&copying.journal, &to] {
+        sync_folder(folder).map_err(BackupError::at(folder))?;
+    }
+    let manifest = Manifest {
+        format: manifest::FORMAT.to_owned(),
+        store: copying.places.uuid,
+        taken_at: options.now,
+        tool_version: options.tool_version.clone(),
+        linked: copying.linked,
+        files: copying.files,
+    };
+    manifest.write(&to)?;
+    known(&options.folder, &manifest, &to)?;
+    Ok(manifest)
+}
+
+/// The backups that a store's folder knows of, oldest first. Lines that cannot be read are passed over.
+///
+/// # Errors
+/// When the file that lists them is there and cannot be read.
+pub fn known_backups(folder: &Path) -> io::Result<Vec<KnownBackup>> {
+    let file = match File::open(folder.join(KNOWN)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let mut text = String::new();
+    file.take(KNOWN_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn known(folder: &Path, manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
+    let path = folder.join(KNOWN);
+    let made = KnownBackup { taken_at: manifest.taken_at, to: to.display().to_string() };
+    let line = serde_json::to_string(&made).map_err(|error| BackupError::Manifest(error.to_string()))?;
+    let write = || {
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(BackupError::at(&path))
+}
+
+/// The folder, made when it is absent.
+fn made_empty(folder: &Path) -> Result<PathBuf, BackupError> {
+    fs::create_dir_all(folder).map_err(BackupError::at(folder))?;
+    let folder = folder.canonicalize().map_err(BackupError::at(folder))?;
+    if fs::read_dir(&folder).map_err(BackupError::at(&folder))?.next().is_some() {
+        return Err(BackupError::NotEmpty(folder));
+    }
+    Ok(folder)
+}
+
+struct Copying {
+    places: Places,
+    journal: PathBuf,
+    copies: bool,
+    files: Vec<BackupFile>,
+    linked: u64,
+}
+
+impl Copying {
+    /// Sealed segments until no more are added, then the others, the last first.
+    fn all(&mut self, progress: &mut dyn FnMut(BackupProgress)) -> Result<(), BackupError> {
+        let disk = RealDisk::read_only(&self.places.journal);
+        let mut bytes = 0;
+        for _ in 0..ROUNDS_MAX {
+            let ids = ids(&disk)?;
+            let mut open = Vec::new();
+            for id in &ids {
+                if self.files.iter().any(|file| file.segment == Some(*id)) {
+                    continue;
+                }
+                if self.is_sealed(&disk, *id)? {
+                    bytes += self.sealed(*id)?;
+                    progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
+                } else {
+                    open.push(*id);
+                }
+            }
+            if self::ids(&disk)?.last() == ids.last() {
+                for id in open.into_iter().rev() {
+                    bytes += self.open(&disk, id)?;
+                    progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
+                }
+                self.files.sort_by_key(|file| file.segment);
+                return Ok(());
+            }
+        }
+        Err(BackupError::TooFast)
+    }
+
+    fn is_sealed(&self, disk: &RealDisk, id: u64) -> Result<bool, BackupError> {
+        let segment = existing(disk, id, self.places.uuid)?;
+        Ok(segment.trailer().is_some())
+    }
+
+    fn sealed(&mut self, id: u64) -> Result<u64, BackupError> {
+        let name = file_name(id);
+        let (from, to) = (self.places.journal.join(&name), self.journal.join(&name));
+        self.file(&from, &to, format!("{JOURNAL}/{name}"), !self.copies)
+    }
+
+    /// Links or copies a file, and notes its digest.
+    fn file(&mut self, from: &Path, to: &Path, name: String, may_link: bool) -> Result<u64, BackupError> {
+        if may_link && fs::hard_link(from, to).is_ok() {
+            self.linked += 1;
+        } else {
+            fs::copy(from, to).map_err(BackupError::at(to))?;
+            File::open(to).and_then(|file| file.sync_all()).map_err(BackupError::at(to))?;
+        }
+        self.note(to, name)
+    }
+
+    /// Copies the whole groups of a segment that is being written. What follows them stays zeros.
+    fn open(&mut self, disk: &RealDisk, id: u64) -> Result<u64, BackupError> {
+        let segment = existing(disk, id, self.places.uuid)?;
+        if segment.trailer().is_some() {
+            return self.sealed(id);
+        }
+        let name = file_name(id);
+        let from = self.places.journal.join(&name);
+        let len = usize::try_from(segment.size).unwrap_or(usize::MAX);
+        let bytes = match read_vec(segment.file.as_ref(), 0, len) {
+            // It was sealed, and so cut, while it was read.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return self.sealed(id),
+            bytes => bytes.map_err(BackupError::at(&from))?,
+        };
+        let scan = scan::scan(&bytes, id, self.places.uuid);
+        let whole = scan.stretches.iter().take_while(|stretch| stretch.is_whole());
+        let end = whole.last().and_then(|stretch| Some(stretch.start as u64 + stretch.group?.whole_len()));
+        let Some(end) = end else { return Ok(0) };
+        let to = self.journal.join(&name);
+        let groups = bytes.get(..usize::try_from(end).unwrap_or(len)).unwrap_or(&bytes);
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&to)?;
+            file.write_all(groups)?;
+            file.set_len(segment.size)?;
+            file.sync_all()
+        };
+        write().map_err(BackupError::at(&to))?;
+        self.note(&to, format!("{JOURNAL}/{name}"))
+    }
+
+    fn note(&mut self, path: &Path, name: String) -> Result<u64, BackupError> {
+        let (bytes, digest) = digest(path).map_err(BackupError::at(path))?;
+        let segment = path.file_name().and_then(|name| file_id(name.to_str()?));
+        self.files.push(BackupFile { name, bytes, digest, segment });
+        Ok(bytes)
+    }
+}
+
+fn ids(disk: &RealDisk) -> Result<Vec<u64>, BackupError> {
+    let mut ids: Vec<u64> = disk.list().map_err(OpenError::from)?.iter().filter_map(|name| file_id(name)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn existing(disk: &RealDisk, id: u64, uuid: StoreUuid) -> Result<Segment, OpenError> {
+    let file = disk.open(&file_name(id))?;
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(SEGMENT_HEADER_BYTES);
+    let header = match SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?) {
+        Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
+        Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
+        header => header.ok(),
+    };
+    Ok(Segment::existing(id, file, uuid, header)?)
+}
+
+/// Length and BLAKE3 digest of a file.
+fn digest(path: &Path) -> io::Result<(u64, [u8; 32])> {
+    let mut hasher = blake3::Hasher::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, *hasher.finalize().as_bytes()));
+        }
+        bytes += read as u64;
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
