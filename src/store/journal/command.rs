@@ -5,7 +5,13 @@ use std::sync::Arc;
 use colloquy_types::{ConversationKey, ConversationUid, Head, TurnSeq};
 use tokio::sync::oneshot;
 
-use super::{index::Checkpoint, reader::ReadJob, row::Row, segment::Segment, table::Table};
+use super::{
+    index::Checkpoint,
+    reader::{Moved, ReadJob},
+    row::Row,
+    segment::Segment,
+    table::Table,
+};
 use crate::{
     done::Done,
     port::{AppendError, Erasure, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
@@ -58,6 +64,11 @@ pub(crate) enum Command {
         lease: Lease,
         error: ReadError,
         reply: Reply<Opened>,
+    },
+    /// An open had to look for what a row names.
+    Moved {
+        uid: ConversationUid,
+        moved: Moved,
     },
     List {
         tenant: String,

@@ -170,44 +170,44 @@ impl Compactor {
         Ok(())
     }
 
-    /// Does what the hints say is worth it, and looks at one segment more for what retention no longer keeps.
+    /// Does what is worth it, one segment after another, until nothing is. What is worth it most is asked anew each
+    /// time, so that an erasure waits for one segment at most.
     pub(crate) fn look(&self, pace: &Pace<'_>, writer: &Sender<Command>, looked: &mut Looked) -> Result<(), ReadError> {
-        if self.stats.has_unindexed_erasures() {
-            ask(writer, Command::Checkpoint)?;
-        }
-        let sealed = self.sealed().map_err(CompactError::from)?;
-        self.seek(&sealed)?;
-        let worth_it = self.worth_it(&sealed, looked).map_err(CompactError::from)?;
-        for segment in worth_it.iter().filter_map(|id| sealed.get(id)) {
-            self.segment(segment, pace)?;
-        }
-        if !worth_it.is_empty() {
+        loop {
+            if self.stats.has_unindexed_erasures() {
+                ask(writer, Command::Checkpoint)?;
+            }
+            let sealed = self.sealed().map_err(CompactError::from)?;
+            self.seek(&sealed)?;
+            let next = self.next(&sealed, looked).map_err(CompactError::from)?;
+            let Some(segment) = next else { return Ok(()) };
+            self.segment(&segment, pace)?;
             self.passed().map_err(CompactError::from)?;
         }
-        Ok(())
     }
 
-    /// Segments with erasures pending, then those with enough that is dead, then one that retention may concern.
-    fn worth_it(&self, sealed: &BTreeMap<u64, Arc<Segment>>, looked: &mut Looked) -> Result<Vec<u64>, IndexError> {
-        let mut worth_it = self.index.due_segments(u64::MAX)?;
+    /// The oldest segment with erasures pending, or one with enough that is dead, or one that retention may concern.
+    fn next(
+        &self,
+        sealed: &BTreeMap<u64, Arc<Segment>>,
+        looked: &mut Looked,
+    ) -> Result<Option<Arc<Segment>>, IndexError> {
+        if let Some(due) = self.index.due_segments(u64::MAX)?.into_iter().find_map(|id| sealed.get(&id)) {
+            return Ok(Some(Arc::clone(due)));
+        }
         for (id, dead) in self.index.dead()? {
-            let enough = sealed.get(&id).is_some_and(|segment| self.is_enough(dead, segment.file_len()));
-            if enough && !worth_it.contains(&id) {
-                worth_it.push(id);
+            if let Some(segment) = sealed.get(&id).filter(|segment| self.is_enough(dead, segment.file_len())) {
+                return Ok(Some(Arc::clone(segment)));
             }
         }
-        worth_it.retain(|id| sealed.contains_key(id));
-        if !self.options.retention.is_empty() {
-            let now = self.clock.now();
-            looked.retain(|id, at| sealed.contains_key(id) && now.since(*at) < RETENTION_EVERY);
-            if let Some(id) = sealed.keys().find(|id| !looked.contains_key(id)) {
-                looked.insert(*id, now);
-                if !worth_it.contains(id) {
-                    worth_it.push(*id);
-                }
-            }
+        if self.options.retention.is_empty() {
+            return Ok(None);
         }
-        Ok(worth_it)
+        let now = self.clock.now();
+        looked.retain(|id, at| sealed.contains_key(id) && now.since(*at) < RETENTION_EVERY);
+        let next = sealed.values().find(|segment| !looked.contains_key(&segment.id));
+        looked.extend(next.map(|segment| (segment.id, now)));
+        Ok(next.cloned())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a ratio of two lengths far below 2^52")]

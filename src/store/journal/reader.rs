@@ -19,7 +19,7 @@ use super::{
     command::{Command, Intent, Reply},
     group::{Position, StoreUuid},
     index::{Index, IndexError},
-    row::Row,
+    row::{Place, Row, SnapshotPlace},
     segment::Segment,
     table::Run,
 };
@@ -45,6 +45,12 @@ pub(crate) struct ReadPlan {
 
 /// The number of a conversation's first record.
 const FIRST: RecordNo = RecordNo::new(1);
+
+/// Where records were found that a row names and compaction had moved.
+pub(crate) struct Moved {
+    pub(crate) created: Place,
+    pub(crate) snapshot: Option<SnapshotPlace>,
+}
 
 /// Work of a reader thread.
 pub(crate) enum ReadJob {
@@ -138,7 +144,11 @@ impl Reader {
                 match caught(|| self.look(&plan, |view| Self::open(view, lease.clone()))) {
                     // The plan may be older than what compaction has done since.
                     Err(error @ ReadError::Corrupt { .. }) => return Some(Command::Doubted { lease, error, reply }),
-                    opened => drop(reply.send(opened)),
+                    Err(error) => drop(reply.send(Err(error))),
+                    Ok((opened, moved)) => {
+                        drop(reply.send(Ok(opened)));
+                        return moved.map(|moved| Command::Moved { uid: lease.uid, moved });
+                    }
                 }
             }
             ReadJob::Turns { plan, from, limit, reply } => {
@@ -164,16 +174,24 @@ impl Reader {
         }
     }
 
-    fn open(view: &View<'_>, lease: Lease) -> Result<Opened, ReadError> {
+    /// Opens a conversation; where it had to be looked for, says where it was found.
+    fn open(view: &View<'_>, lease: Lease) -> Result<(Opened, Option<Moved>), ReadError> {
         let row = &view.plan.row;
         let snapshot = row.snapshot.map(|snapshot| view.find(snapshot.into())).transpose()?;
-        let created = view.find(Wanted { place: row.created, kind: RecordKind::Created, record_no: FIRST })?.record;
+        let created = view.find(Wanted { place: row.created, kind: RecordKind::Created, record_no: FIRST })?;
         let mut tail = Tail::after(snapshot.as_ref().map(|found| &found.record));
         if row.snapshot.is_none_or(|snapshot| snapshot.record_no < row.head.record_no) {
-            let from = snapshot.as_ref().map_or(view.begin(), |found| found.at);
+            let from = snapshot.as_ref().map_or(view.begin(), |found| found.place.at);
             view.tail(from, &mut |decoded, _| tail.push(decoded.record).map(|()| true))?;
         }
-        tail.finish(lease, row.head, Some(created), snapshot.map(|found| found.record))
+        let record_no = row.snapshot.map(|snapshot| snapshot.record_no).unwrap_or_default();
+        let found = Moved {
+            created: created.place,
+            snapshot: snapshot.as_ref().map(|found| SnapshotPlace { place: found.place, record_no }),
+        };
+        let moved = Some(found).filter(|moved| (moved.created, moved.snapshot) != (row.created, row.snapshot));
+        let opened = tail.finish(lease, row.head, Some(created.record), snapshot.map(|found| found.record))?;
+        Ok((opened, moved))
     }
 
     fn turns(view: &View<'_>, from: TurnSeq, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {

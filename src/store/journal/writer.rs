@@ -207,6 +207,7 @@ impl WriterCore {
             Command::Read { key, intent } => self.read(key, intent),
             Command::Resolved { key, row, generation, intent } => self.resolved(key, row, generation, intent),
             Command::Doubted { lease, error, reply } => self.doubted(&lease, error, reply),
+            Command::Moved { uid, moved } => self.moved(uid, &moved),
             Command::List { tenant, after, limit, reply } => self.list(tenant, after, limit, reply),
             Command::Erasure { uid, reply } => self.erasure(uid, reply),
             Command::Checkpoint(reply) => self.checkpoint.ask(reply),

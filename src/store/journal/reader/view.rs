@@ -54,7 +54,7 @@ impl Wanted {
 /// A record that was found, and where.
 pub(super) struct Found {
     pub(super) record: StoredRecord,
-    pub(super) at: Position,
+    pub(super) place: Place,
 }
 
 /// The segments as one job sees them.
@@ -100,14 +100,14 @@ impl<'a> View<'a> {
     }
 
     fn record_at(&self, segment: &Segment, wanted: Wanted) -> Result<Found, ReadError> {
-        let Place { at, len } = wanted.place;
-        let bytes = read_vec(segment.file.as_ref(), at.offset, to_usize(len.into()));
+        let place = wanted.place;
+        let bytes = read_vec(segment.file.as_ref(), place.at.offset, to_usize(place.len.into()));
         let record = decode_record(&bytes.map_err(|error| io_error(&error))?).map_err(|bad| corrupt(&bad))?.record;
         self.check_owner(&record)?;
         if !wanted.is(&record.header) {
             return Err(ReadError::Corrupt { reason: "another record stands in its place".to_owned() });
         }
-        Ok(Found { record, at })
+        Ok(Found { record, place })
     }
 
     /// Looks for a record that compaction moved, in the conversation's runs. The first record begins one; of
@@ -139,10 +139,10 @@ impl<'a> View<'a> {
         let mut at = Position { segment: segment.id, offset: run.offset.into() };
         let mut found = None;
         self.each_in(segment, std::iter::once(run), &mut |decoded, _| {
-            let here = at;
+            let place = Place { at, len: u32::try_from(decoded.len).unwrap_or(u32::MAX) };
             at.offset += decoded.len as u64;
             if wanted.is(&decoded.record.header) {
-                found = Some(Found { record: decoded.record, at: here });
+                found = Some(Found { record: decoded.record, place });
             }
             Ok(true)
         })?;

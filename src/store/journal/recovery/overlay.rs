@@ -1,11 +1,15 @@
 //! Rows as they become while the journal is read, over the rows that the index has.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 
 use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
 
 use crate::{
     journal::{
+        group::Position,
         index::{Index, IndexError},
         row::{Place, Row, SnapshotPlace},
         table::UidMap,
@@ -21,6 +25,8 @@ pub(super) struct Overlay<'a> {
     index: &'a Index,
     /// A row whose first record has lost its key is an erased conversation's.
     rows: UidMap<(Option<ConversationKey>, Row)>,
+    /// Who took each key last, of those rows.
+    holders: HashMap<ConversationKey, ConversationUid>,
     /// Bytes of superseded snapshots by segment.
     dead: BTreeMap<u64, u64>,
     rows_max: usize,
@@ -30,7 +36,8 @@ pub(super) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(index: &'a Index, rows_max: usize) -> Self {
-        Self { index, rows: UidMap::default(), dead: BTreeMap::new(), rows_max, quarantined: 0, unattributed: 0 }
+        let (rows, holders, dead) = (UidMap::default(), HashMap::new(), BTreeMap::new());
+        Self { index, rows, holders, dead, rows_max, quarantined: 0, unattributed: 0 }
     }
 
     pub(super) fn index(&self) -> &'a Index {
@@ -64,6 +71,10 @@ impl<'a> Overlay<'a> {
             tracing::error!(uid = %header.uid, record = %header.record_no, "record of a conversation whose first record is lost");
             return Ok(());
         };
+        if let Some(last) = row.erased_in.as_mut() {
+            // Its end may be lost, and stands no earlier than this.
+            *last = place.at.segment.max(*last);
+        }
         if row.damage.is_some() || row.erased_in.is_some_and(|_| row.head.record_no >= header.record_no) {
             return Ok(());
         }
@@ -93,16 +104,48 @@ impl<'a> Overlay<'a> {
                 let row = Row { erased_in: Some(place.at.segment), ..row };
                 self.rows.insert(header.uid, (None, row));
             }
-            Some(key) => drop(self.rows.insert(header.uid, (Some(key), row))),
+            Some(key) => self.takes(key, row)?,
             None => self.unattributed += 1,
         }
+        Ok(())
+    }
+
+    /// Who has the key, and where its first record stands.
+    fn holder(&mut self, key: &ConversationKey) -> Result<Option<(ConversationUid, Position)>, IndexError> {
+        let uid = match self.holders.get(key) {
+            Some(uid) => Some(*uid),
+            None => self.index.row(key.as_str())?.map(|row| row.uid),
+        };
+        let Some(uid) = uid else { return Ok(None) };
+        let live = self.row(uid)?.filter(|row| row.erased_in.is_none());
+        Ok(live.map(|row| (uid, row.created.at)))
+    }
+
+    /// Adds the row of a conversation that took `key`. Nobody takes the key of another that lives, so when one seems
+    /// to, the earlier of the two has ended and the record that says so is lost.
+    fn takes(&mut self, key: ConversationKey, mut row: Row) -> Result<(), IndexError> {
+        let (uid, at) = (row.uid, row.created.at);
+        match self.holder(&key)? {
+            Some((_, later)) if later > at => row.erased_in = Some(later.segment),
+            Some((earlier, _)) => {
+                tracing::error!(conversation = %key, uid = %earlier, "the record of an erasure is lost");
+                if let Some((_, ended)) = self.rows.get_mut(&earlier) {
+                    (ended.erased_in, ended.damage) = (Some(at.segment), None);
+                }
+            }
+            None => {}
+        }
+        if row.erased_in.is_none() {
+            self.holders.insert(key.clone(), uid);
+        }
+        self.rows.insert(uid, (Some(key), row));
         Ok(())
     }
 
     /// Whatever else is wrong with the conversation: it has ended, and its key is free.
     fn erased(&mut self, header: &RecordHeader, place: Place) -> Result<(), IndexError> {
         if self.row(header.uid)?.is_none() {
-            self.rows.insert(header.uid, (None, Row { created: place, ..Row::unborn(header.uid) }));
+            self.rows.insert(header.uid, (None, Row::unborn(header.uid)));
         }
         if let Some((_, row)) = self.rows.get_mut(&header.uid) {
             (row.erased_in, row.damage, row.head) = (Some(place.at.segment), None, header.head());
@@ -140,8 +183,11 @@ impl<'a> Overlay<'a> {
         } else if let Some(near) = self.nearest(uid) {
             self.row(near)?;
             self.quarantine(near, place);
-        } else if let Some(key) = envelope(bytes) {
+        } else if let Some(key) = envelope(bytes)
+            && self.holder(&key)?.is_none()
+        {
             // Its first record is damaged, but still names it: nobody may begin it anew.
+            self.holders.insert(key.clone(), uid);
             self.rows.insert(uid, (Some(key), Row::unborn(uid)));
             self.quarantine(uid, place);
         } else {
@@ -163,6 +209,7 @@ impl<'a> Overlay<'a> {
         if self.rows.len() > self.rows_max {
             let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
             self.index.put_rows(rows)?;
+            self.holders.clear();
         }
         Ok(())
     }

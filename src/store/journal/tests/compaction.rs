@@ -1,16 +1,19 @@
 //! What compaction keeps, what it lets go, and what it leaves alone.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::Duration};
+mod retention;
 
-use colloquy_types::{Clock, ConversationKey, ConversationUid, Head, TenantId, Timestamp};
+use std::{num::NonZeroU64, sync::Arc};
+
+use colloquy_types::{ConversationUid, Head, Timestamp};
 
 use super::{
     fake_disk::FakeDisk,
+    kill_disk::KillDisk,
     rig::{Rig, append, key, open, turn},
 };
 use crate::{
     journal::{
-        JournalOptions, OpenError, Retention, RetentionPolicy,
+        JournalOptions, OpenError,
         command::{Command, Intent},
         compaction::{CompactError, Looked, Pace},
         index::Index,
@@ -57,14 +60,6 @@ fn look(rig: &Rig, looked: &mut Looked) -> bool {
     rig.disk.events().len() > before
 }
 
-struct At(u64);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0)
-    }
-}
-
 #[test]
 fn what_is_not_worth_it_stays_as_it_is_byte_for_byte() {
     let mut rig = Rig::new(FakeDisk::default());
@@ -107,7 +102,6 @@ fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
     assert!(!look(&rig, &mut looked), "not enough is dead");
     push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, &[b's'; 500])]);
     rig.seal();
-    assert!(rig.compactor.stats.snapshot().dead_bytes == 0, "the index's thread tells, and there is none here");
     assert!(look(&rig, &mut looked), "now enough is");
     assert!(!look(&rig, &mut looked), "done");
     erase(&mut rig, &mut leases[1]);
@@ -119,6 +113,28 @@ fn by_itself_it_rewrites_erased_ones_first_and_those_with_enough_dead() {
     rig.seal();
     look(&rig, &mut looked);
     assert_eq!(rig.compactor.stats.snapshot().erasures_pending, 0);
+}
+
+#[test]
+fn an_erasure_comes_before_what_is_merely_dead() {
+    let mut rig = Rig::new(FakeDisk::default());
+    rig.compactor.options.dead_ratio = 0.1;
+    let mut leases = begin(&mut rig, &["a", "gone"]);
+    push(&mut rig, &mut leases[0], &[(RecordKind::Created, b"created"), (RecordKind::Snapshot, &[b's'; 2000])]);
+    rig.seal();
+    push(&mut rig, &mut leases[1], &[(RecordKind::Created, b"created"), (RecordKind::Turn, &[b'x'; 2000])]);
+    rig.seal();
+    push(&mut rig, &mut leases[0], &[(RecordKind::Snapshot, b"newest")]);
+    erase(&mut rig, &mut leases[1]);
+    rig.checkpoint();
+    // The process dies in the middle of the first segment that it writes anew.
+    let killed = KillDisk::after(rig.disk.clone(), 2);
+    rig.compactor.disk = Arc::new(killed);
+    let (writer, _commands) = crossbeam_channel::bounded(1);
+    let jobs = crossbeam_channel::never();
+    assert!(rig.compactor.look(&unhurried(&jobs), &writer, &mut Looked::new()).is_err());
+    let left = rig.disk.cached().into_keys().find(|name| name.ends_with(NEW_FILE_SUFFIX));
+    assert!(left.is_some_and(|name| name.starts_with("0000000000000002")), "the second, though the first is worth it");
 }
 
 #[test]
@@ -164,11 +180,45 @@ fn a_plan_made_before_is_carried_out_after() {
     let compacted = rig.pass().unwrap();
     assert!(compacted.segments_rewritten > 1 && compacted.snapshots_dropped == 11, "{compacted:?}");
     for job in jobs {
-        assert!(rig.reader.run(job).is_none());
+        assert!(matches!(rig.reader.run(job), None | Some(Command::Moved { .. })));
     }
     assert_eq!(answer.try_recv().unwrap().unwrap().len(), 12);
     let opened = opened.try_recv().unwrap().unwrap();
     assert_eq!((opened.head, opened.snapshot.unwrap().payload), (leases[1].1, vec![11; 100]));
+}
+
+#[test]
+fn what_had_to_be_looked_for_once_is_found_at_once_from_then_on() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["gone", "a"]);
+    rig.group(&mut leases, b"words");
+    push(&mut rig, &mut leases[1], &[(RecordKind::Snapshot, b"state")]);
+    rig.group(&mut leases[1..], b"words");
+    erase(&mut rig, &mut leases[0]);
+    rig.compact();
+    let mut opens = || {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        rig.step([Command::Read { key: key("a"), intent: Intent::Open(reply) }]);
+        let jobs = std::mem::take(&mut rig.out.reads);
+        let told: Vec<_> = jobs.into_iter().filter_map(|job| rig.reader.run(job)).collect();
+        let opened = answer.try_recv().unwrap().unwrap();
+        assert_eq!((opened.snapshot.unwrap().payload, opened.tail.len()), (b"state".to_vec(), 1));
+        let moved = told.len();
+        rig.step(told);
+        moved
+    };
+    assert_eq!((opens(), opens()), (1, 0));
+    rig.checkpoint();
+    let index = rig.disk.durable();
+    let mut again = Rig::with_index(FakeDisk::with(index), rig.kill());
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    again.step([Command::Read { key: key("a"), intent: Intent::Open(reply) }]);
+    let resolved: Vec<_> =
+        std::mem::take(&mut again.out.reads).into_iter().filter_map(|job| again.reader.run(job)).collect();
+    again.step(resolved);
+    let told = std::mem::take(&mut again.out.reads).into_iter().filter_map(|job| again.reader.run(job));
+    assert_eq!(told.count(), 0, "the index knows it");
+    assert!(answer.try_recv().unwrap().is_ok());
 }
 
 #[test]
@@ -193,6 +243,40 @@ fn an_open_that_waited_until_its_snapshot_was_compacted_away_is_not_told_of_dama
         rig.step(answers);
         assert_eq!(late.try_recv().unwrap().err(), Some(ReadError::Busy));
     }
+}
+
+#[test]
+fn another_record_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a"]);
+    rig.group(&mut leases, b"words");
+    // All of one length, so that each stands where another stood before.
+    let records: [(RecordKind, &[u8]); 4] = [
+        (RecordKind::Snapshot, b"early"),
+        (RecordKind::Turn, b"turn2"),
+        (RecordKind::Snapshot, b"later"),
+        (RecordKind::Turn, b"turn3"),
+    ];
+    for record in records {
+        push(&mut rig, &mut leases[0], &[record]);
+    }
+    assert_eq!(rig.compact().snapshots_dropped, 1);
+    let opened = rig.begin("a");
+    assert_eq!(opened.snapshot.unwrap().payload, b"later");
+    assert_eq!(opened.tail.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"turn3"]);
+}
+
+#[test]
+fn a_record_of_another_in_the_place_of_the_one_that_moved_is_not_taken_for_it() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    rig.group(&mut leases, b"words");
+    for (number, text) in [(0, b"early"), (0, b"of a."), (1, b"of b.")] {
+        push(&mut rig, &mut leases[number], &[(RecordKind::Snapshot, text)]);
+    }
+    assert_eq!(rig.compact().snapshots_dropped, 1);
+    assert_eq!(rig.begin("a").snapshot.unwrap().payload, b"of a.");
+    assert_eq!(rig.begin("b").snapshot.unwrap().payload, b"of b.");
 }
 
 #[test]
@@ -225,46 +309,11 @@ fn damage_is_left_for_whoever_looks_at_it_unless_it_was_erased() {
     assert!(again.erasure(leases[1].0.uid).unwrap().is_complete());
     assert!(matches!(again.verify("hurt"), Err(ReadError::Corrupt { .. })), "still told");
     assert_eq!(again.verify("a").unwrap().head, leases[0].1);
+    assert!(matches!(again.open("hurt"), Err(ReadError::Corrupt { .. })), "and nobody has opened it since");
     let mut rebuilt = Rig::new(FakeDisk::with(again.disk.durable()));
     assert!(matches!(rebuilt.verify("hurt"), Err(ReadError::Corrupt { .. })), "also without an index");
     assert_eq!(rebuilt.verify("a").unwrap().head, leases[0].1);
     assert_eq!(rebuilt.turns("gone"), Err(ReadError::Absent));
-}
-
-#[test]
-fn retention_keeps_the_newest_turns_and_what_no_snapshot_stands_behind() {
-    let mut rig = Rig::new(FakeDisk::default());
-    let mut leases = begin(&mut rig, &["a", "b", "c"]);
-    for (name, lease) in leases.iter_mut().enumerate() {
-        push(&mut rig, lease, &[(RecordKind::Created, b"created")]);
-        for number in 1..=11_u8 {
-            push(&mut rig, lease, &[(RecordKind::Accepted, &[number]), (RecordKind::Turn, &[number])]);
-            if (name, number) == (0, 10) || (name, number) == (2, 4) {
-                push(&mut rig, lease, &[(RecordKind::Snapshot, b"state")]);
-            }
-        }
-    }
-    let turns = Retention { turns: NonZeroU64::new(3), age: None };
-    rig.compactor.options.retention.tenants = BTreeMap::from([("acme".to_owned(), turns)]);
-    let compacted = rig.compact();
-    // Eight turns of "a" and what promised them, four of "c"; "b" has no snapshot.
-    assert_eq!((compacted.bodies_erased, compacted.snapshots_dropped), (24, 0));
-    let texts = |records: Vec<crate::StoredRecord>| records.into_iter().map(|turn| turn.payload[0]).collect::<Vec<_>>();
-    for _ in 0..2 {
-        assert_eq!(texts(rig.turns("a").unwrap()), [9, 10, 11]);
-        assert_eq!(texts(rig.turns("b").unwrap()), (1..=11).collect::<Vec<_>>());
-        assert_eq!(texts(rig.turns("c").unwrap()), (5..=11).collect::<Vec<_>>());
-        let verified = rig.verify("a").unwrap();
-        assert_eq!((verified.records, verified.turns, verified.head), (23, 11, leases[0].1));
-        let history = rig.history("a").unwrap();
-        let erased: Vec<_> = history.records.iter().map(|row| row.record.header.erased).collect();
-        assert_eq!(erased.iter().filter(|erased| **erased).count(), 16);
-        assert!(!erased[0], "the first record stays");
-        let opened = rig.begin("a");
-        assert_eq!((opened.head, opened.tail.len()), (leases[0].1, 2));
-        assert_eq!(opened.created.unwrap().payload, b"created");
-        rig = Rig::new(FakeDisk::with(rig.disk.durable()));
-    }
 }
 
 #[test]
@@ -281,37 +330,6 @@ fn an_erasure_that_is_told_late_does_not_free_the_key_of_another() {
     assert_eq!(index.row("acme/c").unwrap(), Some(row(2)));
     assert_eq!(index.by_uid(row(2).uid).unwrap(), Some((Some(key("c")), row(2))));
     assert_eq!(index.by_uid(ended.uid).unwrap(), Some((None, ended)));
-}
-
-#[test]
-fn retention_by_age_does_not_wait_until_enough_is_dead_and_spares_streams_of_tenants() {
-    let mut rig = Rig::new(FakeDisk::default());
-    let stream = ConversationKey::tenant_stream(&TenantId::parse("acme").unwrap(), "flows");
-    let mut leases = begin(&mut rig, &["a"]);
-    let opened = rig.begin_key(&stream);
-    leases.push((opened.lease, opened.head));
-    for lease in &mut leases {
-        push(&mut rig, lease, &[(RecordKind::Created, b"created"), (RecordKind::Turn, &[b'x'; 3000])]);
-        push(&mut rig, lease, &[(RecordKind::Turn, b"young"), (RecordKind::Snapshot, b"state")]);
-    }
-    rig.compactor.options.dead_ratio = 1.0;
-    let age = Duration::from_micros(100);
-    rig.compactor.options.retention =
-        RetentionPolicy { others: Some(Retention { turns: None, age: Some(age) }), ..RetentionPolicy::default() };
-    rig.seal();
-    // The second record was made at microsecond 2, the third at 3.
-    let mut looked = Looked::new();
-    rig.compactor.clock = Arc::new(At(102));
-    assert!(!look(&rig, &mut looked), "not older than that");
-    rig.compactor.clock = Arc::new(At(103));
-    assert!(!look(&rig, &mut looked), "looked at a moment ago");
-    assert!(look(&rig, &mut Looked::new()), "older by a microsecond");
-    let turns = rig.turns("a").unwrap();
-    assert_eq!(turns.iter().map(|turn| turn.payload.as_slice()).collect::<Vec<_>>(), [b"young"]);
-    let kept = rig.verify_key(&stream).unwrap();
-    assert_eq!(kept.turns, 2);
-    rig.compactor.clock = Arc::new(At(u64::MAX));
-    assert_eq!(rig.pass().unwrap().bodies_erased, 1, "the young one of \"a\", and nothing of the stream");
 }
 
 #[test]

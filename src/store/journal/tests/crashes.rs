@@ -18,7 +18,7 @@ use crate::{
         segment::{NEW_FILE_SUFFIX, SegmentHeader},
     },
     port::Lease,
-    record::{Batch, RecordKind},
+    record::{Batch, RecordKind, decode_header},
 };
 
 const SECRET: &[u8] = b"a secret that is to be forgotten";
@@ -179,6 +179,34 @@ fn compaction_killed_after_any_change_of_the_disk_loses_nothing_and_is_done_in_t
         changes += 1;
     }
     assert!(changes > 20, "several segments were written anew, in {changes} changes");
+}
+
+#[test]
+fn a_key_that_was_taken_again_tells_of_an_erasure_whose_record_is_lost() {
+    for compacts in [false, true] {
+        let (mut rig, world) = world();
+        if compacts {
+            rig.compact();
+        }
+        let mut files = rig.disk.durable();
+        let lost = files.values_mut().find_map(|bytes| {
+            let at = (0..bytes.len())
+                .step_by(8)
+                .find(|at| decode_header(&bytes[*at..]).is_ok_and(|header| header.kind == RecordKind::Erased));
+            at.map(|at| bytes[at + 60] ^= 1)
+        });
+        lost.unwrap();
+        let mut again = Rig::new(FakeDisk::with(files));
+        for (name, head, turns) in &world.live {
+            assert_eq!(again.begin(name).head, *head, "{name}, compacted: {compacts}");
+            assert_eq!(again.turns(name).unwrap().len(), *turns, "{name}, compacted: {compacts}");
+        }
+        assert_eq!(again.list().len(), world.live.len());
+        again.compact();
+        for bytes in again.disk.cached().values() {
+            assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET));
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{Entry, Pending, WriterCore};
 use crate::{
     journal::{
         command::{Intent, Reply},
-        reader::{ReadJob, ReadPlan, is_listed},
+        reader::{Moved, ReadJob, ReadPlan, is_listed},
         row::Row,
         table::Run,
     },
@@ -126,6 +126,25 @@ impl WriterCore {
     pub(super) fn doubted(&mut self, lease: &Lease, error: ReadError, reply: Reply<Opened>) {
         let is_current = self.entries.get(&lease.uid).is_some_and(|entry| entry.activation == Some(lease.activation));
         drop(reply.send(Err(if is_current { error } else { ReadError::Busy })));
+    }
+
+    /// Remembers where compaction has moved what a row names, so that the next open need not look for it.
+    pub(super) fn moved(&mut self, uid: ConversationUid, moved: &Moved) {
+        let accepts = self.accepts();
+        let Some(entry) = self.entries.get_mut(&uid).filter(|entry| accepts && entry.row.erased_in.is_none()) else {
+            return;
+        };
+        entry.row.created = moved.created;
+        // There may be a newer one by now.
+        if let (Some(known), Some(found)) = (entry.row.snapshot.as_mut(), moved.snapshot)
+            && (known.record_no, known.place.at.segment) == (found.record_no, found.place.at.segment)
+        {
+            *known = found;
+        }
+        if !entry.dirty {
+            entry.dirty = true;
+            self.checkpoint.dirty(uid);
+        }
     }
 
     /// Plans the walk over what is left of an erased conversation. Its row never changes any more, so a reader may
