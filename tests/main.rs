@@ -22,3 +22,4 @@ mod outside;
 mod peer;
 mod real;
 mod replay;
+mod store;

@@ -91,26 +91,26 @@ struct Listed {
 /// [`OpenError`] when the folder is no store, or one of a newer version, or cannot be read at all. What is wrong inside
 /// it is told by [`Survey::faults`].
 pub fn survey(folder: &Path, progress: &mut dyn FnMut(SurveyProgress)) -> Result<Survey, OpenError> {
-    Ok(read(folder, None, progress)?.0)
+    Ok(read(folder, &[], progress)?.0)
 }
 
-/// The same, and what is left of one erased conversation: this is what a receipt is held against.
+/// The same, and what is left of some erased conversations, in their order: this is what receipts are held against.
 ///
 /// # Errors
 /// As [`survey`].
 pub fn survey_erased(
     folder: &Path,
-    uid: ConversationUid,
+    uids: &[ConversationUid],
     progress: &mut dyn FnMut(SurveyProgress),
-) -> Result<(Survey, Erasure), OpenError> {
-    read(folder, Some(uid), progress)
+) -> Result<(Survey, Vec<Erasure>), OpenError> {
+    read(folder, uids, progress)
 }
 
 fn read(
     folder: &Path,
-    erased: Option<ConversationUid>,
+    erased: &[ConversationUid],
     progress: &mut dyn FnMut(SurveyProgress),
-) -> Result<(Survey, Erasure), OpenError> {
+) -> Result<(Survey, Vec<Erasure>), OpenError> {
     let places = Places::of(folder)?;
     let disk = RealDisk::read_only(&places.journal);
     let listed = list(&disk, places.uuid)?;
@@ -125,8 +125,9 @@ fn read(
         bytes_read += file_bytes;
         progress(SurveyProgress { segments: number as u64 + 1, of, bytes: bytes_read });
     }
-    let erasure = chains.finish(&mut survey);
-    Ok((survey, erasure))
+    let mut erasures = chains.finish(&mut survey);
+    let found = erased.iter().map(|uid| erasures.remove(uid).unwrap_or_default()).collect();
+    Ok((survey, found))
 }
 
 fn list(disk: &RealDisk, uuid: StoreUuid) -> Result<Vec<Listed>, OpenError> {

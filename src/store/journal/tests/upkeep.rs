@@ -138,12 +138,14 @@ async fn a_survey_tells_whether_what_was_erased_is_gone() {
     let mut batch = Batch::new(&opened.lease, &head);
     batch.push(RecordKind::Erased, Timestamp::from_micros(10), [8; 16], b"").unwrap();
     append(&store, &opened.lease, batch).await.unwrap();
-    let (found, erasure) = survey_erased(folder.path(), lease.uid, &mut |_| {}).unwrap();
+    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
+    let erasure = erasures[0];
     assert_eq!((found.erased, found.conversations, found.faults.count()), (1, 3, 0));
     assert_eq!((erasure.bodies, erasure.snapshots, erasure.chain_holds), (TURNS + 1, 1, true));
     store.compact().await.unwrap();
-    let (found, erasure) = survey_erased(folder.path(), lease.uid, &mut |_| {}).unwrap();
+    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
     assert_eq!((found.stubs, found.faults.count()), (TURNS + 1, 0), "{:?}", found.faults.first());
+    let erasure = erasures[0];
     assert!(erasure.is_complete() && erasure.chain_holds);
     assert_eq!(erasure.head.record_no.get(), TURNS + 2);
     store.close().await;
