@@ -181,3 +181,66 @@ async fn bad_folders_are_told_with_what_to_do() {
     assert_eq!(ran.status.code(), Some(5), "{}", stderr(&ran));
     assert!(stderr(&ran).contains("the file that names the store is damaged"), "{}", stderr(&ran));
 }
+
+/// Exports of a tenant brought into another store: the same histories, which go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_are_brought_in_once_and_go_on() {
+    let place = Place::new();
+    // A few starts, so that the records have epochs that a new store has not.
+    for start in 0..3 {
+        let server = place.start();
+        talk(&server, "one", start * 20..start * 20 + 20).await;
+        talk(&server, "two", start..start + 1).await;
+        if start == 2 {
+            let exports = place.path().join("exports");
+            let all = ["--addr", &server.grpc, "--tenant", "acme", "export", "--all", "--out", text(&exports)];
+            let exported = run(&all);
+            assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+        }
+        server.terminate();
+    }
+    let exports = place.path().join("exports");
+    let target = Place::new();
+    let data = target.data_dir();
+    let import = ["store", "import", text(&exports), "--data-dir", text(&data)];
+    let (told, code) = json(&import);
+    assert_eq!((code, told[0]["imported"].as_u64(), told[0]["failed"].as_u64()), (Some(0), Some(2), Some(0)));
+    let (told, code) = json(&import);
+    assert_eq!((code, told[0]["imported"].as_u64(), told[0]["was_there"].as_u64()), (Some(0), Some(0), Some(2)));
+    let (checked, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!((code, checked[0]["turns"].as_u64()), (Some(0), Some(63)));
+
+    let server = target.start();
+    let client = server.client().await;
+    let again = client.submit(&turn("one", "one-59", "where is order AB-1234?")).await.unwrap();
+    assert_eq!(again.turn.unwrap().turn_seq, 60, "a request id that was used before");
+    talk(&server, "one", 60..61).await;
+    assert_eq!(client.conversation(&Key::new("acme", "one")).await.unwrap().head.unwrap().turn_seq, 61);
+    server.terminate();
+
+    // The older export holds nothing more; another history under the same key is told apart.
+    let (told, code) = json(&import);
+    assert_eq!((code, told[0]["was_there"].as_u64()), (Some(0), Some(2)));
+    let other = Place::new();
+    let server = other.start();
+    talk(&server, "one", 0..1).await;
+    server.terminate();
+    let other_data = other.data_dir();
+    let ran = run(&["store", "import", text(&exports), "--data-dir", text(&other_data)]);
+    assert_eq!(ran.status.code(), Some(1), "{}", stdout(&ran));
+    assert!(stderr(&ran).contains("acme/one is there with another history\n  fix: "), "{}", stderr(&ran));
+    assert!(stdout(&ran).contains("1 conversations imported"), "{}", stdout(&ran));
+
+    // A file that was changed is not brought in at all.
+    let file = exports.join("acme").join("two.jsonl");
+    let changed = fs::read_to_string(&file).unwrap().replacen("\"turn_seq\":1", "\"turn_seq\":9", 1);
+    fs::write(&file, changed).unwrap();
+    let fresh = Place::new();
+    let fresh_data = fresh.data_dir();
+    let ran = run(&["store", "import", text(&file), "--data-dir", text(&fresh_data)]);
+    assert_eq!(ran.status.code(), Some(1), "{}", stdout(&ran));
+    assert!(stderr(&ran).contains("fix: export the conversation again"), "{}", stderr(&ran));
+    assert!(!fresh_data.exists(), "nothing was begun");
+    let ran = run(&["store", "import", text(&fresh_data), "--data-dir", text(&data)]);
+    assert_eq!(ran.status.code(), Some(2), "{}", stderr(&ran));
+}

@@ -310,7 +310,7 @@ impl Cli {
                 let patience = Duration::from_millis(global.timeout_ms);
                 models_check::run(&args, patience, output).await.unwrap_or_else(|faults| faulty(&faults))
             }
-            Command::Store(command) => store::run(command, output),
+            Command::Store(command) => store::run(command, output).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok

@@ -1,6 +1,7 @@
 //! `colloquy store`: what an operator does with a store's folder, without a server.
 
 mod backup;
+mod import;
 mod stats;
 mod verify;
 
@@ -42,6 +43,13 @@ pub(crate) enum StoreCommand {
     ///
     /// Example: colloquy store restore /backups/2026-11-21 --data-dir /var/lib/colloquy-restored
     Restore(backup::RestoreArgs),
+    /// Brings exported conversations into a store that no server runs on: the records as they were, chain and all.
+    ///
+    /// What is there already is passed over, so that an import which was interrupted is made again. A conversation that
+    /// was erased from the store does not come back. Flows are not part of an export: publish those that are missing.
+    ///
+    /// Example: colloquy store import exports/acme --data-dir /var/lib/colloquy
+    Import(import::ImportArgs),
 }
 
 /// The folder.
@@ -59,12 +67,13 @@ pub(crate) struct StatsArgs {
 }
 
 /// Does what was asked.
-pub(crate) fn run(command: StoreCommand, output: Output) -> Exit {
+pub(crate) async fn run(command: StoreCommand, output: Output) -> Exit {
     match command {
         StoreCommand::Verify(args) => verify::run(&args, output),
         StoreCommand::Stats(args) => stats::run(&args.folder.data_dir, output),
         StoreCommand::Backup(args) => backup::run(args, output),
         StoreCommand::Restore(args) => backup::restore(&args, output),
+        StoreCommand::Import(args) => import::run(args, output).await,
     }
 }
 
