@@ -27,6 +27,7 @@ pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watched;
 mod writer;
 
 use std::{
