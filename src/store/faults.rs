@@ -1,10 +1,12 @@
 //! Crashes by the thousand: the journal's own code on a disk that forgets what it may, and a check after each
 //! crash of everything that callers were told.
 //!
-//! [`run`] plays one seed: a few lives of a store, each with opens, appends, reads, checkpoints, compaction and new
-//! segments, each ended at an operation of the disk that the seed chooses, in recovery, too. Each end is a *point*. After it the store must open, hold every acknowledged record unchanged and once, none of a refused
-//! append, and of what nobody was told the end of all or nothing, for ever after. Bits are flipped below what is
-//! known to be synced: only the conversation that they belong to may be lost, and that must be told.
+//! [`run`] plays one seed: a few lives of a store, each with opens, appends, erasures, reads, checkpoints,
+//! compaction and new segments, each ended at an operation of the disk that the seed chooses, in recovery, too. Each
+//! end is a *point*. After it the store must open, hold every acknowledged record unchanged and once, none of a
+//! refused append or of an erased conversation, and of what nobody was told the end of all or nothing, for ever after.
+//! Bits are flipped below what is known to be synced: only the conversation that they belong to may be lost, and that
+//! must be told.
 //!
 //! What is not played: sled. The index is kept as it is, cut short in a checkpoint, or lost. The steps of writer,
 //! keeper, index and readers follow each other in an order that the seed chooses, but none runs inside another.

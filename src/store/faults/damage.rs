@@ -5,7 +5,7 @@
 use super::{
     disk::FaultDisk,
     life::UUID,
-    model::{Conversation, Model},
+    model::{Conversation, Model, Sent},
     random::Random,
 };
 use crate::{
@@ -51,7 +51,9 @@ pub(super) fn flip_one(disk: &FaultDisk, model: &mut Model, random: &mut Random)
 fn is_hit(conversation: &Conversation, header: &RecordHeader) -> bool {
     let newest = conversation.certain.iter().rfind(|record| !record.header.kind.is_chained());
     let is_newest = newest.is_some_and(|newest| newest.header == *header) && conversation.unknown.is_empty();
-    !conversation.is_damaged && (header.kind.is_chained() || is_newest)
+    // Nor does it matter in one that may be erased.
+    let may_be_erased = conversation.unknown.iter().any(Sent::erases);
+    !conversation.is_damaged && !may_be_erased && (header.kind.is_chained() || is_newest)
 }
 
 /// The records before the highest position that anything on the disk knows to have been synced.

@@ -8,7 +8,7 @@ use super::Breach;
 use crate::{
     history::decode_all,
     port::{AppendError, Lease, NotApplied},
-    record::{Batch, StoredRecord},
+    record::{Batch, RecordKind, StoredRecord},
 };
 
 /// Leases of the past that are kept for appends that must be refused.
@@ -35,6 +35,15 @@ impl Sent {
 
     pub(super) fn head(&self) -> Head {
         self.batch.head_after()
+    }
+
+    /// Where it leaves the key: an erasure frees it, and nothing is there.
+    fn leaves(&self) -> Head {
+        if self.erases() { Head::default() } else { self.head() }
+    }
+
+    pub(super) fn erases(&self) -> bool {
+        self.records().iter().any(|record| record.header.kind == RecordKind::Erased)
     }
 
     /// A snapshot alone does not: it may come again, and what follows it does not depend on it.
@@ -96,13 +105,22 @@ impl Conversation {
     }
 
     fn apply(&mut self, sent: &Sent) {
-        self.certain.extend(sent.records());
-        self.head = sent.head();
+        if sent.erases() {
+            self.certain.clear();
+            self.uid = None;
+            self.lease(None);
+        } else {
+            self.certain.extend(sent.records());
+        }
+        self.head = sent.leaves();
     }
 
     /// The newest snapshot once the first `applied` of the unknown are applied.
     fn snapshot_after(&self, applied: usize) -> Option<StoredRecord> {
         let is_snapshot = |record: &StoredRecord| !record.header.kind.is_chained();
+        if self.unknown.iter().take(applied).any(Sent::erases) {
+            return None;
+        }
         let unknown = self.unknown.iter().take(applied).flat_map(Sent::records).rfind(is_snapshot);
         unknown.or_else(|| self.certain.iter().rfind(|record| is_snapshot(record)).cloned())
     }
@@ -110,7 +128,7 @@ impl Conversation {
     /// Settles what nobody was told the end of, now that a store says where the history stands and what its newest
     /// snapshot is: one alone does not move the head. How many of the unknown were applied.
     pub(super) fn settle(&mut self, found: &Head, snapshot: Option<&StoredRecord>) -> Result<usize, Breach> {
-        let reached = std::iter::once(self.head).chain(self.unknown.iter().map(Sent::head));
+        let reached = std::iter::once(self.head).chain(self.unknown.iter().map(Sent::leaves));
         let fitting: Vec<_> =
             reached.enumerate().filter(|(_, head)| head == found).map(|(applied, _)| applied).collect();
         let with_snapshot = fitting.iter().find(|applied| self.snapshot_after(**applied).as_ref() == snapshot);

@@ -212,8 +212,9 @@ impl Run {
             54..59 => self.again(life, number),
             59..64 => self.stale(life, number)?,
             64..68 => self.beside(life, number)?,
-            68..72 => self.release(life, number),
-            72..75 => life.ask_checkpoint(),
+            68..71 => self.release(life, number),
+            71..73 => self.erase(life, number)?,
+            73..75 => life.ask_checkpoint(),
             75..83 => drop(life.apply_checkpoint()),
             83..91 => life.keep_one(),
             91..95 => self.read(life, number)?,
@@ -326,6 +327,23 @@ impl Run {
         let ticket = self.model.send(number, &batch, must);
         let command = life.append(&lease, batch, ticket);
         life.step([command]);
+    }
+
+    /// Erases a conversation, so that its key is free.
+    fn erase(&mut self, life: &mut Life, number: usize) -> Result<(), Breach> {
+        let Some(lease) = self.leased(life, number)? else { return Ok(()) };
+        let Some(conversation) = self.model.conversations.get(number) else { return Ok(()) };
+        if conversation.certain.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new(&lease, &conversation.head);
+        let time = Timestamp::from_micros(self.world.disk.operations());
+        if batch.push(RecordKind::Erased, time, self.world.entropy.bytes16(), b"receipt").is_ok() {
+            let ticket = self.model.send(number, &batch, Must::Apply);
+            let command = life.append(&lease, batch, ticket);
+            life.step([command]);
+        }
+        Ok(())
     }
 
     fn release(&mut self, life: &mut Life, number: usize) {
