@@ -82,6 +82,10 @@ load *flags:
     cargo run --release --locked -p colloquy-loadtest -- turns {{ flags }}
     cargo run --release --locked -p colloquy-loadtest -- ceiling grpc {{ flags }}
 
+# Kills a server under load 500 times and plays 2,000 crash points: what was acknowledged must be there.
+crash *flags:
+    cargo run --release --locked -p colloquy-loadtest -- crash {{ flags }}
+
 # Checks advisories, licences, bans and sources (needs cargo-deny and the network).
 deny:
     cargo deny check

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -69,8 +70,27 @@ impl Place {
         self.launch(flags, File::create(log).expect("the log file").into())
     }
 
+    /// As [`Place::start_logging`], as the last thing that `script` does: a shell's, whose `"$@"` is the server and
+    /// whose `$0` is the place's folder. With segments of 1 MiB, the smallest there are.
+    pub(crate) fn start_under(&self, wrapper: &[&str], script: &str, log: &Path) -> Server {
+        let (program, arguments) = wrapper.split_first().unwrap_or((&"sh", &[]));
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .args(["-c", script])
+            .arg(self.path())
+            .arg(BINARY)
+            .env("COLLOQUY_STORE_SEGMENT", "1 MiB");
+        self.listening(command, &["--log-filter", "info"], File::create(log).expect("the log file").into())
+    }
+
     fn launch(&self, flags: &[&str], log: Stdio) -> Server {
-        let mut child = Command::new(BINARY)
+        self.listening(Command::new(BINARY), flags, log)
+    }
+
+    /// Starts a server with `command`, which lacks the server's arguments, and waits until it listens.
+    fn listening(&self, mut command: Command, flags: &[&str], log: Stdio) -> Server {
+        let mut child = command
             .args(["serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(self.data_dir())
@@ -106,6 +126,25 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// What its console answers; `None` when it answers nobody.
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.http).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        (!answer.is_empty()).then_some(answer)
     }
 
     /// SIGTERM, and its exit code.

@@ -4,6 +4,7 @@
 //! service of the same stack in the same way. Only the ratio of alternating runs means something: both
 //! share the machine with their server.
 
+mod crash;
 mod echo;
 mod late;
 mod load;
@@ -45,6 +46,11 @@ enum Command {
     /// Has turns wait for a source that is ten seconds late: each must take what its call may take, within 50 ms,
     /// and the server's memory must not grow.
     Late(late::LateArgs),
+    /// Kills a server under load, again and again: what its callers were told must be there, once and unchanged.
+    /// Then plays crash points of the journal on a simulated disk. Ends with 1 when a promise was not kept.
+    ///
+    /// Example: colloquy-loadtest crash --kills 500 --points 2000
+    Crash(crash::CrashArgs),
     /// The server of `turns`; started by it.
     #[command(hide = true, disable_help_flag = true)]
     Server {
@@ -119,6 +125,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let report = late::run(&args).await?;
             report.print(args.json);
             u64::from(!report.is_well())
+        }
+        Command::Crash(args) => {
+            crash::run(&args).await?;
+            0
         }
         Command::Ratio { turns: args, pairs } => ratio(&args, pairs).await?,
         Command::EchoServer => {

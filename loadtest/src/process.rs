@@ -19,6 +19,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// SIGKILL, and wait until it is gone.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("the server cannot be killed")
+    }
+
     /// Its resident memory, in bytes (Linux).
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let id = self.child.id().context("the server has ended")?;
@@ -28,24 +33,63 @@ impl Process {
     }
 }
 
-/// Starts this program with `arguments` and waits for the line that says where it listens.
-pub(crate) async fn start(arguments: &[String]) -> anyhow::Result<Process> {
+/// A server that does not listen yet; killed when dropped.
+pub(crate) struct Starting {
+    child: Child,
+}
+
+impl Starting {
+    /// SIGKILL, and wait until it is gone.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("the server cannot be killed")
+    }
+
+    /// Waits until its log says `words`, or until it has ended. It must have been started with its log piped.
+    pub(crate) async fn until_logged(&mut self, words: &str) -> anyhow::Result<()> {
+        let stderr = self.child.stderr.as_mut().context("the server's log is not piped")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let until = async {
+            while let Some(line) = lines.next_line().await? {
+                if line.contains(words) {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(START, until).await.with_context(|| format!("the server never logs {words:?}"))?
+    }
+
+    /// Waits for the line that says where it listens.
+    async fn listening(self) -> anyhow::Result<Process> {
+        let Self { mut child } = self;
+        let stdout = child.stdout.take().context("the server has no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(START, lines.next_line()).await.context("the server does not listen")??;
+        let Some(line) = line else { bail!("the server ended before it listened") };
+        let listening: serde_json::Value = serde_json::from_str(&line).context("the server said something else")?;
+        let address = listening.get("grpc").and_then(serde_json::Value::as_str);
+        let address = address.context("the server did not say where it listens")?.to_owned();
+        Ok(Process { child, address })
+    }
+}
+
+/// Starts this program with `arguments`; its log goes to `log`.
+pub(crate) fn spawn(arguments: &[String], log: Stdio) -> anyhow::Result<Starting> {
     let program = std::env::current_exe().context("this program's own path is unknown")?;
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
         .stdin(Stdio::null())
+        .stderr(log)
         .kill_on_drop(true)
         .spawn()
         .context("the server cannot be started")?;
-    let stdout = child.stdout.take().context("the server has no standard output")?;
-    let mut lines = BufReader::new(stdout).lines();
-    let line = tokio::time::timeout(START, lines.next_line()).await.context("the server does not listen")??;
-    let Some(line) = line else { bail!("the server ended before it listened") };
-    let listening: serde_json::Value = serde_json::from_str(&line).context("the server said something else")?;
-    let address = listening.get("grpc").and_then(serde_json::Value::as_str);
-    let address = address.context("the server did not say where it listens")?.to_owned();
-    Ok(Process { child, address })
+    Ok(Starting { child })
+}
+
+/// Starts this program with `arguments` and waits for the line that says where it listens.
+pub(crate) async fn start(arguments: &[String]) -> anyhow::Result<Process> {
+    spawn(arguments, Stdio::inherit())?.listening().await
 }
 
 /// As many channels to one address as asked for.

@@ -22,6 +22,10 @@ use tokio::net::TcpListener;
 pub trait Probe: Send + Sync + 'static {
     /// Why the process should not be sent turns now; empty when it may be.
     fn unready(&self) -> Vec<&'static str>;
+    /// What an operator should know although the process may be sent turns; nothing by default.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// All metrics, in the OpenMetrics text format.
     fn metrics(&self) -> String;
 }
@@ -30,6 +34,8 @@ pub trait Probe: Send + Sync + 'static {
 struct Health {
     status: &'static str,
     reasons: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// Serves `/health`, `/ready` and `/metrics` until `shutdown` resolves and the open connections have ended.
@@ -45,14 +51,14 @@ pub async fn serve(listener: TcpListener, probe: Arc<dyn Probe>, shutdown: impl 
 }
 
 async fn health() -> Json<Health> {
-    Json(Health { status: "alive", reasons: Vec::new() })
+    Json(Health { status: "alive", reasons: Vec::new(), notes: Vec::new() })
 }
 
 async fn ready(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
     let reasons = probe.unready();
     let (code, status) =
         if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unready") };
-    (code, Json(Health { status, reasons }))
+    (code, Json(Health { status, reasons, notes: probe.notes() }))
 }
 
 async fn metrics(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {

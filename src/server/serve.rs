@@ -58,6 +58,12 @@ impl Probe for Console {
         reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
     }
 
+    fn notes(&self) -> Vec<String> {
+        let damaged = self.runtime.stats().store.damaged;
+        let note = || format!("damaged conversations found at the start: {damaged}; the log names them");
+        (damaged > 0).then(note).into_iter().collect()
+    }
+
     fn metrics(&self) -> String {
         let (stats, metrics) = (self.runtime.stats(), &self.metrics);
         self.runtime.sample_gates();
@@ -66,6 +72,7 @@ impl Probe for Console {
         metrics.in_flight.set(gauge(stats.in_flight));
         metrics.watchers.set(gauge(stats.watchers));
         metrics.store_records.inner().store(stats.store.records, std::sync::atomic::Ordering::Relaxed);
+        metrics.store_damaged.set(i64::try_from(stats.store.damaged).unwrap_or(i64::MAX));
         metrics.store_syncs.inner().store(stats.store.syncs, std::sync::atomic::Ordering::Relaxed);
         metrics.flow_lookups_found.inner().store(stats.flow_lookups.found, std::sync::atomic::Ordering::Relaxed);
         metrics.flow_lookups_absent.inner().store(stats.flow_lookups.absent, std::sync::atomic::Ordering::Relaxed);

@@ -9,6 +9,9 @@ mod append;
 mod erase;
 mod fences;
 mod limits;
+mod losses;
+mod model;
+mod races;
 mod reads;
 
 use std::sync::Arc;
@@ -25,6 +28,18 @@ use crate::{
 pub trait Harness: Send + Sync {
     /// Opens the data as a new process would. The kit has closed the one before.
     fn open(&self) -> BoxFuture<'_, Arc<dyn ConversationStore>>;
+
+    /// Ends the process that has `store` open as suddenly as the engine can; closes it when it cannot. What was
+    /// acknowledged must be there when the data is opened again.
+    fn crash(&self, store: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
+        Box::pin(async move { store.close().await })
+    }
+
+    /// Arranges that the next append to the open store ends as [`AppendError::Unknown`], applied or not as far as
+    /// the engine can choose. `false` when it cannot, which is the default.
+    fn lose_next(&self, _applied: bool) -> bool {
+        false
+    }
 }
 
 /// A check: its name, and what it does with a fresh harness.
@@ -61,6 +76,11 @@ const CHECKS: &[Check] = checks![
     reads::a_history_is_read_whole_page_by_page,
     reads::a_page_behind_a_foreign_head_is_refused,
     reads::figures_count_what_was_appended,
+    races::of_racing_activations_one_wins_each_record,
+    races::of_racing_appends_under_one_lease_one_wins,
+    losses::a_crash_keeps_what_was_acknowledged_and_all_or_nothing_of_the_rest,
+    losses::an_unknown_append_is_there_wholly_or_not_at_all,
+    model::any_sequence_of_calls_gives_what_a_model_gives,
     erase::an_erased_conversation_is_absent_and_its_key_is_free,
     erase::an_erased_conversation_is_fenced_for_good,
     erase::nothing_follows_an_erasure_in_its_batch,

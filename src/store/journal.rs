@@ -5,30 +5,30 @@
 //! `driver`) and never touches a file after opening. Opening is `recovery`.
 
 pub mod backup;
-mod bytes;
-mod command;
-mod compaction;
-mod disk;
-mod driver;
+pub(crate) mod bytes;
+pub(crate) mod command;
+pub(crate) mod compaction;
+pub(crate) mod disk;
+pub(crate) mod driver;
 mod error;
 mod folder;
-mod group;
+pub(crate) mod group;
 pub mod import;
-mod index;
-mod reader;
+pub(crate) mod index;
+pub(crate) mod reader;
 mod real_disk;
-mod recovery;
+pub(crate) mod recovery;
 mod retention;
 mod row;
-mod scan;
-mod segment;
-mod stats;
+pub(crate) mod scan;
+pub(crate) mod segment;
+pub(crate) mod stats;
 pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
 mod watched;
-mod writer;
+pub(crate) mod writer;
 
 use std::{
     convert::Infallible,
@@ -323,7 +323,12 @@ fn open_index(
             }
             tracing::warn!(newer, "the index belongs to another journal; rebuilding it");
         }
-        Ok((None, index)) if index.is_empty() => return Ok((index, None)),
+        Ok((None, index)) if index.is_empty() => {
+            if found.last_id() > 0 {
+                tracing::warn!("the index is missing or lost what it held; rebuilding it from the journal");
+            }
+            return Ok((index, None));
+        }
         Ok((None, _)) => tracing::warn!("the index was never finished; rebuilding it"),
         Err(error) => tracing::warn!(%error, "the index cannot be read; rebuilding it from the journal"),
     }

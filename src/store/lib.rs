@@ -6,6 +6,7 @@
 pub mod conformance;
 mod done;
 pub mod export;
+pub mod faults;
 mod history;
 pub mod journal;
 mod leases;

@@ -160,6 +160,9 @@ pub struct StoreStats {
     pub leases: u64,
     /// Whether writes are accepted now.
     pub writable: bool,
+    /// Conversations, and places that name none, that this start found damaged. Those of earlier starts are refused
+    /// as before and not counted again.
+    pub damaged: u64,
     /// Segments of the journal.
     pub segments: u64,
     /// Bytes that those take, the active one with the room that it has left.

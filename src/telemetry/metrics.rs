@@ -67,6 +67,8 @@ pub struct Metrics {
     pub in_flight: Gauge<i64>,
     /// Open watches.
     pub watchers: Gauge<i64>,
+    /// Conversations that the start found damaged.
+    pub store_damaged: Gauge<i64>,
     /// Records appended since the start.
     pub store_records: Counter<u64, AtomicU64>,
     /// Syncs since the start.
@@ -112,6 +114,7 @@ impl Default for Metrics {
         let conversations_active = gauge("conversations_active", "Live conversation actors");
         let in_flight = gauge("calls_in_flight", "Calls that wait or run");
         let watchers = gauge("watchers", "Open watches");
+        let store_damaged = gauge("store_damaged", "Conversations that the start found damaged");
         let turn_seconds = Histogram::new(LATENCY_BUCKETS);
         registry.register_with_unit(
             "turn",
@@ -143,6 +146,7 @@ impl Default for Metrics {
             conversations_active,
             in_flight,
             watchers,
+            store_damaged,
             store_records,
             store_syncs,
             outside,

@@ -7,10 +7,12 @@
 //! only: it is copied into a new segment and synced, and the old segment is sealed at the mark, before
 //! anything is answered. Doing all of it twice changes nothing.
 
+#[cfg(test)]
+pub(crate) mod mutants;
 mod overlay;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     sync::Arc,
 };
@@ -264,7 +266,12 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
     let (id, epoch) = (found.last_id() + 1, replay.epoch.next().max(with.epoch_min));
     let mut body = Vec::new();
     let mut placed = Vec::new();
+    let mut taken = HashSet::new();
     for (header, bytes) in replay.survivors.drain(..).flat_map(|survivor| survivor.records) {
+        // A recovery that was cut short leaves them where they were, and a copy.
+        if !taken.insert((header.uid, header.record_no, header.kind, header.digest)) {
+            continue;
+        }
         let offset = (SEGMENT_HEADER_BYTES + GROUP_BYTES + body.len()) as u64;
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         placed.push((
@@ -282,7 +289,18 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
         replay.overlay.record(&header, body.get(range).unwrap_or_default(), place)?;
         push_run(&mut active.table, &header, place);
     }
+    conclude(replay, found, active, epoch, with)
+}
 
+/// Seals or removes what is left open beside the `active` segment, and brings the index up to all of it.
+fn conclude(
+    replay: Replay<'_>,
+    found: Found,
+    active: Active,
+    epoch: Epoch,
+    with: &Finish<'_>,
+) -> Result<Start, OpenError> {
+    let (id, mut overlay) = (active.segment.id, replay.overlay);
     let mut segments = BTreeMap::new();
     for (old, segment) in found.segments {
         if segment.trailer().is_none() {
@@ -304,7 +322,8 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
     }
     segments.insert(id, Arc::clone(&active.segment));
 
-    let index = replay.overlay.finish()?;
+    let index = overlay.finish()?;
+    let damaged = overlay.damages();
     for (old, (table, _)) in replay.tables.iter().filter(|(old, _)| segments.contains_key(old)) {
         index.erasures_are_due_in(*old, table)?;
     }
@@ -312,7 +331,16 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
     index.cover(Covered { uuid: with.uuid, segment: id, synced, epoch })?;
     let index_is_empty = index.is_empty();
     let segments = Arc::new(std::sync::RwLock::new(segments));
-    Ok(Start { uuid: with.uuid, epoch, segments, active, next_segment: id + 1, group_number: 1, index_is_empty })
+    Ok(Start {
+        uuid: with.uuid,
+        epoch,
+        segments,
+        active,
+        next_segment: id + 1,
+        group_number: 1,
+        index_is_empty,
+        damaged,
+    })
 }
 
 /// Makes the segment of this epoch and syncs its first group.

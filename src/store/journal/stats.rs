@@ -15,6 +15,7 @@ pub(crate) struct SharedStats {
     syncs: AtomicU64,
     leases: AtomicU64,
     refuses: AtomicBool,
+    damaged: AtomicU64,
     dead_bytes: AtomicU64,
     /// Erasures that the index does not know yet.
     erased: AtomicU64,
@@ -50,6 +51,10 @@ impl SharedStats {
 
     pub(crate) fn refuse_writes(&self) {
         self.refuses.store(true, Relaxed);
+    }
+
+    pub(crate) fn found_damaged(&self, damaged: u64) {
+        self.damaged.store(damaged, Relaxed);
     }
 
     pub(crate) fn erasure_began(&self) {
@@ -88,6 +93,7 @@ impl SharedStats {
             syncs: self.syncs.load(Relaxed),
             leases: self.leases.load(Relaxed),
             writable: !self.refuses.load(Relaxed),
+            damaged: self.damaged.load(Relaxed),
             segments: 0,
             journal_bytes: 0,
             dead_bytes: self.dead_bytes.load(Relaxed),

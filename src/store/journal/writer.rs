@@ -10,6 +10,8 @@
 //! this design: one full disk queue or slow sync holds up every conversation of the process.
 
 mod checkpoint;
+#[cfg(test)]
+mod mutants;
 mod reads;
 mod segments;
 
@@ -98,6 +100,8 @@ pub(crate) struct Start {
     pub(crate) next_segment: u64,
     pub(crate) group_number: u64,
     pub(crate) index_is_empty: bool,
+    /// Conversations and places that reading found damaged.
+    pub(crate) damaged: u64,
 }
 
 pub(crate) use segments::{Active, SEGMENT_BYTES_MIN};
@@ -129,6 +133,9 @@ pub(crate) struct WriterCore {
     /// Leaves out the sync, so that a test can show that this is noticed.
     #[cfg(test)]
     pub(crate) skip_sync: bool,
+    /// Acknowledges before it writes, for the same reason.
+    #[cfg(test)]
+    pub(crate) acknowledges_early: bool,
 }
 
 impl WriterCore {
@@ -139,6 +146,7 @@ impl WriterCore {
         stats: Arc<SharedStats>,
         start: Start,
     ) -> Self {
+        stats.found_damaged(start.damaged);
         let synced = Position { segment: start.active.segment.id, offset: start.active.end };
         Self {
             disk,
@@ -163,6 +171,8 @@ impl WriterCore {
             finished: false,
             #[cfg(test)]
             skip_sync: false,
+            #[cfg(test)]
+            acknowledges_early: false,
         }
     }
 
@@ -341,6 +351,8 @@ impl WriterCore {
 
     /// Writes and syncs the group, then lets everything go that waited for it.
     fn flush(&mut self, out: &mut Outbox) {
+        #[cfg(test)]
+        self.acknowledge_early();
         let failed = self.buffered_records > 0 && !self.write_group();
         if !failed {
             self.stats.written(self.buffered_records, self.buffer.len() - GROUP_BYTES);

@@ -7,17 +7,27 @@ use colloquy_types::SystemEntropy;
 use super::*;
 use crate::{conformance, port::ReadError, record::RecordKind};
 
-struct Memory(Mutex<MemoryStore>);
+/// The latest process; the kit has the same handle.
+struct Memory(Mutex<Arc<MemoryStore>>);
 
 impl conformance::Harness for Memory {
     fn open(&self) -> BoxFuture<'_, Arc<dyn ConversationStore>> {
         Box::pin(async {
-            let mut store = locked(&self.0);
-            *store = store.reopen();
-            // The handle given away and the one kept share their process through another reopening.
-            let handle = store.reopen();
-            Arc::new(handle) as Arc<dyn ConversationStore>
+            let mut latest = locked(&self.0);
+            *latest = Arc::new(latest.reopen());
+            Arc::clone(&latest) as Arc<dyn ConversationStore>
         })
+    }
+
+    fn crash(&self, store: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
+        // The next process ends this one.
+        drop(store);
+        Box::pin(async {})
+    }
+
+    fn lose_next(&self, applied: bool) -> bool {
+        locked(&self.0).fail_next(if applied { Fault::UnknownWritten } else { Fault::UnknownLost });
+        true
     }
 }
 
@@ -27,7 +37,7 @@ fn store() -> MemoryStore {
 
 #[tokio::test]
 async fn memory_passes_the_conformance_kit() {
-    conformance::run_all(|| Memory(Mutex::new(store()))).await;
+    conformance::run_all(|| Memory(Mutex::new(Arc::new(store())))).await;
 }
 
 fn key() -> ConversationKey {

@@ -15,6 +15,11 @@ impl conformance::Harness for Folder {
             Arc::new(store) as Arc<dyn ConversationStore>
         })
     }
+
+    fn crash(&self, store: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
+        drop(store);
+        Box::pin(async {})
+    }
 }
 
 #[tokio::test]

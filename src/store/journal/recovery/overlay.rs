@@ -45,7 +45,6 @@ impl<'a> Overlay<'a> {
     }
 
     /// Conversations that were quarantined, and records that belong to none.
-    #[cfg(test)]
     pub(super) fn damages(&self) -> u64 {
         self.quarantined + self.unattributed
     }
@@ -219,7 +218,7 @@ impl<'a> Overlay<'a> {
         let rows: Vec<_> = self.rows.drain().map(|(_, row)| row).collect();
         self.index.put_rows(rows)?;
         self.index.add_dead(&std::mem::take(&mut self.dead))?;
-        if self.quarantined + self.unattributed > 0 {
+        if self.damages() > 0 {
             let (quarantined, unattributed) = (self.quarantined, self.unattributed);
             tracing::error!(quarantined, unattributed, "the journal is damaged; other conversations are served");
         }

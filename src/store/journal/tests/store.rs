@@ -5,10 +5,11 @@ use std::{fs, sync::Arc};
 use colloquy_types::{RecordNo, TurnSeq};
 use tempfile::TempDir;
 
-use super::rig::{append, key, open, options, turn};
+use super::rig::{UUID, append, key, open, options, turn};
 use crate::{
     conformance,
-    journal::{JournalOptions, OpenError},
+    faults::disk::{Crash, FaultDisk, Part},
+    journal::{JournalOptions, JournalStore, OpenError},
     port::{BoxFuture, ConversationStore, Lease},
 };
 
@@ -20,6 +21,51 @@ impl conformance::Harness for Journal {
     fn open(&self) -> BoxFuture<'_, Arc<dyn ConversationStore>> {
         Box::pin(async { Arc::new(open(&self.folder.path().join("store")).unwrap()) as Arc<dyn ConversationStore> })
     }
+
+    fn crash(&self, store: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
+        drop(store);
+        Box::pin(async {})
+    }
+}
+
+/// The journal on a disk that forgets: each of its processes ends with the power gone.
+struct Forgetful {
+    disk: FaultDisk,
+    folder: TempDir,
+}
+
+impl conformance::Harness for Forgetful {
+    fn open(&self) -> BoxFuture<'_, Arc<dyn ConversationStore>> {
+        Box::pin(async {
+            let at = (UUID, self.folder.path().join("index"));
+            let (disk, options) = (Arc::new(self.disk.clone()), options(self.folder.path()));
+            let entropy = Arc::new(colloquy_types::SystemEntropy);
+            let store = JournalStore::open_on(disk, at, None, &options, Arc::new(colloquy_types::SystemClock), entropy);
+            Arc::new(store.unwrap()) as Arc<dyn ConversationStore>
+        })
+    }
+
+    fn crash(&self, store: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
+        drop(store);
+        self.disk.crash(Crash::Power);
+        Box::pin(async {})
+    }
+
+    fn lose_next(&self, applied: bool) -> bool {
+        // A write fails that is not done, or a sync of one that is; whether the disk keeps that is its own affair.
+        self.disk.fail_commit(if applied { Part::Sync } else { Part::Write });
+        true
+    }
+}
+
+#[tokio::test]
+async fn journal_passes_the_conformance_kit_on_a_disk_that_forgets() {
+    let fresh = std::sync::atomic::AtomicU64::new(0);
+    conformance::run_all(|| Forgetful {
+        disk: FaultDisk::new(fresh.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+        folder: TempDir::new().unwrap(),
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -65,12 +111,12 @@ fn settings_out_of_bounds_are_refused() {
     let folder = TempDir::new().unwrap();
     let options = JournalOptions { segment_bytes: 100, ..options(folder.path()) };
     let clock = Arc::new(colloquy_types::SystemClock);
-    let refused = crate::JournalStore::open(&options, clock, Arc::new(colloquy_types::SystemEntropy));
+    let refused = JournalStore::open(&options, clock, Arc::new(colloquy_types::SystemEntropy));
     assert!(matches!(refused, Err(OpenError::Setting { setting: "segment_bytes", .. })));
 }
 
 /// Appends under load until many segments were rolled; the leases and what was acknowledged.
-async fn load(store: &Arc<crate::JournalStore>, turns: u64) -> Vec<(Lease, colloquy_types::Head)> {
+async fn load(store: &Arc<JournalStore>, turns: u64) -> Vec<(Lease, colloquy_types::Head)> {
     let tasks: Vec<_> = (0..16)
         .map(|number| {
             let store = Arc::clone(store);

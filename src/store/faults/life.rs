@@ -1,0 +1,238 @@
+//! One life of a store on the fake disk: the journal's own recovery, writer, keeper, index and reader, driven by
+//! hand. No thread runs, so a seed decides what happens.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use colloquy_types::{Clock, ConversationKey, Epoch, Head, TurnSeq};
+use crossbeam_channel::never;
+use tokio::sync::oneshot;
+
+use super::{
+    disk::FaultDisk,
+    random::{SeededEntropy, Ticks},
+};
+use crate::{
+    done::Done,
+    journal::{
+        OpenError,
+        command::{Command, Intent, KeeperJob, Outbox, Reply},
+        compaction::{CompactionOptions, Compactor, Pace},
+        driver::keep_one,
+        group::StoreUuid,
+        index::{Checkpoint, Index},
+        reader::Reader,
+        recovery::{self, Finish},
+        stats::SharedStats,
+        writer::{WriterCore, WriterOptions},
+    },
+    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
+    record::{Batch, StoredRecord},
+};
+
+/// The store of every run.
+pub(super) const UUID: StoreUuid = *b"a store to crash";
+/// Reads are answered after at most so many rounds between writer and reader.
+const ROUNDS_MAX: usize = 64;
+
+/// What all lives of a run share.
+pub(super) struct World {
+    pub(super) disk: FaultDisk,
+    pub(super) entropy: Arc<SeededEntropy>,
+    pub(super) clock: Arc<Ticks>,
+    pub(super) options: WriterOptions,
+    /// The endings that someone was told of, by ticket.
+    pub(super) told: Told,
+    #[cfg(test)]
+    pub(super) mutant: Option<super::mutants::Mutant>,
+}
+
+/// Endings of appends that reached whoever waited.
+pub(super) type Told = Arc<Mutex<Vec<(u64, Result<Head, AppendError>)>>>;
+
+/// A running store.
+pub(super) struct Life {
+    disk: FaultDisk,
+    core: WriterCore,
+    out: Outbox,
+    reader: Reader,
+    compactor: Compactor,
+    /// What the keeper of segments has not done yet.
+    keeper: VecDeque<KeeperJob>,
+    epoch: Epoch,
+    told: Told,
+}
+
+impl Life {
+    /// Recovers what is on the disk and starts a writer on it.
+    pub(super) fn begin(world: &World, index: &Arc<Index>) -> Result<Self, OpenError> {
+        let disk: &FaultDisk = &world.disk;
+        let found = recovery::find(disk, UUID)?;
+        let covered = index.covered()?;
+        let replay = recovery::replay(&found, UUID, index, covered, world.options.delta_entries_max)?;
+        let with = Finish {
+            epoch_min: colloquy_types::Epoch::default(),
+            disk,
+            uuid: UUID,
+            segment_bytes: world.options.segment_bytes,
+            clock: world.clock.as_ref(),
+            entropy: world.entropy.as_ref(),
+        };
+        #[cfg(test)]
+        let start = super::mutants::finish(world.mutant, replay, found, &with)?;
+        #[cfg(not(test))]
+        let start = recovery::finish(replay, found, &with)?;
+        let stats = Arc::new(SharedStats::new(start.epoch));
+        let reader = Reader { uuid: UUID, index: Arc::clone(index), segments: Arc::clone(&start.segments) };
+        let compactor = Compactor {
+            disk: Arc::new(disk.clone()),
+            uuid: UUID,
+            index: Arc::clone(index),
+            segments: Arc::clone(&start.segments),
+            stats: Arc::clone(&stats),
+            clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+            options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
+        };
+        let epoch = start.epoch;
+        let entropy = Arc::clone(&world.entropy);
+        let core = WriterCore::new(Arc::new(disk.clone()), entropy, world.options, stats, start);
+        #[cfg(test)]
+        let core = super::mutants::writer(world.mutant, core);
+        let (disk, told) = (disk.clone(), Arc::clone(&world.told));
+        Ok(Self { disk, core, out: Outbox::default(), reader, compactor, keeper: VecDeque::new(), epoch, told })
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.core.is_poisoned()
+    }
+
+    /// Takes `commands` in one step, and hands out what came of them.
+    pub(super) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
+        let mut commands: VecDeque<Command> = commands.into_iter().collect();
+        self.core.step(&mut commands, &mut self.out);
+        for (done, ending) in self.out.endings.drain(..) {
+            done.call(ending);
+        }
+        self.keeper.extend(self.out.keeper.drain(..));
+        for (reply, outcome) in self.out.checkpointed.drain(..) {
+            drop(reply.send(outcome));
+        }
+        for reply in self.out.closed.drain(..) {
+            reply.send(()).ok();
+        }
+    }
+
+    /// The command that appends `batch`; its ending is kept under `ticket`, unless the process is dead by then.
+    pub(super) fn append(&self, lease: &Lease, batch: Batch, ticket: u64) -> Command {
+        let (disk, told) = (self.disk.clone(), Arc::clone(&self.told));
+        let done = Done::new(Box::new(move |ending| {
+            if !disk.is_dead() {
+                told.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, ending));
+            }
+        }));
+        Command::Append { lease: lease.clone(), batch, done }
+    }
+
+    /// Does the keeper's next job.
+    pub(super) fn keep_one(&mut self) {
+        if let Some(job) = self.keeper.pop_front() {
+            let answer = keep_one(&self.disk, UUID, self.epoch, job);
+            self.step(answer);
+        }
+    }
+
+    /// Goes on collecting a checkpoint, and applies it once it is whole; `true` when one was.
+    pub(super) fn apply_checkpoint(&mut self) -> bool {
+        if self.core.has_work() {
+            self.step([]);
+        }
+        let Some(checkpoint) = self.out.checkpoint.take() else { return false };
+        let outcome = checkpoint.apply(&self.reader.index).map_err(|error| error.to_string());
+        self.step([Command::Checkpointed(outcome)]);
+        true
+    }
+
+    /// Takes over a checkpoint as it stands when the process dies in the middle of it: rows, and nothing more.
+    pub(super) fn tear_checkpoint(&mut self) {
+        if let Some(Checkpoint { rows, .. }) = self.out.checkpoint.take() {
+            // What cannot be put is as if the process had died before.
+            self.reader.index.put_rows(rows).ok();
+        }
+    }
+
+    /// Asks for a checkpoint; whoever asked does not wait.
+    pub(super) fn ask_checkpoint(&mut self) {
+        let (reply, _answer) = oneshot::channel();
+        self.step([Command::Checkpoint(reply)]);
+    }
+
+    /// Makes a pass of compaction over what the index covers.
+    pub(super) fn compact(&self) -> Result<(), String> {
+        let (jobs, stop) = (never(), never());
+        let passed = self.compactor.pass(&Pace { bytes_per_second: None, jobs: &jobs, stop: &stop });
+        passed.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Closes the store in order; `false` when it does not come to an end, as on a disk that fails.
+    pub(super) fn close(&mut self) -> bool {
+        let (reply, _closed) = oneshot::channel();
+        self.step([Command::Close(reply)]);
+        for _ in 0..ROUNDS_MAX {
+            if self.core.is_finished() {
+                return !self.core.is_poisoned();
+            }
+            self.keep_one();
+            self.apply_checkpoint();
+        }
+        false
+    }
+
+    fn ask<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ReadError> {
+        let (reply, mut answer) = oneshot::channel();
+        self.step([command(reply)]);
+        for _ in 0..ROUNDS_MAX {
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(ReadError::Closed),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let jobs = std::mem::take(&mut self.out.reads);
+            let answers: Vec<_> = jobs.into_iter().filter_map(|job| self.reader.run(job)).collect();
+            self.step(answers);
+        }
+        Err(ReadError::Io { reason: "the read is never answered".to_owned() })
+    }
+
+    fn read<T>(&mut self, key: &ConversationKey, intent: impl FnOnce(Reply<T>) -> Intent) -> Result<T, ReadError> {
+        let key = key.clone();
+        self.ask(|reply| Command::Read { key, intent: intent(reply) })
+    }
+
+    pub(super) fn open(&mut self, key: &ConversationKey) -> Result<Opened, ReadError> {
+        self.read(key, Intent::Open)
+    }
+
+    pub(super) fn turns(&mut self, key: &ConversationKey, from: TurnSeq) -> Result<Vec<StoredRecord>, ReadError> {
+        self.read(key, |reply| Intent::Turns { from, limit: usize::MAX, reply })
+    }
+
+    pub(super) fn history(
+        &mut self,
+        key: &ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> Result<HistoryPage, ReadError> {
+        self.read(key, |reply| Intent::History { after, limit, reply })
+    }
+
+    pub(super) fn verify(&mut self, key: &ConversationKey) -> Result<Verified, ReadError> {
+        self.read(key, Intent::Verify)
+    }
+
+    pub(super) fn list(&mut self, tenant: &str) -> Result<Vec<Listed>, ReadError> {
+        let tenant = tenant.to_owned();
+        self.ask(|reply| Command::List { tenant, after: None, limit: usize::MAX, reply })
+    }
+}
