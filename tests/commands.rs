@@ -34,6 +34,7 @@ fn every_command_has_help() {
         "status",
         "flow",
         "models",
+        "store",
         "completions",
     ];
     for command in commands {

@@ -23,3 +23,4 @@ mod outside;
 mod peer;
 mod real;
 mod replay;
+mod store;

@@ -17,6 +17,7 @@ use crate::{
     replay::{self, ReplayArgs},
     serve,
     settings::{Fault, Settings, Sources},
+    store::{self, StoreCommand},
 };
 
 /// A runtime for conversations: each one a supervised actor, each turn durable before it is answered.
@@ -92,6 +93,9 @@ enum Command {
     /// Works on models, sources and tools.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Looks after a store's folder: checks it, measures it, backs it up and brings it back.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Prints completions for a shell.
     ///
     /// Example: colloquy completions bash > /etc/bash_completion.d/colloquy
@@ -306,6 +310,7 @@ impl Cli {
                 let patience = Duration::from_millis(global.timeout_ms);
                 models_check::run(&args, patience, output).await.unwrap_or_else(|faults| faulty(&faults))
             }
+            Command::Store(command) => store::run(command, output).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "colloquy", &mut std::io::stdout());
                 Exit::Ok
@@ -350,6 +355,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
         | Command::Replay(_)
         | Command::Flow(_)
         | Command::Models(_)
+        | Command::Store(_)
         | Command::Completions { .. } => Ok(()),
     };
     ended.map_or_else(|refusal| output::refused(&refusal), |()| Exit::Ok)

@@ -24,6 +24,7 @@ mod replay;
 mod replaying;
 mod serve;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ use colloquy_author::{
 use colloquy_types::ConversationKey;
 
 use self::files::Question;
+pub(crate) use self::files::find;
 use crate::{
     Exit,
     output::{self, Output},

@@ -13,6 +13,7 @@ pub(crate) mod driver;
 mod error;
 mod folder;
 pub(crate) mod group;
+pub mod import;
 pub(crate) mod index;
 pub(crate) mod reader;
 mod real_disk;
@@ -26,6 +27,7 @@ pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watched;
 pub(crate) mod writer;
 
 use std::{
@@ -39,7 +41,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use colloquy_types::{Clock, ConversationKey, ConversationUid, Entropy, Head, TurnSeq};
+use colloquy_types::{Clock, ConversationKey, ConversationUid, Entropy, Epoch, Head, TurnSeq};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{oneshot, watch};
 
@@ -82,7 +84,7 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// Commands that may wait for the writer, 1 or more; default 8192. More are refused as busy.
     pub queue_len: usize,
-    /// Bytes of records after which the index is brought up to date; default 256 MiB. They are read again
+    /// Bytes of records after which the index is brought up to date; default 128 MiB. They are read again
     /// when the store opens after a crash.
     pub checkpoint_bytes: u64,
     /// Bytes of memory for the index's pages; default 64 MiB.
@@ -98,6 +100,8 @@ pub struct JournalOptions {
     pub compaction_dead_ratio: f64,
     /// How long bodies are kept; by default all of them for good.
     pub retention: RetentionPolicy,
+    /// The least epoch to open with: above those of records that are to be brought in. By default any.
+    pub epoch_min: Epoch,
 }
 
 impl JournalOptions {
@@ -107,12 +111,13 @@ impl JournalOptions {
             folder: folder.into(),
             segment_bytes: 64 << 20,
             queue_len: 8192,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
             index_cache_bytes: 64 << 20,
             delta_entries_max: 100_000,
             compaction_bytes_per_second: 8 << 20,
             compaction_dead_ratio: 0.3,
             retention: RetentionPolicy::default(),
+            epoch_min: Epoch::default(),
         }
     }
 
@@ -199,6 +204,7 @@ impl JournalStore {
             disk: disk.as_ref(),
             uuid,
             segment_bytes: options.segment_bytes,
+            epoch_min: options.epoch_min,
             clock: clock.as_ref(),
             entropy: entropy.as_ref(),
         };

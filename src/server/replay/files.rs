@@ -33,7 +33,7 @@ pub(super) enum Question {
 }
 
 /// The exports that `paths` name: files as they are, and those in folders, in the order of their names.
-pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         let about = fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;

@@ -32,6 +32,8 @@ const PAYLOAD_BYTES: usize = TURN_BYTES - HEADER_BYTES - SALT_BYTES;
 const SNAPSHOT_BYTES: usize = 1024;
 const TURNS_PER_SNAPSHOT: u64 = 16;
 const PRODUCERS: usize = 64;
+/// Conversations that a producer talks to at a time.
+const WINDOW: usize = 300;
 const LIMITS: &str = "within the limits";
 
 struct Settings {
@@ -92,20 +94,27 @@ async fn append(store: &JournalStore, lease: &Lease, head: &Head) -> Head {
     answer.await.expect("every append ends").expect("the turn is stored")
 }
 
-/// Gives each of `conversations` so many turns, one conversation after another, by [`PRODUCERS`] at once.
+/// Gives each of `conversations` so many turns by [`PRODUCERS`] at once: a turn to each of a window of them, then the
+/// next, so that what belongs to one is spread over many groups and some segments.
 fn give(runtime: &Runtime, store: &Arc<JournalStore>, conversations: std::ops::Range<usize>, turns: usize) {
     runtime.block_on(async {
         let tasks: Vec<_> = (0..PRODUCERS)
             .map(|producer| {
                 let (store, mine) = (Arc::clone(store), conversations.clone().skip(producer).step_by(PRODUCERS));
                 tokio::spawn(async move {
-                    for number in mine {
-                        let opened = store.open(&key(number)).await.expect("a conversation opens");
-                        let mut head = opened.head;
-                        for _ in 0..turns {
-                            head = append(&store, &opened.lease, &head).await;
+                    let mine: Vec<_> = mine.collect();
+                    for window in mine.chunks(WINDOW) {
+                        let mut opened = Vec::with_capacity(window.len());
+                        for number in window {
+                            let found = store.open(&key(*number)).await.expect("a conversation opens");
+                            opened.push((found.lease, found.head));
                         }
-                        store.release(&opened.lease);
+                        for _ in 0..turns {
+                            for (lease, head) in &mut opened {
+                                *head = append(&store, lease, head).await;
+                            }
+                        }
+                        opened.iter().for_each(|(lease, _)| store.release(lease));
                     }
                 })
             })
@@ -131,6 +140,13 @@ fn bytes_in(folder: &Path) -> u64 {
     bytes.sum()
 }
 
+/// The most memory that this process has had so far.
+fn memory() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
+}
+
 /// What the process that opens the store again does and prints.
 fn reopen(folder: &Path, conversations: usize) {
     let runtime = Runtime::new().expect("a runtime starts");
@@ -143,9 +159,7 @@ fn reopen(folder: &Path, conversations: usize) {
         append(&store, &opened.lease, &opened.head).await;
     });
     let first = begun.elapsed();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or(" unknown").trim();
-    println!("opened in {open:.2?}, first turn durable after {first:.2?}, most memory {memory}");
+    println!("opened in {open:.2?}, first turn durable after {first:.2?}, most memory {}", memory());
     // Ends as a killed process does, so that the next one has as much to read.
     std::process::exit(0);
 }
@@ -167,13 +181,11 @@ fn main() {
     let folder = scratch.path().join("store");
     let store = opened(&folder);
     let begun = Instant::now();
-    // A round gives every conversation one turn, so that each is spread over the whole journal.
-    let rounds = settings.turns.div_ceil(settings.conversations).max(1);
-    for _ in 0..rounds {
-        give(&runtime, &store, 0..settings.conversations, 1);
-    }
-    let turns = rounds * settings.conversations;
-    println!("{turns} turns in {} conversations, filled in {:.0?}", settings.conversations, begun.elapsed());
+    let each = settings.turns.div_ceil(settings.conversations).max(1);
+    give(&runtime, &store, 0..settings.conversations, each);
+    let turns = each * settings.conversations;
+    let (spent, memory) = (begun.elapsed(), memory());
+    println!("{turns} turns in {} conversations, filled in {spent:.0?}, most memory {memory}", settings.conversations);
     drop(store);
     for _ in 0..3 {
         let again = Command::new(std::env::current_exe().expect("it has a path"))

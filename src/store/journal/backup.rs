@@ -31,13 +31,13 @@ pub use self::{
     restore::restore,
 };
 use super::{
-    disk::{Disk as _, read_vec},
+    bytes::to_usize,
     error::OpenError,
     folder::{JOURNAL, Places, STORE},
-    group::StoreUuid,
     real_disk::{RealDisk, sync_folder},
     scan,
-    segment::{BadHeader, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name},
+    segment::{file_id, file_name},
+    watched::{self, Read},
 };
 
 /// The file that makes a folder a backup.
@@ -200,14 +200,14 @@ impl Copying {
         let disk = RealDisk::read_only(&self.places.journal);
         let mut bytes = 0;
         for _ in 0..ROUNDS_MAX {
-            let ids = ids(&disk)?;
+            let ids = watched::ids(&disk).map_err(OpenError::from)?;
             let mut open = Vec::new();
             for id in &ids {
                 if self.files.iter().any(|file| file.segment == Some(*id)) {
                     continue;
                 }
-                match existing(&disk, *id, self.places.uuid)? {
-                    Some(segment) if segment.trailer().is_some() => {
+                match watched::look(&disk, *id, self.places.uuid)? {
+                    Some((segment, _)) if segment.trailer().is_some() => {
                         bytes += self.sealed(*id)?;
                         progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
                     }
@@ -216,7 +216,7 @@ impl Copying {
                     None => {}
                 }
             }
-            if self::ids(&disk)?.last() == ids.last() {
+            if watched::ids(&disk).map_err(OpenError::from)?.last() == ids.last() {
                 for id in open.into_iter().rev() {
                     bytes += self.open(&disk, id)?;
                     progress(BackupProgress { files: self.files.len(), of: ids.len(), bytes });
@@ -247,24 +247,17 @@ impl Copying {
 
     /// Copies the whole groups of a segment that is being written. What follows them stays zeros.
     fn open(&mut self, disk: &RealDisk, id: u64) -> Result<u64, BackupError> {
-        let Some(segment) = existing(disk, id, self.places.uuid)? else { return Ok(0) };
+        let Some(Read { segment, bytes, .. }) = watched::read(disk, id, self.places.uuid)? else { return Ok(0) };
         if segment.trailer().is_some() {
             return self.sealed(id);
         }
         let name = file_name(id);
-        let from = self.places.journal.join(&name);
-        let len = usize::try_from(segment.size).unwrap_or(usize::MAX);
-        let bytes = match read_vec(segment.file.as_ref(), 0, len) {
-            // It was sealed, and so cut, while it was read.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return self.sealed(id),
-            bytes => bytes.map_err(BackupError::at(&from))?,
-        };
         let scan = scan::scan(&bytes, id, self.places.uuid);
         let whole = scan.stretches.iter().take_while(|stretch| stretch.is_whole());
         let end = whole.last().and_then(|stretch| Some(stretch.start as u64 + stretch.group?.whole_len()));
         let Some(end) = end else { return Ok(0) };
         let to = self.journal.join(&name);
-        let groups = bytes.get(..usize::try_from(end).unwrap_or(len)).unwrap_or(&bytes);
+        let groups = bytes.get(..to_usize(end)).unwrap_or(&bytes);
         let write = || {
             let mut file = OpenOptions::new().write(true).create_new(true).open(&to)?;
             file.write_all(groups)?;
@@ -281,27 +274,6 @@ impl Copying {
         self.files.push(BackupFile { name, bytes, digest, segment });
         Ok(bytes)
     }
-}
-
-fn ids(disk: &RealDisk) -> Result<Vec<u64>, BackupError> {
-    let mut ids: Vec<u64> = disk.list().map_err(OpenError::from)?.iter().filter_map(|name| file_id(name)).collect();
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-/// The segment, if it is still there.
-fn existing(disk: &RealDisk, id: u64, uuid: StoreUuid) -> Result<Option<Segment>, OpenError> {
-    let file = match disk.open(&file_name(id)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(SEGMENT_HEADER_BYTES);
-    let header = match SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?) {
-        Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
-        Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
-        header => header.ok(),
-    };
-    Ok(Some(Segment::existing(id, file, uuid, header)?))
 }
 
 /// Length and BLAKE3 digest of a file.

@@ -48,6 +48,12 @@ pub(crate) enum Command {
         done: Done,
     },
     Release(Lease),
+    /// Begin a conversation under a uid that another store gave it.
+    Adopt {
+        key: ConversationKey,
+        uid: ConversationUid,
+        reply: Reply<Lease>,
+    },
     Read {
         key: ConversationKey,
         intent: Intent,

@@ -255,6 +255,7 @@ pub(crate) struct Finish<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) uuid: StoreUuid,
     pub(crate) segment_bytes: u64,
+    pub(crate) epoch_min: Epoch,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) entropy: &'a dyn Entropy,
 }
@@ -262,7 +263,7 @@ pub(crate) struct Finish<'a> {
 /// Raises the epoch, makes durable what survived, seals what a process left open, and brings the index
 /// up to all of it.
 pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) -> Result<Start, OpenError> {
-    let (id, epoch) = (found.last_id() + 1, replay.epoch.next());
+    let (id, epoch) = (found.last_id() + 1, replay.epoch.next().max(with.epoch_min));
     let mut body = Vec::new();
     let mut placed = Vec::new();
     let mut taken = HashSet::new();

@@ -8,7 +8,7 @@ mod chains;
 mod faults;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -17,14 +17,13 @@ use colloquy_types::ConversationUid;
 use self::chains::Chains;
 pub use self::faults::{FAULTS_MAX, Fault, FaultKind, Faults};
 use super::{
-    bytes::to_usize,
-    disk::{Disk as _, read_vec},
     error::OpenError,
     folder::Places,
     group::{Position, StoreUuid},
     real_disk::RealDisk,
     scan::{self, Scan},
-    segment::{BadHeader, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name},
+    segment::Segment,
+    watched::{self, Read},
 };
 use crate::port::Erasure;
 
@@ -78,112 +77,83 @@ pub struct SurveyProgress {
     pub bytes: u64,
 }
 
-/// What is known of a folder before it is read.
-struct Listed {
-    id: u64,
-    segment: Segment,
-    header: Result<SegmentHeader, BadHeader>,
-}
-
 /// Reads the whole folder. `progress` is called after each segment.
 ///
 /// # Errors
 /// [`OpenError`] when the folder is no store, or one of a newer version, or cannot be read at all. What is wrong inside
 /// it is told by [`Survey::faults`].
 pub fn survey(folder: &Path, progress: &mut dyn FnMut(SurveyProgress)) -> Result<Survey, OpenError> {
-    Ok(read(folder, None, progress)?.0)
+    Ok(read(folder, &[], progress)?.0)
 }
 
-/// The same, and what is left of one erased conversation: this is what a receipt is held against.
+/// The same, and what is left of some erased conversations, in their order: this is what receipts are held against.
 ///
 /// # Errors
 /// As [`survey`].
 pub fn survey_erased(
     folder: &Path,
-    uid: ConversationUid,
+    uids: &[ConversationUid],
     progress: &mut dyn FnMut(SurveyProgress),
-) -> Result<(Survey, Erasure), OpenError> {
-    read(folder, Some(uid), progress)
+) -> Result<(Survey, Vec<Erasure>), OpenError> {
+    read(folder, uids, progress)
 }
 
 fn read(
     folder: &Path,
-    erased: Option<ConversationUid>,
+    erased: &[ConversationUid],
     progress: &mut dyn FnMut(SurveyProgress),
-) -> Result<(Survey, Erasure), OpenError> {
+) -> Result<(Survey, Vec<Erasure>), OpenError> {
     let places = Places::of(folder)?;
     let disk = RealDisk::read_only(&places.journal);
-    let listed = list(&disk, places.uuid)?;
-    let mark = mark(&listed, places.uuid)?;
+    let ids = watched::ids(&disk)?;
+    let mark = mark(&disk, &ids, places.uuid)?;
     let mut survey = Survey { uuid: places.uuid, index_bytes: bytes_in(&places.index), ..Survey::default() };
     let mut chains = Chains::new(erased);
-    let of = listed.len() as u64;
-    let mut bytes_read = 0;
-    for (number, listed) in listed.into_iter().enumerate() {
-        let file_bytes = listed.segment.file_len();
-        segment(listed, places.uuid, mark, (&mut survey, &mut chains))?;
-        bytes_read += file_bytes;
-        progress(SurveyProgress { segments: number as u64 + 1, of, bytes: bytes_read });
-    }
-    let erasure = chains.finish(&mut survey);
-    Ok((survey, erasure))
-}
-
-fn list(disk: &RealDisk, uuid: StoreUuid) -> Result<Vec<Listed>, OpenError> {
-    let mut ids: Vec<u64> = disk.list()?.iter().filter_map(|name| file_id(name)).collect();
-    ids.sort_unstable();
-    let mut listed = Vec::with_capacity(ids.len());
-    for id in ids {
-        let file = match disk.open(&file_name(id)) {
-            // A running store removes what it made ahead of need.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
-        };
-        let len = to_usize(file.len()?).min(SEGMENT_HEADER_BYTES);
-        let header = SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?);
-        match header {
-            Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
-            Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
-            _ => {}
+    let mut bytes = 0;
+    for (number, id) in ids.iter().enumerate() {
+        if let Some(read) = watched::read(&disk, *id, places.uuid)? {
+            bytes += read.segment.file_len();
+            segment(&read, places.uuid, mark, (&mut survey, &mut chains))?;
         }
-        listed.push(Listed { id, segment: Segment::existing(id, file, uuid, header.ok())?, header });
+        progress(SurveyProgress { segments: number as u64 + 1, of: ids.len() as u64, bytes });
     }
-    Ok(listed)
+    let mut erasures = chains.finish(&mut survey);
+    let found = erased.iter().map(|uid| erasures.remove(uid).unwrap_or_default()).collect();
+    Ok((survey, found))
 }
 
 /// The highest position that anything knows to have been synced.
-fn mark(listed: &[Listed], uuid: StoreUuid) -> Result<Position, OpenError> {
+fn mark(disk: &RealDisk, ids: &[u64], uuid: StoreUuid) -> Result<Position, OpenError> {
     let mut mark = Position::default();
-    for Listed { id, segment, .. } in listed {
+    for id in ids {
+        let Some((segment, _)) = watched::look(disk, *id, uuid)? else { continue };
         mark = mark.max(match segment.trailer() {
             Some(trailer) => Position { segment: *id, offset: trailer.valid_len },
-            None => scan::scan(&contents(segment)?, *id, uuid).synced,
+            None => match watched::read(disk, *id, uuid)? {
+                Some(read) => scan::scan(&read.bytes, *id, uuid).synced,
+                None => continue,
+            },
         });
     }
     Ok(mark)
 }
 
-fn contents(segment: &Segment) -> Result<Vec<u8>, OpenError> {
-    let len = segment.trailer().map_or(segment.size, |trailer| trailer.valid_len);
-    Ok(read_vec(segment.file.as_ref(), 0, to_usize(len))?)
-}
-
 fn segment(
-    Listed { id, segment, header }: Listed,
+    Read { segment, is_intact, bytes }: &Read,
     uuid: StoreUuid,
     mark: Position,
     (survey, chains): (&mut Survey, &mut Chains),
 ) -> Result<(), OpenError> {
-    let bytes = contents(&segment)?;
-    let scan = scan::scan(&bytes, id, uuid);
+    let id = segment.id;
+    let scan = scan::scan(bytes, id, uuid);
     survey.journal_bytes += segment.file_len();
     survey.epoch = survey.epoch.max(scan.epoch.get());
     if scan.stretches.is_empty() {
         return Ok(());
     }
     survey.segments += 1;
-    survey.rewritten += u64::from(header.is_ok_and(|header| header.rewritten.is_some()));
-    if header.is_err() {
+    survey.rewritten += u64::from(segment.header.is_some_and(|header| header.rewritten.is_some()));
+    if !is_intact {
         survey.faults.add(Fault::of_segment(id, FaultKind::SegmentHeader));
     }
     if segment.trailer().is_some() {
@@ -192,7 +162,7 @@ fn segment(
             survey.faults.add(Fault::of_segment(id, FaultKind::Footer));
         }
     }
-    stretches(id, (&bytes, &scan), synced_to(&segment, mark), (survey, chains));
+    stretches(id, (bytes, &scan), synced_to(segment, mark), (survey, chains));
     Ok(())
 }
 

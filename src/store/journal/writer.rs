@@ -214,6 +214,7 @@ impl WriterCore {
                 self.pending.push(Pending::Ending(done, ending));
             }
             Command::Release(lease) => self.release(&lease),
+            Command::Adopt { key, uid, reply } => self.adopt(key, uid, reply),
             Command::Read { key, intent } => self.read(key, intent),
             Command::Resolved { key, row, generation, intent } => self.resolved(key, row, generation, intent),
             Command::Doubted { lease, error, reply } => self.doubted(&lease, error, reply),

@@ -11,7 +11,7 @@ use super::{
     BATCH_BYTES_MAX, EFFECT_RESULT_BYTES_MAX, HEADER_BYTES, RECORD_BYTES_MAX, RecordHeader, RecordKind, SALT_BYTES,
     SNAPSHOT_BYTES_MAX, codec,
 };
-use crate::port::{Expect, Lease};
+use crate::port::{Expect, HistoryRecord, Lease};
 
 /// A limit was passed; nothing was added to the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,27 @@ impl Batch {
             goes_on: false,
             time: Timestamp::default(),
         }
+    }
+
+    /// A batch of records as another store wrote them, which follow `head`. The first ones of a conversation begin with
+    /// its `Created` record.
+    pub(crate) fn adopted(lease: &Lease, head: &Head, records: &[HistoryRecord]) -> Self {
+        let mut batch = Self::with_capacity(lease, head, records.iter().map(|record| record.stored.len()).sum());
+        for HistoryRecord { record, stored } in records {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(stored);
+            match record.header.kind {
+                RecordKind::Created => (batch.created, batch.created_len) = (Some(lease.key.clone()), stored.len()),
+                RecordKind::Snapshot => batch.snapshot = Some((start..batch.bytes.len(), record.header.record_no)),
+                _ => {}
+            }
+            if record.header.kind.is_chained() {
+                batch.head = record.header.head();
+            }
+            batch.records += 1;
+            batch.time = record.header.time;
+        }
+        batch
     }
 
     /// Adds a record. `Turn` raises `turn_seq` by one and every chained kind `record_no`; a `Snapshot`

@@ -23,14 +23,14 @@ struct Chain {
 
 pub(super) struct Chains {
     chains: UidMap<Chain>,
-    /// The conversation whose erasure is looked at.
-    wanted: Option<ConversationUid>,
-    walk: ErasureWalk,
+    /// The conversations whose erasure is looked at.
+    walks: UidMap<ErasureWalk>,
 }
 
 impl Chains {
-    pub(super) fn new(wanted: Option<ConversationUid>) -> Self {
-        Self { chains: UidMap::default(), wanted, walk: ErasureWalk::default() }
+    pub(super) fn new(wanted: &[ConversationUid]) -> Self {
+        let walks = wanted.iter().map(|uid| (*uid, ErasureWalk::default())).collect();
+        Self { chains: UidMap::default(), walks }
     }
 
     /// Takes a record whose checksums fit.
@@ -45,8 +45,8 @@ impl Chains {
             survey.epoch = survey.epoch.max(header.epoch.get());
             return;
         }
-        if self.wanted == Some(header.uid) {
-            self.walk.push(header);
+        if let Some(walk) = self.walks.get_mut(&header.uid) {
+            walk.push(header);
         }
         let at = |kind, key: Option<&ConversationKey>| Fault {
             uid: Some(header.uid),
@@ -124,7 +124,7 @@ impl Chains {
     }
 
     /// Checks what can be told only of whole conversations.
-    pub(super) fn finish(self, survey: &mut Survey) -> Erasure {
+    pub(super) fn finish(self, survey: &mut Survey) -> UidMap<Erasure> {
         let mut keys: HashMap<&ConversationKey, ConversationUid> = HashMap::new();
         for (uid, chain) in &self.chains {
             if chain.is_erased {
@@ -141,6 +141,6 @@ impl Chains {
                 Some(_) => {}
             }
         }
-        self.walk.finish()
+        self.walks.into_iter().map(|(uid, walk)| (uid, walk.finish())).collect()
     }
 }

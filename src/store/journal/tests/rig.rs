@@ -103,7 +103,14 @@ impl Rig {
             let covered = index.covered().unwrap();
             let replay = recovery::replay(&found, UUID, &index, covered, 1000).unwrap();
             let (clock, entropy) = (&SystemClock, &SystemEntropy);
-            let with = Finish { disk: &disk, uuid: UUID, segment_bytes: 16 << 10, clock, entropy };
+            let with = Finish {
+                disk: &disk,
+                uuid: UUID,
+                segment_bytes: 16 << 10,
+                epoch_min: colloquy_types::Epoch::default(),
+                clock,
+                entropy,
+            };
             let damages = replay.damages();
             (recovery::finish(replay, found, &with).unwrap(), damages)
         };

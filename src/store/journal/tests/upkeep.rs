@@ -6,13 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use colloquy_types::{Head, Timestamp, TurnSeq};
+use colloquy_types::{FlowName, Head, Revision, Timestamp, TurnSeq};
 use tempfile::TempDir;
 
 use super::rig::{append, key, open, turn};
 use crate::{
+    export::{ExportHeader, ExportLimits, ExportReader, ExportWriter},
     journal::{
         backup::{BackupError, BackupOptions, MANIFEST, Manifest, backup, known_backups, restore},
+        import::{ImportError, check, import},
         survey::{FaultKind, Survey, survey, survey_erased},
     },
     port::{ConversationStore as _, Lease},
@@ -138,12 +140,14 @@ async fn a_survey_tells_whether_what_was_erased_is_gone() {
     let mut batch = Batch::new(&opened.lease, &head);
     batch.push(RecordKind::Erased, Timestamp::from_micros(10), [8; 16], b"").unwrap();
     append(&store, &opened.lease, batch).await.unwrap();
-    let (found, erasure) = survey_erased(folder.path(), lease.uid, &mut |_| {}).unwrap();
+    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
+    let erasure = erasures[0];
     assert_eq!((found.erased, found.conversations, found.faults.count()), (1, 3, 0));
     assert_eq!((erasure.bodies, erasure.snapshots, erasure.chain_holds), (TURNS + 1, 1, true));
     store.compact().await.unwrap();
-    let (found, erasure) = survey_erased(folder.path(), lease.uid, &mut |_| {}).unwrap();
+    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
     assert_eq!((found.stubs, found.faults.count()), (TURNS + 1, 0), "{:?}", found.faults.first());
+    let erasure = erasures[0];
     assert!(erasure.is_complete() && erasure.chain_holds);
     assert_eq!(erasure.head.record_no.get(), TURNS + 2);
     store.close().await;
@@ -268,4 +272,80 @@ async fn what_is_no_backup_or_was_changed_is_not_brought_back() {
         let refused = restore(&at("good"), &at(&format!("d{}", problem.len())), &mut |_| {}).unwrap_err().to_string();
         assert!(refused.contains(problem), "{refused}");
     }
+}
+
+/// What `colloquy export` would write of a conversation.
+async fn exported(store: &crate::JournalStore, lease: &Lease) -> Vec<u8> {
+    let header = ExportHeader {
+        key: lease.key.clone(),
+        uid: lease.uid,
+        flow: FlowName::parse("desk").unwrap(),
+        flow_tenant: "_".to_owned(),
+        revision: Revision([6; 32]),
+        exported_at: Timestamp::from_micros(1),
+        tool_version: "test".to_owned(),
+    };
+    let mut writer = ExportWriter::begin(Vec::new(), &header, ExportLimits::default()).unwrap();
+    let page = store.history(&lease.key, Head::default(), 10_000).await.unwrap();
+    assert_eq!(page.reached, page.head, "one page holds it");
+    for record in page.records {
+        writer.record(&record.stored, &()).unwrap();
+    }
+    writer.end().unwrap()
+}
+
+fn read(export: &[u8]) -> ExportReader<&[u8]> {
+    ExportReader::open(export, ExportLimits::default()).unwrap()
+}
+
+#[tokio::test]
+async fn an_import_adds_what_follows_and_brings_nothing_back_that_was_erased() {
+    let (folder, backups, target) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (lease, before) = filled(folder.path()).await.swap_remove(1);
+    backed_up(folder.path(), backups.path()).unwrap();
+    restore(backups.path(), target.path(), &mut |_| {}).unwrap();
+    let store = open(folder.path()).unwrap();
+    let opened = store.open(&lease.key).await.unwrap();
+    let mut head = before;
+    for _ in 0..5 {
+        head = append(&store, &opened.lease, turn(&opened.lease, &head, b"later")).await.unwrap();
+    }
+    let export = exported(&store, &lease).await;
+    store.close().await;
+    let checked = check(read(&export)).unwrap();
+    assert_eq!((checked.records, checked.epoch), (TURNS + 1 + 1 + 5, head.epoch));
+
+    let epoch_min = checked.epoch.next().next();
+    let opened_with = |folder: &Path| {
+        let options = crate::JournalOptions { epoch_min, ..super::rig::options(folder) };
+        let (clock, entropy) = (Arc::new(colloquy_types::SystemClock), Arc::new(colloquy_types::SystemEntropy));
+        crate::JournalStore::open(&options, clock, entropy).unwrap()
+    };
+    let store = opened_with(target.path());
+    assert_eq!(store.stats().epoch, epoch_min);
+    let imported = import(&store, read(&export)).await.unwrap();
+    assert_eq!((imported.records, imported.was_there), (5, false));
+    assert_eq!(store.verify(&lease.key).await.unwrap().head, head);
+    let again = import(&store, read(&export)).await.unwrap();
+    assert_eq!((again.records, again.was_there), (0, true));
+
+    let opened = store.open(&lease.key).await.unwrap();
+    let mut batch = Batch::new(&opened.lease, &head);
+    batch.push(RecordKind::Erased, Timestamp::from_micros(10), [8; 16], b"").unwrap();
+    append(&store, &opened.lease, batch).await.unwrap();
+    for closes in [false, true] {
+        assert!(matches!(import(&store, read(&export)).await, Err(ImportError::Erased(_))), "{closes}");
+        store.checkpoint().await.unwrap();
+    }
+    store.close().await;
+
+    // Into an empty store it comes whole, and goes on there.
+    let fresh = TempDir::new().unwrap();
+    let store = opened_with(fresh.path());
+    assert_eq!(import(&store, read(&export)).await.unwrap().records, TURNS + 7);
+    let opened = store.open(&lease.key).await.unwrap();
+    assert_eq!((opened.lease.uid, opened.head, opened.tail.len()), (lease.uid, head, 5), "its snapshot is used");
+    append(&store, &opened.lease, turn(&opened.lease, &head, b"on")).await.unwrap();
+    store.verify(&lease.key).await.unwrap();
+    store.close().await;
 }

@@ -62,6 +62,21 @@ impl WriterCore {
         self.known(key, uid, intent);
     }
 
+    /// Begins a conversation under a uid of somebody else's choice. Whoever asks has seen that the index knows neither.
+    pub(super) fn adopt(&mut self, key: ConversationKey, uid: ConversationUid, reply: Reply<Lease>) {
+        let is_known = self.keys.contains_key(key.as_str()) || self.entries.contains_key(&uid);
+        let answer = if !self.accepts() {
+            Err(ReadError::Closed)
+        } else if is_known {
+            Err(ReadError::Busy)
+        } else {
+            self.insert(key.clone(), Row::unborn(uid));
+            self.lease(&key, uid).ok_or(ReadError::Closed)
+        };
+        // Whoever asked may be gone; the next open begins it anew.
+        drop(reply.send(answer));
+    }
+
     fn insert(&mut self, key: ConversationKey, row: Row) {
         let uid = row.uid;
         self.keys.insert(super::OrderedKey(key.clone()), uid);
