@@ -184,7 +184,8 @@ async fn killed(args: &CrashArgs, seed: u64) -> anyhow::Result<Kills> {
             let lives = Duration::from_micros(random.random_range(LOADED_US));
             let first = random.random_range(0..talks.len());
             let checked = if kills.kills.is_multiple_of(CHECK_ALL) { talks.len() } else { CHECK_FEW };
-            check(&server, &mut talks, first, checked).await?;
+            let found = check(&server, &mut talks, first, checked).await;
+            found.with_context(|| format!("after kill {}", kills.kills))?;
             talks = loaded(server, talks, lives).await.with_context(|| format!("kill {}", kills.kills + 1))?;
         }
         kills.kills += 1;
@@ -197,7 +198,7 @@ async fn killed(args: &CrashArgs, seed: u64) -> anyhow::Result<Kills> {
     kills.took = began.elapsed();
     let server = process::start(&place.arguments("error")).await?;
     let all = talks.len();
-    check(&server, &mut talks, 0, all).await?;
+    check(&server, &mut talks, 0, all).await.context("at the end")?;
     server.kill().await?;
     kills.turns = verify(&place.data, &talks).await?;
     for talk in &talks {

@@ -79,6 +79,7 @@ impl Life {
             segment_bytes: world.options.segment_bytes,
             clock: world.clock.as_ref(),
             entropy: world.entropy.as_ref(),
+            epoch_min: Epoch::default(),
         };
         #[cfg(test)]
         let start = super::mutants::finish(world.mutant, replay, found, &with)?;

@@ -21,7 +21,7 @@ pub(crate) fn finish_behind_the_cut(
     mut found: Found,
     with: &Finish<'_>,
 ) -> Result<Start, OpenError> {
-    let epoch = replay.epoch.next();
+    let epoch = replay.epoch.next().max(with.epoch_min);
     let body = epoch_record(with.uuid, epoch, with.clock.now(), with.entropy.bytes16());
     let Some((segment, end)) = torn_segment(&replay, &found, body.len())? else { return finish(replay, found, with) };
     let header = GroupHeader { records: 1, body_len: body.len() as u64, epoch, number: 1, synced: replay.mark };
