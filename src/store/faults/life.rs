@@ -73,7 +73,6 @@ impl Life {
         let covered = index.covered()?;
         let replay = recovery::replay(&found, UUID, index, covered, world.options.delta_entries_max)?;
         let with = Finish {
-            epoch_min: colloquy_types::Epoch::default(),
             disk,
             uuid: UUID,
             segment_bytes: world.options.segment_bytes,
