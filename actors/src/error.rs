@@ -35,6 +35,9 @@ pub enum Error {
     /// The conversation does not exist, and the call named no flow to create it with.
     #[error("no such conversation")]
     ConversationAbsent,
+    /// The conversation was erased while it was read.
+    #[error("the conversation was erased")]
+    ConversationErased,
     /// The named flow is not loaded for this tenant.
     #[error("no such flow: {name}")]
     FlowAbsent {

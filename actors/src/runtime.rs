@@ -1,6 +1,7 @@
 //! The runtime as the gateway sees it: typed calls with deadlines, nothing of actors or channels.
 
-mod controls;
+pub(crate) mod controls;
+mod erasing;
 mod flows;
 mod pinned;
 mod replay;
@@ -26,6 +27,7 @@ use crate::{
     error::{DeadlineOutcome, Error},
     export::Export,
     flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
+    janitor::IdleRetention,
     outside::Outside,
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
     root::Root,
@@ -36,6 +38,7 @@ use crate::{
 
 pub use self::{
     controls::{Feedback, FeedbackPage, RecordFeedback, ResetConversation},
+    erasing::{Backups, EraseConversation, ErasureReceipt, StoreFacts},
     flows::{
         Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
     },
@@ -64,6 +67,10 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
     /// Models, sources and tools.
     pub outside: Arc<dyn Outside>,
+    /// What is known of the store beyond its port.
+    pub store_facts: StoreFacts,
+    /// How long conversations are kept in which nothing happens.
+    pub idle: IdleRetention,
 }
 
 /// Why the runtime did not start.
@@ -206,12 +213,16 @@ impl Runtime {
     ) -> Result<TurnReply, Error> {
         match timeout_at(deadline, answer).await {
             Ok(Ok(Answer::Ended(ended))) => ended,
-            Ok(Ok(Answer::Recorded { turn_seq, flow })) => {
+            Ok(Ok(Answer::Recorded { request_id, turn_seq, flow })) => {
                 let read = timeout_at(deadline, self.shared.store.turns(key, turn_seq, 1)).await;
                 let turns = read.map_err(|_| deadline_unknown())??;
                 let stored = turns.first().filter(|turn| turn.header.turn_seq == turn_seq);
                 let stored = stored.ok_or_else(|| Error::Corrupt { reason: format!("turn {turn_seq} is missing") })?;
                 let turn = Arc::new(CommittedTurn::from_stored(stored)?);
+                if turn.record.request_id != request_id {
+                    // Erased meanwhile, and begun anew.
+                    return Err(Error::ConversationAbsent);
+                }
                 Ok(TurnReply { ending: Ending::Committed(turn), replayed: true, flow })
             }
             Ok(Err(_)) => Err(Error::Restarted),
@@ -275,9 +286,10 @@ impl Runtime {
         after: Option<Head>,
         deadline: Instant,
     ) -> Result<Watcher, Error> {
+        // Subscribing before the first question is what makes a commit or an erasure in between impossible to miss.
+        let subscription = self.shared.watches.subscribe(key);
         let head = self.describe(key, deadline).await?.head;
-        let store = Arc::clone(&self.shared.store);
-        let opening = Watcher::open(&self.shared.watches, store, key, from, after, head);
+        let opening = Watcher::open(subscription, Arc::clone(&self.shared.store), from, after, head);
         timeout_at(deadline, opening)
             .await
             .map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })?
@@ -350,12 +362,7 @@ impl Runtime {
     }
 
     fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
-        if self.shared.is_draining() {
-            return Err(Error::Draining);
-        }
-        let handle = self.shared.handle(key).ok_or(Error::Draining)?;
-        let permit = self.shared.admission.admit(key.tenant(), &handle.info.in_flight)?;
-        Ok((handle, permit))
+        self.shared.admit(key)
     }
 
     #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Described, Ending, Feedback, FlowPin, GateFigures, Listed,
-    RuntimeStats, TreeRow, TurnReply,
+    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, Described, Ending, ErasureReceipt, Feedback,
+    FlowPin, GateFigures, Listed, RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
     Detail, EffectValue, InputKind, Rating, Reply, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome, TurnRecord,
     Usage,
 };
-use colloquy_types::{ConversationKey, Head};
+use colloquy_types::{ConversationKey, ConversationUid, Head, Timestamp};
 
 pub(crate) fn head(head: &Head) -> v1::Head {
     v1::Head { epoch: head.epoch.get(), turn_seq: head.turn_seq.get(), hash: head.hash.0.to_vec() }
@@ -178,6 +178,38 @@ pub(crate) fn summary(listed: &Listed) -> v1::ConversationSummary {
     }
 }
 
+pub(crate) fn receipt(tenant: &str, receipt: ErasureReceipt, reason: String) -> v1::ErasureReceipt {
+    let record_no = receipt.head.record_no.get();
+    let backups_unknown = receipt.backups_not_covered.is_none();
+    let backups = receipt.backups_not_covered.into_iter().flatten();
+    v1::ErasureReceipt {
+        tenant: tenant.to_owned(),
+        uid: receipt.uid.to_string(),
+        head: Some(head(&receipt.head)),
+        record_no,
+        records_erased: record_no.saturating_sub(1),
+        erased_at_us: receipt.erased_at.as_micros(),
+        store: receipt.store.map(|uuid| ConversationUid(uuid).to_string()).unwrap_or_default(),
+        backups_not_covered: backups
+            .map(|backup| v1::UncoveredBackup { path: backup.to, taken_at_us: backup.taken_at.as_micros() })
+            .collect(),
+        backups_unknown,
+        reason,
+    }
+}
+
+pub(crate) fn compacted(compacted: &Compacted, erasures_pending: u64) -> v1::CompactStoreResponse {
+    v1::CompactStoreResponse {
+        segments_read: compacted.segments_read,
+        segments_rewritten: compacted.segments_rewritten,
+        bytes_before: compacted.bytes_before,
+        bytes_after: compacted.bytes_after,
+        bodies_erased: compacted.bodies_erased,
+        snapshots_dropped: compacted.snapshots_dropped,
+        erasures_pending,
+    }
+}
+
 pub(crate) fn feedback(feedback: Feedback) -> v1::Feedback {
     let rating = match feedback.rating {
         Rating::Bad => -1,
@@ -271,5 +303,9 @@ pub(crate) fn runtime(stats: RuntimeStats, version: &str) -> v1::GetRuntimeRespo
         record_bytes: stats.store.bytes,
         syncs: stats.store.syncs,
         flows: flows.collect(),
+        journal_bytes: stats.store.journal_bytes,
+        dead_bytes: stats.store.dead_bytes,
+        erasures_pending: stats.store.erasures_pending,
+        compacted_at_us: stats.store.compacted_at.map(Timestamp::as_micros).unwrap_or_default(),
     }
 }

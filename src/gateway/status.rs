@@ -123,6 +123,9 @@ fn row(error: &Error, key: &str) -> Row {
         Error::ConversationAbsent => {
             Row::new(Code::NotFound, ErrorReason::ConversationNotFound).resource("conversation", key)
         }
+        Error::ConversationErased => {
+            Row::new(Code::NotFound, ErrorReason::ConversationErased).resource("conversation", key)
+        }
         Error::FlowAbsent { name } => Row::new(Code::NotFound, ErrorReason::FlowNotFound).resource("flow", name),
         Error::WrongFlow { running, .. } => {
             Row::new(Code::FailedPrecondition, ErrorReason::WrongFlow).with("flow", running)
@@ -256,6 +259,7 @@ mod tests {
         let overloaded = |limit| Error::Overloaded { limit, bound: 3, retry_after: RETRY_SOON };
         let table = [
             (Error::ConversationAbsent, Code::NotFound, "CONVERSATION_NOT_FOUND", false),
+            (Error::ConversationErased, Code::NotFound, "CONVERSATION_ERASED", false),
             (Error::FlowAbsent { name: "f".into() }, Code::NotFound, "FLOW_NOT_FOUND", false),
             (
                 Error::WrongFlow { running: "a".into(), asked: "b".into() },

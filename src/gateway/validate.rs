@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
 use colloquy_turn::{InputFault, InputKind, InputMember, Rating, canonical_input};
-use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TraceContext, TurnSeq};
+use colloquy_types::{
+    ConversationKey, ConversationUid, FlowName, RequestId, Revision, TenantId, TraceContext, TurnSeq,
+};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::status::{self, InvalidField};
@@ -73,6 +75,18 @@ impl Faults {
 
     pub(crate) fn tenant(&mut self, tenant: &str) -> Option<TenantId> {
         TenantId::parse(tenant).map_or_else(|invalid| self.add("tenant", invalid.to_string()), Some)
+    }
+
+    /// A conversation's random name; `Some(None)` when none is given.
+    #[expect(clippy::option_option, reason = "the outer one says whether it is valid, the inner whether it is given")]
+    pub(crate) fn uid(&mut self, uid: &str) -> Option<Option<ConversationUid>> {
+        if uid.is_empty() {
+            return Some(None);
+        }
+        match ConversationUid::parse(uid) {
+            Some(uid) => Some(Some(uid)),
+            None => self.add("uid", "must be 32 lower-case hexadecimal digits, or empty"),
+        }
     }
 
     /// Revisions by their hexadecimal digits.
@@ -431,6 +445,10 @@ mod tests {
         assert_eq!(named(|faults| faults.digits("revision", "0123abcg", true).is_some()), Some("revision"));
         assert_eq!(named(|faults| faults.actor(" ".into()).is_some()), Some("actor"));
         assert_eq!(named(|faults| faults.actor("a".repeat(129)).is_some()), Some("actor"));
+        assert_eq!(named(|faults| faults.uid("").is_some()), None);
+        assert_eq!(named(|faults| faults.uid(&"0f".repeat(16)).is_some()), None);
+        assert_eq!(named(|faults| faults.uid(&"0F".repeat(16)).is_some()), Some("uid"));
+        assert_eq!(named(|faults| faults.uid("0f").is_some()), Some("uid"));
         assert_eq!(named(|faults| faults.rating(2).is_some()), Some("rating"));
         assert_eq!(named(|faults| faults.comment("c".repeat(2049)).is_some()), Some("comment"));
         assert_eq!(named(|faults| faults.page_number("x", 0).is_some()), Some("page_token"));

@@ -8,6 +8,7 @@ use colloquy_client::{Client, Key, Turn};
 
 use crate::{
     Exit, calls, chat, demo,
+    erase::{self, EraseArgs},
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
     flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
@@ -76,6 +77,12 @@ enum Command {
     Watch(WatchArgs),
     /// Clears a conversation's state; its history stays.
     Reset(ResetArgs),
+    /// Erases a conversation, or all of a tenant's, for good; see docs/erasure.md.
+    ///
+    /// Goes on when one cannot be erased, and then ends with 1; what is left can be erased by the same command again.
+    ///
+    /// Example: colloquy erase c-17 --yes --receipts erased.jsonl --compact
+    Erase(EraseArgs),
     /// Writes a conversation, or all of a tenant's, to files that hold everything a replay needs.
     ///
     /// Example: colloquy export c-17 --out c-17.jsonl
@@ -343,6 +350,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
+        Command::Erase(args) => return erase::run(&client, tenant, args, output).await,
         Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,
         Command::Demo

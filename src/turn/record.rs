@@ -379,6 +379,25 @@ pub enum ControlRecord {
     },
 }
 
+/// The last record of a conversation that was erased. Its payload is all that stays of the conversation's, so it says
+/// nothing about anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: ErasureCause,
+}
+
+/// Why a conversation was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErasureCause {
+    /// A caller asked for it.
+    Asked,
+    /// Nothing had happened in it for longer than its tenant keeps conversations.
+    Idle,
+}
+
 /// A revision and the tenant whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedRevision {
@@ -437,4 +456,5 @@ versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed, EffectsRecordV1);
 versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);
+versioned!(ErasedRecord, ErasedVersions, ErasedBorrowed);
 versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1);

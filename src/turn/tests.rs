@@ -5,10 +5,10 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
-    Detail, EffectResult, EffectValue, EffectsRecord, Effort, Failure, InputKind, Intent, ModelOutput, PendingAction,
-    PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered,
-    Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord,
-    TurnOutcome, TurnRecord, Usage,
+    Detail, EffectResult, EffectValue, EffectsRecord, Effort, ErasedRecord, ErasureCause, Failure, InputKind, Intent,
+    ModelOutput, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question,
+    Rating, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent,
+    StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -347,6 +347,13 @@ golden!(
     },
     "control_feedback.v1.hex"
 );
+golden!(
+    erasures_keep_their_bytes,
+    ErasedRecord,
+    ErasedRecord { at: Timestamp::from_micros(1_767_603_610_000_000), cause: ErasureCause::Idle },
+    "erased.v1.hex"
+);
+
 #[test]
 fn malformed_records_are_refused() {
     let bytes = turn().encode().expect("it can be encoded");

@@ -2,7 +2,7 @@
 
 use colloquy_store::AppendError;
 use colloquy_turn::{EffectResult, InputKind, Rating};
-use colloquy_types::{FlowName, Head, RequestId, TraceContext, TurnSeq};
+use colloquy_types::{ConversationUid, FlowName, Head, RequestId, Timestamp, TraceContext, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -85,4 +85,15 @@ pub(crate) enum Control {
     Reset { reason: String, expected_seq: Option<TurnSeq> },
     /// A turn was judged.
     Feedback { turn_seq: TurnSeq, rating: Rating, comment: String },
+    /// The conversation ends and is forgotten.
+    Erase(Erase),
+}
+
+/// Which conversation is to be erased, beyond its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Erase {
+    /// As a caller asked: the one of this uid, or whichever has the key.
+    Asked { uid: Option<ConversationUid> },
+    /// As retention asks: only if nothing has happened in it after this time.
+    Idle { since: Timestamp },
 }

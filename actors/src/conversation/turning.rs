@@ -95,7 +95,7 @@ impl Conversation {
     fn check(&self, state: &State, submission: &Submission) -> Result<Option<Box<Loaded>>, Error> {
         let asked = submission.flow.as_ref();
         let creating = match &state.body {
-            Body::Broken(error) => return Err(error.clone()),
+            Body::Broken(error) | Body::Unusable(_, _, error) => return Err(error.clone()),
             Body::Open(_, loaded) => {
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });

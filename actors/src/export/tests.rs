@@ -162,6 +162,8 @@ async fn places_for_exports_are_bounded_and_come_back() {
         author: Arc::new(crate::flows::tests::Tools),
         metrics: Arc::default(),
         outside: Arc::new(crate::Nowhere),
+        store_facts: crate::StoreFacts::default(),
+        idle: crate::IdleRetention::default(),
     };
     let runtime = crate::Runtime::start(crate::RuntimeSettings::default(), dependencies).await.unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);

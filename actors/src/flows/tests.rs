@@ -142,6 +142,8 @@ impl House {
             author,
             metrics: Arc::new(Metrics::default()),
             outside: Arc::new(crate::Nowhere),
+            store_facts: crate::StoreFacts::default(),
+            idle: crate::IdleRetention::default(),
         };
         Self { store, runtime: Runtime::start(settings, dependencies).await.unwrap() }
     }
