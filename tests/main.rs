@@ -14,6 +14,7 @@ mod contract;
 mod conversations;
 mod crashes;
 mod documents;
+mod erasing;
 mod flows;
 mod harness;
 mod logs;

@@ -260,6 +260,7 @@ impl Conversation {
             key: lease.key.clone(),
             uid: lease.uid,
             flow: loaded.pin.clone(),
+            subject: loaded.subject.clone(),
             head: loaded.head,
             state: loaded.state.clone(),
             created_at: loaded.created_at,

@@ -52,6 +52,9 @@ pub enum Error {
         /// The flow asked for.
         asked: String,
     },
+    /// The conversation is about someone else, or about nobody.
+    #[error("the conversation has another subject")]
+    WrongSubject,
     /// The revision that the conversation is pinned to is not loaded.
     #[error("revision {revision} of flow {flow} is not loaded")]
     RevisionUnavailable {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_turn::{ConversationState, Stage, StageEvent, TurnClosedRecord, TurnRecord};
 use colloquy_types::{
-    ConversationKey, ConversationUid, FlowName, Head, RequestId, Revision, Timestamp, TurnId, TurnSeq,
+    ConversationKey, ConversationUid, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TurnId, TurnSeq,
 };
 
 use crate::error::Error;
@@ -95,6 +95,8 @@ pub struct Described {
     pub uid: ConversationUid,
     /// Which flow it runs.
     pub flow: FlowPin,
+    /// Whom it is about, if whoever began it said so.
+    pub subject: Option<SubjectId>,
     /// Where its history stands.
     pub head: Head,
     /// Its state.

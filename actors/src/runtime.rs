@@ -12,7 +12,7 @@ use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
 use colloquy_types::{
-    Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TraceContext, TurnSeq,
+    Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TraceContext, TurnSeq,
 };
 use ractor::{Actor, ActorRef};
 use tokio::{
@@ -87,6 +87,8 @@ pub struct SubmitTurn {
     pub request_id: RequestId,
     /// Creates the conversation when it is absent; otherwise must name the flow it runs, or nothing.
     pub flow: Option<FlowName>,
+    /// Whom a conversation that it creates is about; otherwise must name the same, or nothing.
+    pub subject: Option<SubjectId>,
     /// What kind of input.
     pub input: InputKind,
     /// The input: what the user said, or JSON in the form that [`colloquy_turn::canonical_input`] gives.
@@ -191,6 +193,7 @@ impl Runtime {
             request_digest: input_digest(turn.input, &turn.text),
             request_id: turn.request_id,
             flow: turn.flow,
+            subject: turn.subject,
             input: turn.input,
             text: turn.text,
             expected_seq: turn.expected_seq,
@@ -217,7 +220,8 @@ impl Runtime {
                 let read = timeout_at(deadline, self.shared.store.turns(key, turn_seq, 1)).await;
                 let turns = read.map_err(|_| deadline_unknown())??;
                 let stored = turns.first().filter(|turn| turn.header.turn_seq == turn_seq);
-                let stored = stored.ok_or_else(|| Error::Corrupt { reason: format!("turn {turn_seq} is missing") })?;
+                // Retention may have dropped what it said, though it is remembered that it was.
+                let stored = stored.ok_or(Error::TurnAbsent { turn_seq })?;
                 let turn = Arc::new(CommittedTurn::from_stored(stored)?);
                 if turn.record.request_id != request_id {
                     // Erased meanwhile, and begun anew.
@@ -287,8 +291,14 @@ impl Runtime {
         deadline: Instant,
     ) -> Result<Watcher, Error> {
         // Subscribing before the first question is what makes a commit or an erasure in between impossible to miss.
-        let subscription = self.shared.watches.subscribe(key);
-        let head = self.describe(key, deadline).await?.head;
+        let mut subscription = self.shared.watches.subscribe(key);
+        let head = loop {
+            let head = self.describe(key, deadline).await?.head;
+            // What was erased, or found absent, meanwhile need not be what was described: look again.
+            if !subscription.renew() {
+                break head;
+            }
+        };
         let opening = Watcher::open(subscription, Arc::clone(&self.shared.store), from, after, head);
         timeout_at(deadline, opening)
             .await

@@ -171,6 +171,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         key: key(conversation),
         request_id: RequestId::parse(request_id).unwrap(),
         flow: Some(FlowName::parse("order-desk").unwrap()),
+        subject: None,
         input: InputKind::Text,
         text: text.to_owned(),
         expected_seq: None,

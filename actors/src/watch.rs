@@ -88,6 +88,15 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Begins anew if anything was erased since it began; whether it did.
+    pub(crate) fn renew(&mut self) -> bool {
+        let erased = self.is_erased();
+        if let Some(receiver) = self.receiver.as_ref().filter(|_| erased) {
+            self.began = *receiver.borrow();
+        }
+        erased
+    }
+
     /// Whether what it tells of was erased since it began.
     fn is_erased(&self) -> bool {
         self.receiver.as_ref().is_some_and(|receiver| receiver.borrow().erasures > self.began.erasures)

@@ -72,8 +72,8 @@ fn page(turns: &[CommittedTurn], rows: usize) -> v1::ListTurnsResponse {
 }
 
 fn submit(turn: ValidTurn, deadline: Instant) -> SubmitTurn {
-    let ValidTurn { key, request_id, flow, input, text, expected_seq, busy, trace } = turn;
-    SubmitTurn { key, request_id, flow, input, text, expected_seq, busy, deadline, trace }
+    let ValidTurn { key, request_id, flow, subject, input, text, expected_seq, busy, trace } = turn;
+    SubmitTurn { key, request_id, flow, subject, input, text, expected_seq, busy, deadline, trace }
 }
 
 #[tonic::async_trait]

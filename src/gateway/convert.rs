@@ -166,6 +166,7 @@ pub(crate) fn conversation(described: &Described) -> v1::Conversation {
         pending_actions: state.pending().iter().map(|pending| pending.action.to_string()).collect(),
         created_at_us: described.created_at.as_micros(),
         updated_at_us: described.updated_at.as_micros(),
+        subject: described.subject.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -237,6 +238,7 @@ pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
         v1::ActorKind::Model => Some(ActorKind::Model),
         v1::ActorKind::Source => Some(ActorKind::Source),
         v1::ActorKind::Session => Some(ActorKind::Session),
+        v1::ActorKind::Janitor => Some(ActorKind::Janitor),
     }
 }
 
@@ -251,6 +253,7 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         ActorKind::Model => v1::ActorKind::Model,
         ActorKind::Source => v1::ActorKind::Source,
         ActorKind::Session => v1::ActorKind::Session,
+        ActorKind::Janitor => v1::ActorKind::Janitor,
     };
     let state = match row.status {
         ActorStatus::Activating => v1::ActorState::Activating,

@@ -61,6 +61,7 @@ fn is_ours(error: &Error) -> bool {
         | Error::ConversationErased
         | Error::FlowAbsent { .. }
         | Error::WrongFlow { .. }
+        | Error::WrongSubject
         | Error::RequestIdReused
         | Error::SeqMismatch { .. }
         | Error::Busy { .. }

@@ -130,6 +130,8 @@ fn row(error: &Error, key: &str) -> Row {
         Error::WrongFlow { running, .. } => {
             Row::new(Code::FailedPrecondition, ErrorReason::WrongFlow).with("flow", running)
         }
+        // Who the subject is would tell a caller something about a person.
+        Error::WrongSubject => Row::new(Code::FailedPrecondition, ErrorReason::WrongSubject),
         Error::RevisionUnavailable { flow, revision } => {
             Row::new(Code::FailedPrecondition, ErrorReason::RevisionUnavailable)
                 .with("flow", flow)
@@ -273,6 +275,7 @@ mod tests {
                 "REVISION_UNAVAILABLE",
                 false,
             ),
+            (Error::WrongSubject, Code::FailedPrecondition, "WRONG_SUBJECT", false),
             (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
             (Error::SeqMismatch { head }, Code::Aborted, "SEQ_MISMATCH", false),
             (Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON }, Code::Aborted, "BUSY", false),

@@ -182,6 +182,9 @@ struct SendArgs {
     /// The flow of a new conversation.
     #[arg(long, default_value = "")]
     flow: String,
+    /// Whom a new conversation is about, so that `erase --subject` finds it.
+    #[arg(long, default_value = "")]
+    subject: String,
     /// The idempotency key; a fresh one when not given.
     #[arg(long)]
     request_id: Option<String>,
@@ -338,6 +341,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let new = if args.json_input { Turn::structured } else { Turn::new };
             let mut turn = new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
+            turn.subject = args.subject;
             if args.stream {
                 calls::stream(&client, &turn, output).await
             } else {

@@ -36,6 +36,9 @@ pub(crate) struct EraseArgs {
     /// Every conversation of the tenant.
     #[arg(long, group = "what")]
     all_of_tenant: bool,
+    /// Every conversation of the tenant that is about this person, as told when it began.
+    #[arg(long, group = "what")]
+    subject: Option<String>,
     /// Do not ask whether this is meant.
     #[arg(long)]
     yes: bool,
@@ -52,9 +55,10 @@ pub(crate) struct EraseArgs {
 
 /// Does what was asked.
 pub(crate) async fn run(client: &Client, tenant: &str, args: EraseArgs, output: Output) -> Exit {
-    let what = match &args.conversation {
-        Some(conversation) => format!("conversation {tenant}/{conversation}"),
-        None => format!("every conversation of tenant {tenant}"),
+    let what = match (&args.conversation, &args.subject) {
+        (Some(conversation), _) => format!("conversation {tenant}/{conversation}"),
+        (None, Some(subject)) => format!("every conversation of tenant {tenant} about {subject}"),
+        (None, None) => format!("every conversation of tenant {tenant}"),
     };
     if let Err(exit) = confirm(&what, args.yes) {
         return exit;
@@ -69,7 +73,7 @@ pub(crate) async fn run(client: &Client, tenant: &str, args: EraseArgs, output: 
     let mut erasing = Erasing { client, receipts, reason: args.reason, output, tally: Tally::default() };
     let walked = match args.conversation {
         Some(conversation) => erasing.one(&Key::new(tenant, conversation), None).await,
-        None => erasing.all(tenant).await,
+        None => erasing.all(tenant, args.subject.as_deref()).await,
     };
     output::progress("");
     if let Err(failure) = walked {
@@ -163,14 +167,20 @@ struct Erasing<'a> {
 }
 
 impl Erasing<'_> {
-    async fn all(&mut self, tenant: &str) -> Result<(), Failure> {
+    /// Every conversation of the tenant, or those about `subject`: a list does not tell that, each is asked.
+    async fn all(&mut self, tenant: &str, subject: Option<&str>) -> Result<(), Failure> {
         let mut page_token = String::new();
         loop {
             let page = self.client.conversations(tenant, PAGE_ROWS, &page_token).await.map_err(Failure::Call)?;
             for row in page.conversations {
                 let Some(key) = row.key else { continue };
                 let key = Key::new(key.tenant, key.conversation);
-                match self.one(&key, Some(&row.uid)).await {
+                let erased = match self.is_about(&key, subject).await {
+                    Ok(false) => continue,
+                    Ok(true) => self.one(&key, Some(&row.uid)).await,
+                    Err(error) => Err(Failure::Call(error)),
+                };
+                match erased {
                     Err(Failure::Call(error)) if error.reason() == "CONVERSATION_NOT_FOUND" => self.tally.gone += 1,
                     // One that cannot be erased must not keep the others from it; without a server none can.
                     Err(Failure::Call(error)) if !error.reason().is_empty() => {
@@ -188,6 +198,11 @@ impl Erasing<'_> {
                 return Ok(());
             }
         }
+    }
+
+    async fn is_about(&self, key: &Key, subject: Option<&str>) -> Result<bool, ClientError> {
+        let Some(subject) = subject else { return Ok(true) };
+        Ok(self.client.conversation(key).await?.subject == subject)
     }
 
     async fn one(&mut self, key: &Key, uid: Option<&str>) -> Result<(), Failure> {

@@ -8,10 +8,10 @@ mod earlier;
 use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::Json;
-use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId, codec};
+use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId, codec};
 use serde::{Deserialize, Serialize};
 
-use self::earlier::{AcceptedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
+use self::earlier::{AcceptedRecordV1, CreatedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
 use crate::{
     effect::{EffectResult, RequestTrace, Usage},
     event::{Degradation, StageEvent},
@@ -126,6 +126,8 @@ pub struct CreatedRecord {
     pub revision: Revision,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Whom it is about, as whoever began it said.
+    pub subject: Option<SubjectId>,
 }
 
 /// What kind of input a turn has.
@@ -450,7 +452,7 @@ pub struct SnapshotRecord {
     pub open_accepted: Option<AcceptedRecord>,
 }
 
-versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
+versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed, CreatedRecordV1);
 versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
 versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed, EffectsRecordV1);
 versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);

@@ -1,7 +1,7 @@
 //! Golden bytes of everything that is stored: a change of any of them is a new version, not a new fixture.
 
 use colloquy_flow::{Date, Decimal, Json, SlotValue};
-use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
+use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
@@ -263,17 +263,23 @@ macro_rules! earlier {
     };
 }
 
-golden!(
-    created_records_keep_their_bytes,
-    CreatedRecord,
+fn created() -> CreatedRecord {
     CreatedRecord {
         flow: flow(),
         flow_tenant: "_".to_owned(),
         revision: Revision([6; 32]),
         created_at: Timestamp::from_micros(1_767_603_600_000_000),
-    },
-    "created.v1.hex"
+        subject: None,
+    }
+}
+
+golden!(
+    created_records_keep_their_bytes,
+    CreatedRecord,
+    CreatedRecord { subject: SubjectId::parse("customer-17").ok(), ..created() },
+    "created.v2.hex"
 );
+earlier!(created_records_of_version_1_are_read, CreatedRecord, created(), "created.v1.hex");
 golden!(
     accepted_records_keep_their_bytes,
     AcceptedRecord,

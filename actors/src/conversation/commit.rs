@@ -25,6 +25,7 @@ impl<'a> BatchBuilder<'a> {
                 flow_tenant: loaded.pin.tenant.to_string(),
                 revision: loaded.pin.revision,
                 created_at: loaded.created_at,
+                subject: loaded.subject.clone(),
             };
             let payload = created.encode().map_err(too_large)?;
             let salt = entropy.bytes16();

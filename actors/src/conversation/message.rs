@@ -2,7 +2,7 @@
 
 use colloquy_store::AppendError;
 use colloquy_turn::{EffectResult, InputKind, Rating};
-use colloquy_types::{ConversationUid, FlowName, Head, RequestId, Timestamp, TraceContext, TurnSeq};
+use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -53,6 +53,7 @@ pub(crate) struct Submission {
     /// First 16 bytes of the payload's hash.
     pub(crate) request_digest: [u8; 16],
     pub(crate) flow: Option<FlowName>,
+    pub(crate) subject: Option<SubjectId>,
     pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,

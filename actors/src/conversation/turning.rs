@@ -100,6 +100,9 @@ impl Conversation {
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });
                 }
+                if submission.subject.is_some() && submission.subject != loaded.subject {
+                    return Err(Error::WrongSubject);
+                }
                 None
             }
             Body::Absent(_) => {
@@ -107,7 +110,8 @@ impl Conversation {
                 let found = self.shared.flows.current(self.info.key.tenant(), asked.as_str());
                 let Some(found) = found else { return Err(Error::FlowAbsent { name: asked.to_string() }) };
                 let pin = FlowPin { tenant: found.tenant.into(), name: asked.clone(), revision: found.flow.revision() };
-                Some(Box::new(Loaded::new(pin, found.flow, self.shared.clock.now())))
+                let (subject, now) = (submission.subject.clone(), self.shared.clock.now());
+                Some(Box::new(Loaded::new(pin, found.flow, subject, now)))
             }
         };
         let head = state.head();

@@ -191,6 +191,7 @@ impl House {
             key: key(conversation),
             request_id: RequestId::parse(request_id).unwrap(),
             flow: Some(FlowName::parse("desk").unwrap()),
+            subject: None,
             input: InputKind::Text,
             text: text.to_owned(),
             expected_seq: None,

@@ -153,7 +153,10 @@ impl Runtime {
         loop {
             let read = timeout_at(deadline, self.shared.store.history(key, after, HISTORY_RECORDS)).await;
             let read = read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??;
-            let controls = read.records.iter().filter(|one| one.record.header.kind == RecordKind::Control);
+            let controls = read.records.iter().filter(|one| {
+                let header = &one.record.header;
+                header.kind == RecordKind::Control && !header.erased
+            });
             for stored in controls {
                 let header = &stored.record.header;
                 let record = ControlRecord::decode(&stored.record.payload).map_err(|_| Error::Corrupt {

@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 
 use colloquy_store::{RecordKind, decode_record, journal::backup::KnownBackup, memory::Fault};
 use colloquy_turn::{ErasedRecord, ErasureCause};
-use colloquy_types::{Clock as _, Timestamp};
+use colloquy_types::{Clock as _, SubjectId, Timestamp};
 
 use super::*;
 use crate::{
-    EraseConversation, ErasureReceipt,
+    ActorKind, EraseConversation, ErasureReceipt, TreeFilter,
     conversation::{Control, Erase, erase_digest},
     runtime::controls::control,
 };
@@ -295,6 +295,9 @@ async fn the_janitor_erases_what_is_idle_no_faster_than_it_may() {
         // Half a second beyond the janitor's next look.
         tokio::time::sleep(Duration::from_millis(if expected == 25 { 1500 } else { 1000 })).await;
     }
+    let filter = TreeFilter { kind: Some(ActorKind::Janitor), tenant: None };
+    assert_eq!(janitor.tree(&filter, None, 9).rows[0].path, "root/janitor");
+    assert!(runtime.tree(&filter, None, 9).rows.is_empty(), "it has nothing to do there");
     let storage = &janitor.shared().metrics.storage;
     assert_eq!((storage.erasures_idle.get(), storage.janitor_looked.get()), (25, 25));
     assert!(storage.janitor_beat.get() > 1_700_000_000);
@@ -317,4 +320,52 @@ async fn the_janitor_leaves_alone_what_is_used_and_what_is_anothers() {
     let (request_id, what) = (RequestId::parse("retention").unwrap(), Control::Erase(Erase::Idle { since }));
     let asked = control(runtime.shared(), &key("c"), request_id, erase_digest(None), what, soon()).await;
     assert!(matches!(asked, Err(Error::HistoryChanged { .. })), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_its_subject_and_refuses_another() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    let about = |conversation: &str, n: u32, subject: Option<&str>| SubmitTurn {
+        subject: subject.map(|subject| SubjectId::parse(subject).unwrap()),
+        ..turn(conversation, &format!("r-{n}"), "hello")
+    };
+    runtime.submit_turn(about("c", 0, Some("ada"))).await.unwrap();
+    runtime.submit_turn(about("nobody", 0, None)).await.unwrap();
+    for n in 1..70 {
+        // Named again or not named: it stays.
+        runtime.submit_turn(about("c", n, (n % 2 == 0).then_some("ada"))).await.unwrap();
+    }
+    assert!(gate.open(&key("c")).await.unwrap().snapshot.is_some(), "also when a snapshot is opened");
+    let runtime = start(gate.clone()).await;
+    assert_eq!(runtime.submit_turn(about("c", 70, Some("bob"))).await.unwrap_err(), Error::WrongSubject);
+    assert_eq!(runtime.submit_turn(about("nobody", 1, Some("ada"))).await.unwrap_err(), Error::WrongSubject);
+    let subject = async |conversation: &str| {
+        let described = runtime.describe(&key(conversation), soon()).await.unwrap();
+        described.subject.map(|subject| subject.to_string())
+    };
+    assert_eq!(subject("c").await.as_deref(), Some("ada"));
+    assert_eq!(subject("nobody").await, None);
+    // Whoever comes next under the key may be someone else.
+    erase(&runtime, "c").await.unwrap();
+    runtime.submit_turn(about("c", 0, Some("bob"))).await.unwrap();
+    assert_eq!(subject("c").await.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn a_watch_that_opens_while_its_conversation_begins_is_not_ended() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    gate.inner.hold();
+    let begins = sent(&runtime, turn("c", "r-0", "hello"));
+    gate.until_waiting(1).await;
+    let opens = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { runtime.watch(&key("c"), TurnSeq::new(1), None, soon()).await }
+    });
+    wait_for(|| runtime.stats().watchers == 1).await;
+    gate.inner.let_go();
+    assert_eq!(seq(&begins.await.unwrap().unwrap()), 1);
+    let mut watch = opens.await.unwrap().unwrap();
+    assert!(matches!(watch.next().await, Ok(WatchEvent::Turn(_))));
 }
