@@ -29,6 +29,7 @@ fn every_command_has_help() {
         "turns",
         "watch",
         "reset",
+        "erase",
         "export",
         "replay",
         "status",

@@ -67,6 +67,7 @@ fn every_link_between_documents_leads_somewhere() {
         "README.md",
         "docs/ARCHITECTURE.md",
         "docs/settings.md",
+        "docs/erasure.md",
         "docs/flows.md",
         "docs/replay.md",
         "docs/testing.md",

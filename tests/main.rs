@@ -14,6 +14,7 @@ mod contract;
 mod conversations;
 mod crashes;
 mod documents;
+mod erasing;
 mod faults;
 mod flows;
 mod harness;

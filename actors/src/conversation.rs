@@ -1,6 +1,6 @@
 //! The conversation actor: owns one conversation's state and decides its turns, one at a time.
 //!
-//! Takes turns, resets, feedback, questions about the synced state, and the writer's answers. Order: check
+//! Takes turns, resets, feedback, erasures, questions about the synced state, and the writer's answers. Order: check
 //! (changes nothing), decide, persist, apply, reply. Durable before a reply: everything the reply says.
 //! A turn whose caller streams is journalled as accepted first; a crash then loses nothing, because the
 //! next activation ends it. What a crash of the actor loses: turns that wait in its queue and were
@@ -12,6 +12,7 @@ mod answers;
 mod commit;
 mod controlling;
 mod deciding;
+mod erasing;
 mod loaded;
 mod message;
 mod replying;
@@ -36,8 +37,8 @@ use self::{
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Control, ControlSubmission, Message, Submission},
-    window::{feedback_digest, hash16, input_digest, reset_digest},
+    message::{Control, ControlSubmission, Erase, Message, Submission},
+    window::{erase_digest, feedback_digest, hash16, input_digest, reset_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},
@@ -93,7 +94,7 @@ impl Actor for Conversation {
     }
 
     async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        if let Body::Absent(lease) | Body::Open(lease, _) = &state.body {
+        if let Some(lease) = state.lease() {
             self.shared.store.release(lease);
         }
         Ok(())
@@ -113,12 +114,15 @@ impl Conversation {
         };
         self.info.activated(opened.lease.clone());
         match Loaded::from_opened(&opened, &self.shared.flows) {
-            Ok(None) => Body::Absent(opened.lease),
+            Ok(None) => {
+                // Whoever watches has missed that it was erased: the actor that did it died before it could tell.
+                self.shared.watches.erased(&self.info.key);
+                Body::Absent(opened.lease)
+            }
             Ok(Some(loaded)) => Body::Open(opened.lease, Box::new(loaded)),
             Err(error) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be loaded");
-                self.shared.store.release(&opened.lease);
-                Body::Broken(error)
+                Body::Unusable(opened.lease, opened.head, error)
             }
         }
     }
@@ -212,16 +216,16 @@ impl Conversation {
         deadline: Instant,
         batch: Result<BatchBuilder<'_>, Error>,
     ) {
-        let (Body::Absent(lease) | Body::Open(lease, _)) = &state.body else { return };
+        let Some(lease) = state.lease() else { return };
         let batch = match batch {
             Ok(batch) => batch.finish(),
             Err(error) => return work.fail(&error),
         };
-        state.attempt += 1;
-        let (attempt, actor) = (state.attempt, myself.clone());
+        let (attempt, actor) = (state.attempt + 1, myself.clone());
         // The actor may be gone by then; the next activation finds what was written.
         let done = Box::new(move |result| drop(actor.send_message(Message::Appended { attempt, result })));
         self.shared.store.append(lease, batch, done);
+        state.attempt = attempt;
         state.running = Some(Running { work, started_at: Instant::now(), deadline });
         self.info.set_status(ActorStatus::Running);
     }
@@ -233,7 +237,7 @@ impl Conversation {
         let Some(Running { work, .. }) = state.running.take() else { return };
         match (result, work) {
             (Ok(head), Work::Turn(turn)) => self.turn_appended(myself, state, turn, head),
-            (Ok(head), Work::Control(control)) => self.control_committed(state, *control, head),
+            (Ok(head), Work::Control(control)) => self.control_committed(myself, state, *control, head),
             (Err(error), work) => {
                 work.fail(&error.clone().into());
                 // Nothing was written and nobody else owns the conversation: what is loaded still holds.
@@ -250,12 +254,13 @@ impl Conversation {
         let (lease, loaded) = match &state.body {
             Body::Open(lease, loaded) => (lease, loaded),
             Body::Absent(_) => return Err(Error::ConversationAbsent),
-            Body::Broken(error) => return Err(error.clone()),
+            Body::Broken(error) | Body::Unusable(_, _, error) => return Err(error.clone()),
         };
         Ok(Box::new(Described {
             key: lease.key.clone(),
             uid: lease.uid,
             flow: loaded.pin.clone(),
+            subject: loaded.subject.clone(),
             head: loaded.head,
             state: loaded.state.clone(),
             created_at: loaded.created_at,

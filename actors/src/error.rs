@@ -35,6 +35,9 @@ pub enum Error {
     /// The conversation does not exist, and the call named no flow to create it with.
     #[error("no such conversation")]
     ConversationAbsent,
+    /// The conversation was erased while it was read.
+    #[error("the conversation was erased")]
+    ConversationErased,
     /// The named flow is not loaded for this tenant.
     #[error("no such flow: {name}")]
     FlowAbsent {
@@ -49,6 +52,9 @@ pub enum Error {
         /// The flow asked for.
         asked: String,
     },
+    /// The conversation is about someone else, or about nobody.
+    #[error("the conversation has another subject")]
+    WrongSubject,
     /// The revision that the conversation is pinned to is not loaded.
     #[error("revision {revision} of flow {flow} is not loaded")]
     RevisionUnavailable {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use colloquy_store::{ConversationStore, HistoryPage, HistoryRecord, RecordKind};
+use colloquy_store::{ConversationStore, HistoryPage, HistoryRecord, ReadError, RecordKind};
 use colloquy_turn::{ControlRecord, CreatedRecord, TurnRecord};
 use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -150,7 +150,10 @@ impl Export {
 
     async fn read(&mut self) -> Result<(), Error> {
         let reading = self.store.history(&self.key, self.reached, PAGE_RECORDS);
-        let page = timeout(self.read_deadline, reading).await.map_err(|_| too_late())??;
+        let page = match timeout(self.read_deadline, reading).await.map_err(|_| too_late())? {
+            Err(ReadError::Absent) => return Err(Error::ConversationErased),
+            page => page?,
+        };
         self.reached = page.reached;
         self.page = page.records.into();
         Ok(())
@@ -183,6 +186,9 @@ const fn too_late() -> Error {
 /// The revision that a record needs to be understood.
 fn revision_of(row: &HistoryRecord) -> Result<Option<Revision>, Error> {
     let header = &row.record.header;
+    if header.erased {
+        return Ok(None);
+    }
     let revision = match header.kind {
         RecordKind::Created => CreatedRecord::decode(&row.record.payload).map(|record| Some(record.revision)),
         RecordKind::Turn => TurnRecord::decode(&row.record.payload).map(|record| Some(record.revision)),

@@ -9,6 +9,7 @@ mod directory;
 mod error;
 mod export;
 mod flows;
+mod janitor;
 mod outside;
 mod pinning;
 mod reply;
@@ -24,7 +25,7 @@ mod watch;
 mod tests;
 
 pub use colloquy_flow::Flow;
-pub use colloquy_store::{HistoryRecord, Listed};
+pub use colloquy_store::{Compacted, HistoryRecord, Listed, journal::backup::KnownBackup};
 
 pub use self::{
     conversation::BusyPolicy,
@@ -36,6 +37,7 @@ pub use self::{
         GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
         ScenarioMismatch, ScenarioResult,
     },
+    janitor::IdleRetention,
     outside::{
         BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelAnswer,
         ModelCall, ModelSpec, Nowhere, Outside, Pace, Prices, RetryPolicy, Routes, SourceAdapter, SourceCall,
@@ -44,9 +46,9 @@ pub use self::{
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     runtime::{
-        Attribution, Dependencies, Feedback, FeedbackPage, FlowChoice, GraphEdge, GraphState, PinnedPage, PromoteFlow,
-        Promoted, PublishFlow, Published, RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError,
-        SubmitTurn, TransitionGraph, TurnStream,
+        Attribution, Backups, Dependencies, EraseConversation, ErasureReceipt, Feedback, FeedbackPage, FlowChoice,
+        GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published, RecordFeedback,
+        ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
     },
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use colloquy_turn::{ConversationState, Stage, StageEvent, TurnClosedRecord, TurnRecord};
-use colloquy_types::{ConversationKey, ConversationUid, FlowName, Head, Revision, Timestamp, TurnId, TurnSeq};
+use colloquy_types::{
+    ConversationKey, ConversationUid, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TurnId, TurnSeq,
+};
 
 use crate::error::Error;
 
@@ -93,6 +95,8 @@ pub struct Described {
     pub uid: ConversationUid,
     /// Which flow it runs.
     pub flow: FlowPin,
+    /// Whom it is about, if whoever began it said so.
+    pub subject: Option<SubjectId>,
     /// Where its history stands.
     pub head: Head,
     /// Its state.
@@ -103,11 +107,15 @@ pub struct Described {
     pub updated_at: Timestamp,
 }
 
-/// The answer to a reset or to feedback.
+/// The answer to a reset, to feedback or to an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlReply {
+    /// The conversation's random name inside the store.
+    pub uid: ConversationUid,
     /// The head after it.
     pub head: Head,
+    /// When the conversation's last record was made.
+    pub at: Timestamp,
     /// Whether this call repeated an earlier one.
     pub replayed: bool,
 }
@@ -118,5 +126,6 @@ pub(crate) enum Answer {
     /// It ended, now or while this caller was attached to it.
     Ended(Result<TurnReply, Error>),
     /// It was committed long ago as this turn; the caller reads it from the store.
-    Recorded { turn_seq: TurnSeq, flow: FlowPin },
+    /// The request id tells that turn from one of a later conversation under the same key.
+    Recorded { request_id: RequestId, turn_seq: TurnSeq, flow: FlowPin },
 }

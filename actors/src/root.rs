@@ -1,5 +1,5 @@
-//! The root of the supervision tree: starts the shard supervisors, the keeper of the flows and the supervisors of
-//! gates, and starts one anew should it fail.
+//! The root of the supervision tree: starts the shard supervisors, the keeper of the flows, the supervisors of gates
+//! and the janitor, and starts one anew should it fail.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,10 +7,18 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 
 use crate::{
     flows::keeper::Keeper,
+    janitor::Janitor,
     outside::{GateSupervisor, Gates},
     shard::{SHARDS, Shard},
     shared::Shared,
 };
+
+/// What the root knows its children by, besides what is shared.
+#[derive(Default)]
+pub(crate) struct Children {
+    gates: HashMap<ActorId, Gates>,
+    janitor: Option<ActorId>,
+}
 
 /// The tree's root.
 pub(crate) struct Root {
@@ -31,15 +39,25 @@ impl Root {
         Ok(())
     }
 
+    /// Starts the janitor, if there is anything for it to do.
+    async fn start_janitor(&self, myself: &ActorRef<()>, state: &mut Children) -> Result<(), ActorProcessingErr> {
+        if !self.shared.idle.tenants.is_empty() {
+            let janitor = Janitor { shared: Arc::clone(&self.shared) };
+            let (actor, _) = Actor::spawn_linked(None, janitor, (), myself.get_cell()).await?;
+            state.janitor = Some(actor.get_id());
+        }
+        Ok(())
+    }
+
     async fn start_gates(
         &self,
         myself: &ActorRef<()>,
         gates: Gates,
-        state: &mut HashMap<ActorId, Gates>,
+        state: &mut Children,
     ) -> Result<(), ActorProcessingErr> {
         let supervisor = GateSupervisor { gates: gates.clone() };
         let (actor, _) = Actor::spawn_linked(None, supervisor, (), myself.get_cell()).await?;
-        state.insert(actor.get_id(), gates);
+        state.gates.insert(actor.get_id(), gates);
         Ok(())
     }
 
@@ -47,9 +65,13 @@ impl Root {
         &self,
         myself: &ActorRef<()>,
         id: ActorId,
-        state: &mut HashMap<ActorId, Gates>,
+        state: &mut Children,
     ) -> Result<(), ActorProcessingErr> {
-        if let Some(gates) = state.remove(&id)
+        if state.janitor == Some(id) && !self.shared.is_draining() {
+            tracing::error!("the janitor ended, starting it anew");
+            return self.start_janitor(myself, state).await;
+        }
+        if let Some(gates) = state.gates.remove(&id)
             && !self.shared.is_draining()
         {
             tracing::error!(gates = gates.kind.supervisor(), "supervisor of gates ended, starting it anew");
@@ -76,8 +98,7 @@ impl Root {
 
 impl Actor for Root {
     type Msg = ();
-    /// The supervisors of gates.
-    type State = HashMap<ActorId, Gates>;
+    type State = Children;
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Self::State, ActorProcessingErr> {
@@ -86,10 +107,11 @@ impl Actor for Root {
             self.shared.set_shard(usize::from(number), cell);
         }
         self.start_keeper(&myself).await?;
-        let mut state = HashMap::new();
+        let mut state = Children::default();
         for gates in self.shared.outside.gates() {
             self.start_gates(&myself, gates, &mut state).await?;
         }
+        self.start_janitor(&myself, &mut state).await?;
         Ok(state)
     }
 

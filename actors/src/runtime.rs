@@ -1,6 +1,7 @@
 //! The runtime as the gateway sees it: typed calls with deadlines, nothing of actors or channels.
 
-mod controls;
+pub(crate) mod controls;
+mod erasing;
 mod flows;
 mod pinned;
 mod replay;
@@ -11,7 +12,7 @@ use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
 use colloquy_types::{
-    Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, Timestamp, TraceContext, TurnSeq,
+    Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TraceContext, TurnSeq,
 };
 use ractor::{Actor, ActorRef};
 use tokio::{
@@ -26,6 +27,7 @@ use crate::{
     error::{DeadlineOutcome, Error},
     export::Export,
     flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
+    janitor::IdleRetention,
     outside::Outside,
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
     root::Root,
@@ -36,6 +38,7 @@ use crate::{
 
 pub use self::{
     controls::{Feedback, FeedbackPage, RecordFeedback, ResetConversation},
+    erasing::{Backups, EraseConversation, ErasureReceipt, StoreFacts},
     flows::{
         Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
     },
@@ -64,6 +67,10 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
     /// Models, sources and tools.
     pub outside: Arc<dyn Outside>,
+    /// What is known of the store beyond its port.
+    pub store_facts: StoreFacts,
+    /// How long conversations are kept in which nothing happens.
+    pub idle: IdleRetention,
 }
 
 /// Why the runtime did not start.
@@ -80,6 +87,8 @@ pub struct SubmitTurn {
     pub request_id: RequestId,
     /// Creates the conversation when it is absent; otherwise must name the flow it runs, or nothing.
     pub flow: Option<FlowName>,
+    /// Whom a conversation that it creates is about; otherwise must name the same, or nothing.
+    pub subject: Option<SubjectId>,
     /// What kind of input.
     pub input: InputKind,
     /// The input: what the user said, or JSON in the form that [`colloquy_turn::canonical_input`] gives.
@@ -184,6 +193,7 @@ impl Runtime {
             request_digest: input_digest(turn.input, &turn.text),
             request_id: turn.request_id,
             flow: turn.flow,
+            subject: turn.subject,
             input: turn.input,
             text: turn.text,
             expected_seq: turn.expected_seq,
@@ -206,12 +216,17 @@ impl Runtime {
     ) -> Result<TurnReply, Error> {
         match timeout_at(deadline, answer).await {
             Ok(Ok(Answer::Ended(ended))) => ended,
-            Ok(Ok(Answer::Recorded { turn_seq, flow })) => {
+            Ok(Ok(Answer::Recorded { request_id, turn_seq, flow })) => {
                 let read = timeout_at(deadline, self.shared.store.turns(key, turn_seq, 1)).await;
                 let turns = read.map_err(|_| deadline_unknown())??;
                 let stored = turns.first().filter(|turn| turn.header.turn_seq == turn_seq);
-                let stored = stored.ok_or_else(|| Error::Corrupt { reason: format!("turn {turn_seq} is missing") })?;
+                // Retention may have dropped what it said, though it is remembered that it was.
+                let stored = stored.ok_or(Error::TurnAbsent { turn_seq })?;
                 let turn = Arc::new(CommittedTurn::from_stored(stored)?);
+                if turn.record.request_id != request_id {
+                    // Erased meanwhile, and begun anew.
+                    return Err(Error::ConversationAbsent);
+                }
                 Ok(TurnReply { ending: Ending::Committed(turn), replayed: true, flow })
             }
             Ok(Err(_)) => Err(Error::Restarted),
@@ -275,9 +290,16 @@ impl Runtime {
         after: Option<Head>,
         deadline: Instant,
     ) -> Result<Watcher, Error> {
-        let head = self.describe(key, deadline).await?.head;
-        let store = Arc::clone(&self.shared.store);
-        let opening = Watcher::open(&self.shared.watches, store, key, from, after, head);
+        // Subscribing before the first question is what makes a commit or an erasure in between impossible to miss.
+        let mut subscription = self.shared.watches.subscribe(key);
+        let head = loop {
+            let head = self.describe(key, deadline).await?.head;
+            // What was erased, or found absent, meanwhile need not be what was described: look again.
+            if !subscription.renew() {
+                break head;
+            }
+        };
+        let opening = Watcher::open(subscription, Arc::clone(&self.shared.store), from, after, head);
         timeout_at(deadline, opening)
             .await
             .map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })?
@@ -350,12 +372,7 @@ impl Runtime {
     }
 
     fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
-        if self.shared.is_draining() {
-            return Err(Error::Draining);
-        }
-        let handle = self.shared.handle(key).ok_or(Error::Draining)?;
-        let permit = self.shared.admission.admit(key.tenant(), &handle.info.in_flight)?;
-        Ok((handle, permit))
+        self.shared.admit(key)
     }
 
     #[cfg(test)]

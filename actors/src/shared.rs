@@ -12,9 +12,10 @@ use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Permit},
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
+    error::Error,
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     outside::Outside,
     settings::RuntimeSettings,
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) workshop: Workshop,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) outside: Arc<dyn Outside>,
+    pub(crate) store_facts: crate::StoreFacts,
+    pub(crate) idle: crate::IdleRetention,
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
     pub(crate) watches: Arc<WatchHub>,
@@ -50,7 +53,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
-        let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside } = dependencies;
+        let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside, store_facts, idle } =
+            dependencies;
         Arc::new_cyclic(|myself| Self {
             admission: Admission::new(settings.limits),
             settings,
@@ -62,6 +66,8 @@ impl Shared {
             workshop: Workshop::default(),
             metrics,
             outside,
+            store_facts,
+            idle,
             directory: Directory::default(),
             watches: Arc::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
@@ -107,6 +113,16 @@ impl Shared {
         if let Some(handle) = self.handle(key) {
             self.send(handle, message);
         }
+    }
+
+    /// The actor of `key`, and a place for a call to it.
+    pub(crate) fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
+        if self.is_draining() {
+            return Err(Error::Draining);
+        }
+        let handle = self.handle(key).ok_or(Error::Draining)?;
+        let permit = self.admission.admit(key.tenant(), &handle.info.in_flight)?;
+        Ok((handle, permit))
     }
 
     pub(crate) fn unlink(&self, info: &ActorInfo, id: ActorId) {

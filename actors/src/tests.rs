@@ -1,5 +1,6 @@
 //! What the tree promises, on the memory engine: one turn at a time, one ending per request id, whatever dies.
 
+mod erasing;
 mod history;
 mod outside;
 
@@ -21,8 +22,8 @@ use colloquy_types::{
 use tokio::time::Instant;
 
 use crate::{
-    BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, Limits, Outside, ResetConversation, Runtime,
-    RuntimeSettings, SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
+    BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, IdleRetention, Limits, Outside, ResetConversation, Runtime,
+    RuntimeSettings, StoreFacts, SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
 };
 
 const FLOW: &str = include_str!("../../src/server/flows/order-desk/flow.yaml");
@@ -32,11 +33,17 @@ const RESPONSES: &str = include_str!("../../src/server/flows/order-desk/response
 struct Gate {
     inner: MemoryStore,
     panics: Mutex<Option<ConversationKey>>,
+    /// The bytes of the last batch that erased a conversation.
+    erasing: Mutex<Vec<u8>>,
 }
 
 impl Gate {
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::new(Arc::new(SystemEntropy)), panics: Mutex::default() })
+        Arc::new(Self {
+            inner: MemoryStore::new(Arc::new(SystemEntropy)),
+            panics: Mutex::default(),
+            erasing: Mutex::default(),
+        })
     }
 
     /// Waits until `number` calls wait behind the hold.
@@ -57,6 +64,9 @@ impl ConversationStore for Gate {
     fn append(&self, lease: &Lease, batch: Batch, done: Completion) {
         let poisoned = self.panics.lock().unwrap().take_if(|key| *key == lease.key);
         assert!(poisoned.is_none(), "a panic inside a turn, as the test asked for");
+        if batch.erases() {
+            *self.erasing.lock().unwrap() = batch.bytes().to_vec();
+        }
         self.inner.append(lease, batch, done);
     }
 
@@ -117,8 +127,11 @@ impl ConversationStore for Gate {
 }
 
 async fn start_with(store: Arc<dyn ConversationStore>, settings: RuntimeSettings) -> Runtime {
-    let sources = vec![("flow.yaml".to_owned(), FLOW.to_owned()), ("responses.yaml".to_owned(), RESPONSES.to_owned())];
-    start_in(store, settings, sources, Arc::new(crate::Nowhere)).await
+    start_in(store, settings, sources(), Arc::new(crate::Nowhere)).await
+}
+
+fn sources() -> Vec<(String, String)> {
+    vec![("flow.yaml".to_owned(), FLOW.to_owned()), ("responses.yaml".to_owned(), RESPONSES.to_owned())]
 }
 
 async fn start_in(
@@ -129,7 +142,11 @@ async fn start_in(
 ) -> Runtime {
     let flows = FlowCatalogue::new();
     flows.insert(SHARED_TENANT, load_sources("the flow", sources).expect("the flow is sound").flow);
-    let dependencies = Dependencies {
+    Runtime::start(settings, dependencies(store, flows, outside)).await.unwrap()
+}
+
+fn dependencies(store: Arc<dyn ConversationStore>, flows: FlowCatalogue, outside: Arc<dyn Outside>) -> Dependencies {
+    Dependencies {
         store,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -137,8 +154,9 @@ async fn start_in(
         author: Arc::new(Tools),
         metrics: Arc::new(Metrics::default()),
         outside,
-    };
-    Runtime::start(settings, dependencies).await.unwrap()
+        store_facts: StoreFacts::default(),
+        idle: IdleRetention::default(),
+    }
 }
 
 async fn start(store: Arc<dyn ConversationStore>) -> Runtime {
@@ -154,6 +172,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         key: key(conversation),
         request_id: RequestId::parse(request_id).unwrap(),
         flow: Some(FlowName::parse("order-desk").unwrap()),
+        subject: None,
         input: InputKind::Text,
         text: text.to_owned(),
         expected_seq: None,

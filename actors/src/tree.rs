@@ -33,6 +33,8 @@ pub enum ActorKind {
     Source,
     /// The keeper of a session with a source.
     Session,
+    /// What erases idle conversations.
+    Janitor,
 }
 
 /// Which actors to show.
@@ -120,11 +122,16 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
             *count += 1;
         }
     }
+    let has_janitor = !shared.idle.tenants.is_empty();
+    let below_root = usize::from(SHARDS) + 2 + shared.outside.gates().len() + usize::from(has_janitor);
     let mut rows = vec![
-        row(ROOT.to_owned(), String::new(), ActorKind::Root, usize::from(SHARDS) + 2 + shared.outside.gates().len()),
+        row(ROOT.to_owned(), String::new(), ActorKind::Root, below_root),
         row(format!("{ROOT}/flows"), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
+    if has_janitor {
+        rows.push(row(format!("{ROOT}/janitor"), ROOT.to_owned(), ActorKind::Janitor, 0));
+    }
     for (shard, children) in (0..SHARDS).zip(children) {
         rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, children));
     }

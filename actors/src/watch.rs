@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use colloquy_store::{ConversationStore, StoredRecord};
+use colloquy_store::{ConversationStore, ReadError, StoredRecord};
 use colloquy_turn::TurnRecord;
 use colloquy_types::{ConversationKey, Head, TurnSeq};
 use dashmap::DashMap;
@@ -29,6 +29,7 @@ const PAGE_TURNS: usize = 64;
 struct Mark {
     turn_seq: TurnSeq,
     resets: u64,
+    erasures: u64,
 }
 
 /// The meeting place of commits and watchers.
@@ -49,6 +50,11 @@ impl WatchHub {
         self.update(key, |mark| mark.resets += 1);
     }
 
+    /// Ends the watches of `key`: what they watch is no more.
+    pub(crate) fn erased(&self, key: &ConversationKey) {
+        self.update(key, |mark| mark.erasures += 1);
+    }
+
     fn update(&self, key: &ConversationKey, change: impl FnOnce(&mut Mark)) {
         if self.watched.load(Ordering::Acquire) == 0 {
             return;
@@ -63,19 +69,38 @@ impl WatchHub {
         self.watched.load(Ordering::Relaxed)
     }
 
-    fn subscribe(self: &Arc<Self>, key: &ConversationKey) -> Subscription {
+    /// Tells of what happens to `key` from now on.
+    pub(crate) fn subscribe(self: &Arc<Self>, key: &ConversationKey) -> Subscription {
         self.watched.fetch_add(1, Ordering::AcqRel);
         let receiver = self.marks.entry(key.clone()).or_insert_with(|| watch::channel(Mark::default()).0).subscribe();
-        Subscription { hub: Arc::clone(self), key: key.clone(), receiver: Some(receiver) }
+        let began = *receiver.borrow();
+        Subscription { hub: Arc::clone(self), key: key.clone(), began, receiver: Some(receiver) }
     }
 }
 
 /// Leaves the hub when dropped.
 #[derive(Debug)]
-struct Subscription {
+pub(crate) struct Subscription {
     hub: Arc<WatchHub>,
     key: ConversationKey,
+    began: Mark,
     receiver: Option<watch::Receiver<Mark>>,
+}
+
+impl Subscription {
+    /// Begins anew if anything was erased since it began; whether it did.
+    pub(crate) fn renew(&mut self) -> bool {
+        let erased = self.is_erased();
+        if let Some(receiver) = self.receiver.as_ref().filter(|_| erased) {
+            self.began = *receiver.borrow();
+        }
+        erased
+    }
+
+    /// Whether what it tells of was erased since it began.
+    fn is_erased(&self) -> bool {
+        self.receiver.as_ref().is_some_and(|receiver| receiver.borrow().erasures > self.began.erasures)
+    }
 }
 
 impl Drop for Subscription {
@@ -116,18 +141,15 @@ impl Watcher {
     /// Opens a watch that begins with turn `from`; with `after`, right behind that head, which must
     /// be part of this conversation's history.
     pub(crate) async fn open(
-        hub: &Arc<WatchHub>,
+        subscription: Subscription,
         store: Arc<dyn ConversationStore>,
-        key: &ConversationKey,
         from: TurnSeq,
         after: Option<Head>,
         head: Head,
     ) -> Result<Self, Error> {
-        // Subscribing before the first read is what makes a commit in between impossible to miss.
-        let subscription = hub.subscribe(key);
         let mut next_seq = from.max(TurnSeq::new(1));
         if let Some(after) = after {
-            check_history(store.as_ref(), key, after, head).await?;
+            check_history(store.as_ref(), &subscription.key, after, head).await?;
             next_seq = after.turn_seq.next();
         }
         Ok(Self { store, subscription, next_seq, resets_seen: 0, page: VecDeque::new() })
@@ -136,9 +158,12 @@ impl Watcher {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// [`Error`] when the store cannot be read; the watch is over then.
+    /// [`Error::ConversationErased`]; [`Error`] when the store cannot be read. The watch is over then.
     pub async fn next(&mut self) -> Result<WatchEvent, Error> {
         loop {
+            if self.subscription.is_erased() {
+                return Err(Error::ConversationErased);
+            }
             if let Some(record) = self.page.pop_front() {
                 let turn = CommittedTurn::from_stored(&record)?;
                 self.next_seq = turn.head.turn_seq.next();
@@ -147,7 +172,10 @@ impl Watcher {
             let Some(receiver) = self.subscription.receiver.as_mut() else { return Err(Error::StoreUnavailable) };
             // Marked as seen before the read: a commit after this line wakes the wait below.
             let mark = *receiver.borrow_and_update();
-            let page = self.store.turns(&self.subscription.key, self.next_seq, PAGE_TURNS).await?;
+            let page = match self.store.turns(&self.subscription.key, self.next_seq, PAGE_TURNS).await {
+                Err(ReadError::Absent) => return Err(Error::ConversationErased),
+                page => page?,
+            };
             if !page.is_empty() {
                 self.page = page.into();
                 continue;

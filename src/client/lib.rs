@@ -223,6 +223,39 @@ impl Client {
         Ok(self.conversations.clone().reset_conversation(request).await?.into_inner())
     }
 
+    /// Erases a conversation. With `uid` only if it is that one, which makes it safe to ask again.
+    ///
+    /// # Errors
+    /// [`ClientError`]; NOT_FOUND when it was erased before.
+    pub async fn erase(
+        &self,
+        key: &Key,
+        request_id: &str,
+        uid: Option<&str>,
+        reason: &str,
+    ) -> Result<v1::ErasureReceipt, ClientError> {
+        let message = v1::EraseConversationRequest {
+            key: key.wire(),
+            request_id: request_id.to_owned(),
+            reason: reason.to_owned(),
+            uid: uid.unwrap_or_default().to_owned(),
+        };
+        let request = self.request(message, Some(key));
+        let response = self.conversations.clone().erase_conversation(request).await?.into_inner();
+        Ok(response.receipt.unwrap_or_default())
+    }
+
+    /// Has the server make a whole pass of compaction, and waits for it at most `patience`. It goes on when the wait
+    /// ends.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn compact(&self, patience: Duration) -> Result<v1::CompactStoreResponse, ClientError> {
+        let mut request = Request::new(v1::CompactStoreRequest {});
+        request.set_timeout(patience);
+        Ok(self.operator.clone().compact_store(request).await?.into_inner())
+    }
+
     /// Figures of the server.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Turn {
     pub request_id: String,
     /// Creates the conversation with this flow if it is absent; empty for one that exists.
     pub flow: String,
+    /// Whom a conversation that it creates is about; empty for nobody, or for one that exists.
+    pub subject: String,
     /// What it says.
     pub input: Input,
     /// The turn that must be the last one.
@@ -77,7 +79,16 @@ impl Turn {
     }
 
     fn with(key: Key, request_id: String, flow: String, input: Input) -> Self {
-        Self { key, request_id, flow, input, expected_seq: None, reject_if_busy: false, include_stages: false }
+        Self {
+            key,
+            request_id,
+            flow,
+            subject: String::new(),
+            input,
+            expected_seq: None,
+            reject_if_busy: false,
+            include_stages: false,
+        }
     }
 
     pub(crate) fn wire(&self) -> v1::SubmitTurnRequest {
@@ -86,6 +97,7 @@ impl Turn {
             key: self.key.wire(),
             request_id: self.request_id.clone(),
             flow: self.flow.clone(),
+            subject: self.subject.clone(),
             input: Some(self.input.wire()),
             expected_seq: self.expected_seq,
             busy_policy: policy.into(),

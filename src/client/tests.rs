@@ -120,6 +120,14 @@ impl ConversationService for Script {
         not_in_script()
     }
 
+    async fn erase_conversation(
+        &self,
+        request: Request<v1::EraseConversationRequest>,
+    ) -> Result<Response<v1::EraseConversationResponse>, Status> {
+        self.see(&request, &request.get_ref().request_id);
+        not_in_script()
+    }
+
     async fn record_feedback(
         &self,
         request: Request<v1::RecordFeedbackRequest>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_actors::{CommittedTurn, RecordFeedback, ResetConversation, Runtime, SubmitTurn};
+use colloquy_actors::{CommittedTurn, EraseConversation, RecordFeedback, ResetConversation, Runtime, SubmitTurn};
 use colloquy_proto::{
     RESPONSE_BYTES_MAX, encoded_len,
     v1::{self, conversation_service_server::ConversationService},
@@ -72,8 +72,8 @@ fn page(turns: &[CommittedTurn], rows: usize) -> v1::ListTurnsResponse {
 }
 
 fn submit(turn: ValidTurn, deadline: Instant) -> SubmitTurn {
-    let ValidTurn { key, request_id, flow, input, text, expected_seq, busy, trace } = turn;
-    SubmitTurn { key, request_id, flow, input, text, expected_seq, busy, deadline, trace }
+    let ValidTurn { key, request_id, flow, subject, input, text, expected_seq, busy, trace } = turn;
+    SubmitTurn { key, request_id, flow, subject, input, text, expected_seq, busy, deadline, trace }
 }
 
 #[tonic::async_trait]
@@ -217,6 +217,26 @@ impl ConversationService for Conversations {
         let reply = self.runtime.reset(reset).await.map_err(|error| self.failed(&error, &call))?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn erase_conversation(
+        &self,
+        request: Request<v1::EraseConversationRequest>,
+    ) -> Result<Response<v1::EraseConversationResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let mut faults = Faults::default();
+        let key = faults.key(message.key.as_ref(), &metadata);
+        let request_id = faults.request_id(&message.request_id);
+        let (reason, uid) = (faults.reason(message.reason), faults.uid(&message.uid));
+        let asked = (|| Some((key?, request_id?, reason?, uid?)))();
+        let (key, request_id, reason, uid) = faults.finish(asked).map_err(|status| self.refuse(status))?;
+        let call = Call { method: "EraseConversation", request_id: request_id.clone(), key: key.clone() };
+        let erased = self.runtime.erase(EraseConversation { key, request_id, uid, deadline }).await;
+        let receipt = erased.map_err(|error| self.failed(&error, &call))?;
+        call.erased(&receipt);
+        let receipt = Some(convert::receipt(call.key.tenant(), receipt, reason));
+        Ok(Response::new(v1::EraseConversationResponse { receipt }))
     }
 
     async fn record_feedback(

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Described, Ending, Feedback, FlowPin, GateFigures, Listed,
-    RuntimeStats, TreeRow, TurnReply,
+    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, Described, Ending, ErasureReceipt, Feedback,
+    FlowPin, GateFigures, Listed, RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
     Detail, EffectValue, InputKind, Rating, Reply, ReplyKind, StageEvent, TurnClosedRecord, TurnOutcome, TurnRecord,
     Usage,
 };
-use colloquy_types::{ConversationKey, Head};
+use colloquy_types::{ConversationKey, ConversationUid, Head, Timestamp};
 
 pub(crate) fn head(head: &Head) -> v1::Head {
     v1::Head { epoch: head.epoch.get(), turn_seq: head.turn_seq.get(), hash: head.hash.0.to_vec() }
@@ -166,6 +166,7 @@ pub(crate) fn conversation(described: &Described) -> v1::Conversation {
         pending_actions: state.pending().iter().map(|pending| pending.action.to_string()).collect(),
         created_at_us: described.created_at.as_micros(),
         updated_at_us: described.updated_at.as_micros(),
+        subject: described.subject.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -175,6 +176,38 @@ pub(crate) fn summary(listed: &Listed) -> v1::ConversationSummary {
         uid: listed.uid.to_string(),
         head: Some(head(&listed.head)),
         updated_at_us: listed.updated_at.as_micros(),
+    }
+}
+
+pub(crate) fn receipt(tenant: &str, receipt: ErasureReceipt, reason: String) -> v1::ErasureReceipt {
+    let record_no = receipt.head.record_no.get();
+    let backups_unknown = receipt.backups_not_covered.is_none();
+    let backups = receipt.backups_not_covered.into_iter().flatten();
+    v1::ErasureReceipt {
+        tenant: tenant.to_owned(),
+        uid: receipt.uid.to_string(),
+        head: Some(head(&receipt.head)),
+        record_no,
+        records_erased: record_no.saturating_sub(1),
+        erased_at_us: receipt.erased_at.as_micros(),
+        store: receipt.store.map(|uuid| ConversationUid(uuid).to_string()).unwrap_or_default(),
+        backups_not_covered: backups
+            .map(|backup| v1::UncoveredBackup { path: backup.to, taken_at_us: backup.taken_at.as_micros() })
+            .collect(),
+        backups_unknown,
+        reason,
+    }
+}
+
+pub(crate) fn compacted(compacted: &Compacted, erasures_pending: u64) -> v1::CompactStoreResponse {
+    v1::CompactStoreResponse {
+        segments_read: compacted.segments_read,
+        segments_rewritten: compacted.segments_rewritten,
+        bytes_before: compacted.bytes_before,
+        bytes_after: compacted.bytes_after,
+        bodies_erased: compacted.bodies_erased,
+        snapshots_dropped: compacted.snapshots_dropped,
+        erasures_pending,
     }
 }
 
@@ -205,6 +238,7 @@ pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
         v1::ActorKind::Model => Some(ActorKind::Model),
         v1::ActorKind::Source => Some(ActorKind::Source),
         v1::ActorKind::Session => Some(ActorKind::Session),
+        v1::ActorKind::Janitor => Some(ActorKind::Janitor),
     }
 }
 
@@ -219,6 +253,7 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         ActorKind::Model => v1::ActorKind::Model,
         ActorKind::Source => v1::ActorKind::Source,
         ActorKind::Session => v1::ActorKind::Session,
+        ActorKind::Janitor => v1::ActorKind::Janitor,
     };
     let state = match row.status {
         ActorStatus::Activating => v1::ActorState::Activating,
@@ -271,5 +306,9 @@ pub(crate) fn runtime(stats: RuntimeStats, version: &str) -> v1::GetRuntimeRespo
         record_bytes: stats.store.bytes,
         syncs: stats.store.syncs,
         flows: flows.collect(),
+        journal_bytes: stats.store.journal_bytes,
+        dead_bytes: stats.store.dead_bytes,
+        erasures_pending: stats.store.erasures_pending,
+        compacted_at_us: stats.store.compacted_at.map(Timestamp::as_micros).unwrap_or_default(),
     }
 }

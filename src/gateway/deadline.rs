@@ -28,13 +28,23 @@ fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     }
 }
 
+/// The longest that a call may wait for work that goes on without it.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// What the caller allows, less the margin.
+fn allowed(metadata: &MetadataMap, settings: &RuntimeSettings) -> Option<Duration> {
+    grpc_timeout(metadata).map(|timeout| timeout.saturating_sub(settings.reply_margin.min(timeout / 4)))
+}
+
 /// When this call must be answered.
 pub(crate) fn of_call(metadata: &MetadataMap, settings: &RuntimeSettings) -> Instant {
-    let budget = match grpc_timeout(metadata) {
-        Some(timeout) => timeout.saturating_sub(settings.reply_margin.min(timeout / 4)),
-        None => settings.turn_deadline_default,
-    };
+    let budget = allowed(metadata, settings).unwrap_or(settings.turn_deadline_default);
     Instant::now() + budget.min(settings.turn_deadline_max)
+}
+
+/// When a call must be answered that only waits for work that goes on without it.
+pub(crate) fn of_wait(metadata: &MetadataMap, settings: &RuntimeSettings) -> Instant {
+    Instant::now() + allowed(metadata, settings).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
 
 #[cfg(test)]
@@ -64,5 +74,9 @@ mod tests {
         let now = Instant::now();
         assert_eq!(of_call(&metadata, &settings), now + Duration::from_secs(1) - settings.reply_margin);
         assert_eq!(of_call(&MetadataMap::new(), &settings), now + settings.turn_deadline_default);
+        metadata.insert("grpc-timeout", "30M".parse().unwrap());
+        assert_eq!(of_call(&metadata, &settings), now + settings.turn_deadline_max);
+        assert_eq!(of_wait(&metadata, &settings), now + Duration::from_secs(1800) - settings.reply_margin);
+        assert_eq!(of_wait(&MetadataMap::new(), &settings), now + WAIT_MAX);
     }
 }

@@ -1,9 +1,9 @@
 //! The lines that writing calls leave in the log: which request, of which conversation, and how it ended.
 //! Never what was said. What the caller can mend is told at `debug`, what an operator should know at `warn`.
 
-use colloquy_actors::{Ending, Error, TurnReply};
+use colloquy_actors::{Ending, ErasureReceipt, Error, TurnReply};
 use colloquy_types::{ConversationKey, RequestId};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::status;
 
@@ -34,6 +34,12 @@ impl Call {
         }
     }
 
+    /// Logs that a conversation was erased, without its name.
+    pub(crate) fn erased(&self, receipt: &ErasureReceipt) {
+        let (tenant, request_id) = (self.key.tenant(), &self.request_id);
+        info!(tenant, %request_id, uid = %receipt.uid, "conversation erased");
+    }
+
     /// Logs why a call was not done.
     pub(crate) fn refused(&self, error: &Error) {
         let Self { method, request_id, key } = self;
@@ -52,8 +58,10 @@ fn is_ours(error: &Error) -> bool {
     match error {
         Error::Restarted | Error::Corrupt { .. } | Error::RevisionUnavailable { .. } | Error::Internal { .. } => true,
         Error::ConversationAbsent
+        | Error::ConversationErased
         | Error::FlowAbsent { .. }
         | Error::WrongFlow { .. }
+        | Error::WrongSubject
         | Error::RequestIdReused
         | Error::SeqMismatch { .. }
         | Error::Busy { .. }

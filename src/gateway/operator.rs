@@ -4,7 +4,7 @@ use colloquy_actors::{Runtime, TreeFilter};
 use colloquy_proto::v1::{self, operator_service_server::OperatorService};
 use tonic::{Request, Response, Status};
 
-use crate::{convert, validate::Faults};
+use crate::{convert, deadline, status, validate::Faults};
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -39,6 +39,16 @@ impl OperatorService for Operator {
             next_page_token: page.next.unwrap_or_default(),
             total: page.total as u64,
         }))
+    }
+
+    async fn compact_store(
+        &self,
+        request: Request<v1::CompactStoreRequest>,
+    ) -> Result<Response<v1::CompactStoreResponse>, Status> {
+        let deadline = deadline::of_wait(request.metadata(), self.runtime.settings());
+        let compacted = self.runtime.compact(deadline).await.map_err(|error| status::status(&error, ""))?;
+        let pending = self.runtime.stats().store.erasures_pending;
+        Ok(Response::new(convert::compacted(&compacted, pending)))
     }
 
     async fn get_runtime(&self, _: Request<v1::GetRuntimeRequest>) -> Result<Response<v1::GetRuntimeResponse>, Status> {

@@ -123,10 +123,15 @@ fn row(error: &Error, key: &str) -> Row {
         Error::ConversationAbsent => {
             Row::new(Code::NotFound, ErrorReason::ConversationNotFound).resource("conversation", key)
         }
+        Error::ConversationErased => {
+            Row::new(Code::NotFound, ErrorReason::ConversationErased).resource("conversation", key)
+        }
         Error::FlowAbsent { name } => Row::new(Code::NotFound, ErrorReason::FlowNotFound).resource("flow", name),
         Error::WrongFlow { running, .. } => {
             Row::new(Code::FailedPrecondition, ErrorReason::WrongFlow).with("flow", running)
         }
+        // Who the subject is would tell a caller something about a person.
+        Error::WrongSubject => Row::new(Code::FailedPrecondition, ErrorReason::WrongSubject),
         Error::RevisionUnavailable { flow, revision } => {
             Row::new(Code::FailedPrecondition, ErrorReason::RevisionUnavailable)
                 .with("flow", flow)
@@ -256,6 +261,7 @@ mod tests {
         let overloaded = |limit| Error::Overloaded { limit, bound: 3, retry_after: RETRY_SOON };
         let table = [
             (Error::ConversationAbsent, Code::NotFound, "CONVERSATION_NOT_FOUND", false),
+            (Error::ConversationErased, Code::NotFound, "CONVERSATION_ERASED", false),
             (Error::FlowAbsent { name: "f".into() }, Code::NotFound, "FLOW_NOT_FOUND", false),
             (
                 Error::WrongFlow { running: "a".into(), asked: "b".into() },
@@ -269,6 +275,7 @@ mod tests {
                 "REVISION_UNAVAILABLE",
                 false,
             ),
+            (Error::WrongSubject, Code::FailedPrecondition, "WRONG_SUBJECT", false),
             (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
             (Error::SeqMismatch { head }, Code::Aborted, "SEQ_MISMATCH", false),
             (Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON }, Code::Aborted, "BUSY", false),

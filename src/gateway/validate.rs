@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
 use colloquy_turn::{InputFault, InputKind, InputMember, Rating, canonical_input};
-use colloquy_types::{ConversationKey, FlowName, RequestId, Revision, TenantId, TraceContext, TurnSeq};
+use colloquy_types::{
+    ConversationKey, ConversationUid, FlowName, RequestId, Revision, SubjectId, TenantId, TraceContext, TurnSeq,
+};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::status::{self, InvalidField};
@@ -75,6 +77,18 @@ impl Faults {
         TenantId::parse(tenant).map_or_else(|invalid| self.add("tenant", invalid.to_string()), Some)
     }
 
+    /// A conversation's random name; `Some(None)` when none is given.
+    #[expect(clippy::option_option, reason = "the outer one says whether it is valid, the inner whether it is given")]
+    pub(crate) fn uid(&mut self, uid: &str) -> Option<Option<ConversationUid>> {
+        if uid.is_empty() {
+            return Some(None);
+        }
+        match ConversationUid::parse(uid) {
+            Some(uid) => Some(Some(uid)),
+            None => self.add("uid", "must be 32 lower-case hexadecimal digits, or empty"),
+        }
+    }
+
     /// Revisions by their hexadecimal digits.
     pub(crate) fn revisions(&mut self, revisions: &[String]) -> Option<HashSet<Revision>> {
         if revisions.len() > KNOWN_REVISIONS_MAX {
@@ -92,6 +106,15 @@ impl Faults {
             return Some(None);
         }
         FlowName::parse(flow).map_or_else(|invalid| self.add("flow", invalid.to_string()), |flow| Some(Some(flow)))
+    }
+
+    /// Whom a conversation is about; `Some(None)` when nobody is named.
+    #[expect(clippy::option_option, reason = "the outer one says whether it is valid, the inner whether it is given")]
+    pub(crate) fn subject(&mut self, subject: &str) -> Option<Option<SubjectId>> {
+        if subject.is_empty() {
+            return Some(None);
+        }
+        SubjectId::parse(subject).map_or_else(|invalid| self.add("subject", invalid.to_string()), |id| Some(Some(id)))
     }
 
     pub(crate) fn text(&mut self, text: String) -> Option<String> {
@@ -282,6 +305,7 @@ pub(crate) struct ValidTurn {
     pub(crate) key: ConversationKey,
     pub(crate) request_id: RequestId,
     pub(crate) flow: Option<FlowName>,
+    pub(crate) subject: Option<SubjectId>,
     pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
@@ -304,7 +328,7 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
     let mut faults = Faults::default();
     let key = faults.key(request.key.as_ref(), metadata);
     let request_id = faults.request_id(&request.request_id);
-    let flow = faults.flow(&request.flow);
+    let (flow, subject) = (faults.flow(&request.flow), faults.subject(&request.subject));
     let busy = faults.busy_policy(request.busy_policy);
     let input = match request.input.and_then(|input| input.input) {
         Some(Input::Text(text)) => faults.text(text).map(|text| (InputKind::Text, text)),
@@ -315,8 +339,8 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
     let expected_seq = request.expected_seq.map(TurnSeq::new);
     let trace = trace(metadata);
     let valid = (|| {
-        let (key, request_id, flow, (input, text), busy) = (key?, request_id?, flow?, input?, busy?);
-        Some(ValidTurn { key, request_id, flow, input, text, expected_seq, busy, trace })
+        let (key, request_id, flow, subject, (input, text), busy) = (key?, request_id?, flow?, subject?, input?, busy?);
+        Some(ValidTurn { key, request_id, flow, subject, input, text, expected_seq, busy, trace })
     })();
     faults.finish(valid)
 }
@@ -431,6 +455,14 @@ mod tests {
         assert_eq!(named(|faults| faults.digits("revision", "0123abcg", true).is_some()), Some("revision"));
         assert_eq!(named(|faults| faults.actor(" ".into()).is_some()), Some("actor"));
         assert_eq!(named(|faults| faults.actor("a".repeat(129)).is_some()), Some("actor"));
+        assert_eq!(named(|faults| faults.subject("").is_some()), None);
+        assert_eq!(named(|faults| faults.subject(&"s".repeat(128)).is_some()), None);
+        assert_eq!(named(|faults| faults.subject(&"s".repeat(129)).is_some()), Some("subject"));
+        assert_eq!(named(|faults| faults.subject("a/b").is_some()), Some("subject"));
+        assert_eq!(named(|faults| faults.uid("").is_some()), None);
+        assert_eq!(named(|faults| faults.uid(&"0f".repeat(16)).is_some()), None);
+        assert_eq!(named(|faults| faults.uid(&"0F".repeat(16)).is_some()), Some("uid"));
+        assert_eq!(named(|faults| faults.uid("0f").is_some()), Some("uid"));
         assert_eq!(named(|faults| faults.rating(2).is_some()), Some("rating"));
         assert_eq!(named(|faults| faults.comment("c".repeat(2049)).is_some()), Some("comment"));
         assert_eq!(named(|faults| faults.page_number("x", 0).is_some()), Some("page_token"));

@@ -11,7 +11,7 @@ pub(crate) fn fresh_id(prefix: &str) -> String {
     format!("{prefix}-{}", TurnId(SystemEntropy.bytes16()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,6 +8,7 @@ use colloquy_client::{Client, Key, Turn};
 
 use crate::{
     Exit, calls, chat, demo,
+    erase::{self, EraseArgs},
     export::{self, ExportArgs},
     flow_calls::{self, FlowCall},
     flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
@@ -77,6 +78,12 @@ enum Command {
     Watch(WatchArgs),
     /// Clears a conversation's state; its history stays.
     Reset(ResetArgs),
+    /// Erases a conversation, or all of a tenant's, for good; see docs/erasure.md.
+    ///
+    /// Goes on when one cannot be erased, and then ends with 1; what is left can be erased by the same command again.
+    ///
+    /// Example: colloquy erase c-17 --yes --receipts erased.jsonl --compact
+    Erase(EraseArgs),
     /// Writes a conversation, or all of a tenant's, to files that hold everything a replay needs.
     ///
     /// Example: colloquy export c-17 --out c-17.jsonl
@@ -179,6 +186,9 @@ struct SendArgs {
     /// The flow of a new conversation.
     #[arg(long, default_value = "")]
     flow: String,
+    /// Whom a new conversation is about, so that `erase --subject` finds it.
+    #[arg(long, default_value = "")]
+    subject: String,
     /// The idempotency key; a fresh one when not given.
     #[arg(long)]
     request_id: Option<String>,
@@ -336,6 +346,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let new = if args.json_input { Turn::structured } else { Turn::new };
             let mut turn = new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
+            turn.subject = args.subject;
             if args.stream {
                 calls::stream(&client, &turn, output).await
             } else {
@@ -348,6 +359,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
+        Command::Erase(args) => return erase::run(&client, tenant, args, output).await,
         Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,
         Command::Demo

@@ -29,7 +29,9 @@ fn kind(kind: RecordKind) -> EntryKind {
 /// # Errors
 /// [`codec::Error`] when its payload is not what its kind says.
 pub(crate) fn entry(record: &StoredRecord) -> Result<Entry, codec::Error> {
-    Entry::decode(kind(record.header.kind), &record.payload)
+    // Of a record whose body retention dropped nothing can be decided.
+    let kind = if record.header.erased { EntryKind::Other } else { kind(record.header.kind) };
+    Entry::decode(kind, &record.payload)
 }
 
 /// Where the record stands.

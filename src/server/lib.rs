@@ -7,6 +7,7 @@ mod calls;
 mod chat;
 mod cli;
 mod demo;
+mod erase;
 mod export;
 mod flow_calls;
 mod flow_deletions;

@@ -3,11 +3,11 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use colloquy_actors::{Dependencies, FlowAuthor, FlowCatalogue, Runtime, World};
+use colloquy_actors::{Backups, Dependencies, FlowAuthor, FlowCatalogue, Runtime, StoreFacts, World};
 use colloquy_console::Probe;
 use colloquy_store::{
-    ConversationStore, MemoryStore, SledStore,
-    journal::{JournalOptions, JournalStore, OpenError},
+    ConversationStore, MemoryStore, RetentionPolicy, SledStore,
+    journal::{JournalOptions, JournalStore, OpenError, backup::known_backups},
     sled_engine,
 };
 use colloquy_telemetry::Metrics;
@@ -68,9 +68,15 @@ impl Probe for Console {
         let (stats, metrics) = (self.runtime.stats(), &self.metrics);
         self.runtime.sample_gates();
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let gauge64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         metrics.conversations_active.set(gauge(stats.conversations_active));
         metrics.in_flight.set(gauge(stats.in_flight));
         metrics.watchers.set(gauge(stats.watchers));
+        metrics.storage.journal_bytes.set(gauge64(stats.store.journal_bytes));
+        metrics.storage.dead_bytes.set(gauge64(stats.store.dead_bytes));
+        metrics.storage.erasures_pending.set(gauge64(stats.store.erasures_pending));
+        let compacted_at = stats.store.compacted_at.map_or(0, |at| at.as_micros() / 1_000_000);
+        metrics.storage.compacted_at.set(gauge64(compacted_at));
         metrics.store_records.inner().store(stats.store.records, std::sync::atomic::Ordering::Relaxed);
         metrics.store_damaged.set(i64::try_from(stats.store.damaged).unwrap_or(i64::MAX));
         metrics.store_syncs.inner().store(stats.store.syncs, std::sync::atomic::Ordering::Relaxed);
@@ -100,11 +106,12 @@ impl Server {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another port"))
         };
         let (grpc, http) = (bind(settings.grpc_listen).await?, bind(settings.http_listen).await?);
-        let (store, failed) = open_store(settings, &clock, &entropy).await?;
+        let (store, failed, uuid) = open_store(settings, &clock, &entropy).await?;
         let author: Arc<dyn FlowAuthor> = Arc::new(Tools);
         let opening = FlowCatalogue::open(store.as_ref(), clock.as_ref(), entropy.as_ref(), &author, &flows);
         let flows = opening.await?;
         let metrics = Arc::new(Metrics::default());
+        let store_facts = StoreFacts { uuid, backups: backups(settings) };
         let world = World::new(settings.world.clone(), Arc::clone(&entropy), Arc::clone(&metrics));
         let dependencies = Dependencies {
             store: Arc::clone(&store),
@@ -114,6 +121,8 @@ impl Server {
             author,
             metrics: Arc::clone(&metrics),
             outside: Arc::new(world),
+            store_facts,
+            idle: settings.kept.idle.clone(),
         };
         let runtime = Runtime::start(settings.runtime, dependencies).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
@@ -160,29 +169,43 @@ impl Server {
     }
 }
 
-/// A store, and what becomes `true` when it has failed for good.
-type Opened = (Arc<dyn ConversationStore>, watch::Receiver<bool>);
+/// A store, what becomes `true` when it has failed for good, and its random name if it has one.
+type Opened = (Arc<dyn ConversationStore>, watch::Receiver<bool>, Option<[u8; 16]>);
+
+/// Lists the backups that the store's folder knows of; engines without a journal have none.
+fn backups(settings: &Settings) -> Option<Backups> {
+    let folder = settings.data_dir.clone();
+    (settings.engine == Engine::Journal).then(|| Arc::new(move || known_backups(&folder)) as Backups)
+}
 
 async fn open_store(settings: &Settings, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Opened> {
     let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+    if settings.engine != Engine::Journal && settings.kept.bodies != RetentionPolicy::default() {
+        tracing::warn!(
+            "only the journal drops bodies: of the settings of retention this engine applies idle_days alone"
+        );
+    }
     match settings.engine {
-        Engine::Memory => Ok((Arc::new(MemoryStore::new(entropy)), watch::channel(false).1)),
+        Engine::Memory => Ok((Arc::new(MemoryStore::new(entropy)), watch::channel(false).1, None)),
         Engine::Sled => {
             let (folder, cache_bytes) = (settings.data_dir.clone(), settings.index_cache_bytes);
             let opening = tokio::task::spawn_blocking(move || SledStore::open(&folder, cache_bytes, entropy));
             let store = opening.await?.with_context(|| cannot_open(settings))?;
-            Ok((Arc::new(store), watch::channel(false).1))
+            Ok((Arc::new(store), watch::channel(false).1, None))
         }
         Engine::Journal => {
             let options = JournalOptions {
                 segment_bytes: settings.segment_bytes,
                 index_cache_bytes: settings.index_cache_bytes,
+                compaction_bytes_per_second: settings.compaction_bytes_per_second,
+                compaction_dead_ratio: settings.compaction_dead_ratio,
+                retention: settings.kept.bodies.clone(),
                 ..JournalOptions::new(&settings.data_dir)
             };
             let opening = tokio::task::spawn_blocking(move || JournalStore::open(&options, clock, entropy));
             let store = opening.await?.with_context(|| cannot_open(settings))?;
-            let failed = store.failed();
-            Ok((Arc::new(store), failed))
+            let (failed, uuid) = (store.failed(), Some(store.uuid()));
+            Ok((Arc::new(store), failed, uuid))
         }
     }
 }

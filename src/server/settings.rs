@@ -10,6 +10,7 @@ mod file;
 mod gate;
 mod models;
 mod reader;
+mod retention;
 mod secret;
 mod sources;
 mod table;
@@ -24,11 +25,11 @@ use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
 
-pub(crate) use self::{fault::Fault, sources::Sources};
+pub(crate) use self::{fault::Fault, retention::Kept, sources::Sources};
 use self::{
     reader::Reader,
     table::{Default as EntryDefault, Shape},
-    units::{count, size, within},
+    units::{count, ratio, size, within},
 };
 
 /// A setting: its name, default, and meaning.
@@ -43,13 +44,23 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 22] = [
+const KEYS: [Key; 24] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
     key("store.data_dir", "colloquy-data", "folder of the store; made when absent"),
     key("store.segment", "64 MiB", "size of a journal segment: 1 MiB to 1 GiB"),
     key("store.index_cache", "64 MiB", "memory of the index: 4 MiB to 16 GiB"),
+    key(
+        "store.compaction_bytes_per_second",
+        "8 MiB",
+        "how much compaction of the journal may read and write in a second: 0 B, which is only when asked, to 16 GiB",
+    ),
+    key(
+        "store.compaction_dead_ratio",
+        "0.3",
+        "how much of a journal segment must be dead before it is written anew: 0 to 1",
+    ),
     key("limits.in_flight", "4096", "calls in flight: 1 to 65536"),
     key("limits.tenant_in_flight", "4096", "calls in flight of one tenant: 1 to limits.in_flight"),
     key("limits.queue", "512", "calls in flight of one conversation: 1 to limits.in_flight"),
@@ -69,7 +80,10 @@ const KEYS: [Key; 22] = [
 ];
 
 /// Every kind of table there is, by where it stands; names in capitals are chosen by who writes the file.
-static SHAPES: [(&str, &Shape); 8] = [
+static SHAPES: [(&str, &Shape); 11] = [
+    ("retention", &retention::RETENTION),
+    ("retention.default", &retention::DEFAULT),
+    ("retention.tenants.TENANT", &retention::TENANT),
     ("models.PROVIDER", &models::PROVIDER),
     ("models.PROVIDER.breaker", &gate::BREAKER),
     ("models.PROVIDER.prices.MODEL", &models::PRICES),
@@ -95,6 +109,12 @@ pub(crate) struct Settings {
     pub(crate) segment_bytes: u64,
     /// Memory of the index, in bytes.
     pub(crate) index_cache_bytes: u64,
+    /// Bytes that compaction may read and write in a second; 0 for none unless it is asked for.
+    pub(crate) compaction_bytes_per_second: u64,
+    /// How much of a segment must be dead before it is written anew, 0 to 1.
+    pub(crate) compaction_dead_ratio: f64,
+    /// What is kept, and for how long.
+    pub(crate) kept: Kept,
     /// The runtime's.
     pub(crate) runtime: RuntimeSettings,
     /// The edge's.
@@ -220,6 +240,9 @@ impl Settings {
         let data_dir = reader.read("store.data_dir", "a folder", |text| (!text.is_empty()).then(|| text.into()))?;
         let segment_bytes = reader.read("store.segment", "1 MiB to 1 GiB", size(1 << 20..=1 << 30))?;
         let index_cache_bytes = reader.read("store.index_cache", "4 MiB to 16 GiB", size(4 << 20..=16 << 30))?;
+        let compaction_bytes_per_second =
+            reader.read("store.compaction_bytes_per_second", "0 B to 16 GiB", size(0..=16 << 30))?;
+        let compaction_dead_ratio = reader.read("store.compaction_dead_ratio", "a number from 0 to 1", ratio)?;
         let in_flight_max = reader.read("limits.in_flight", "a number from 1 to 65536", count)?;
         let tenant_in_flight_max = reader.read("limits.tenant_in_flight", "a number from 1 to 65536", count)?;
         let queue_len_max = reader.read("limits.queue", "a number from 1 to 65536", count)?;
@@ -254,6 +277,7 @@ impl Settings {
         };
         let (models, routes) = reader.tables("models", models::read);
         let sources = reader.tables("enrichments", enrichments::read);
+        let kept = reader.tables("retention", |report, placed, _| retention::read(report, placed));
         first_pause_within_longest(reader, retry.pause, retry.pause_max);
         part_within_whole(reader, "limits.tenant_in_flight", tenant_in_flight_max, in_flight_max);
         part_within_whole(reader, "limits.queue", queue_len_max, in_flight_max);
@@ -272,6 +296,9 @@ impl Settings {
             data_dir,
             segment_bytes,
             index_cache_bytes,
+            compaction_bytes_per_second,
+            compaction_dead_ratio,
+            kept,
             runtime,
             gateway: GatewaySettings { streams_per_connection, keepalive_interval, keepalive_timeout },
             drain,

@@ -151,6 +151,7 @@ impl JournalOptions {
 /// Cheap to share in an `Arc`. [`ConversationStore::close`] ends it in order; dropping it ends it as a
 /// crash would, which loses nothing that was acknowledged but makes the next open read more.
 pub struct JournalStore {
+    uuid: group::StoreUuid,
     commands: Sender<Command>,
     closed: AtomicBool,
     stats: Arc<SharedStats>,
@@ -246,7 +247,12 @@ impl JournalStore {
             Parts { core, disk, uuid, epoch, reader, index, failed: failing, stats: shared, compactor, jobs, stop };
         let threads = driver::start(parts, (commands.clone(), queue))?;
         let running = Mutex::new(Some(Running { compacts, threads, _folder: folder }));
-        Ok(Self { commands, closed: AtomicBool::new(false), stats, segments, compactions, failed, running })
+        Ok(Self { uuid, commands, closed: AtomicBool::new(false), stats, segments, compactions, failed, running })
+    }
+
+    /// The store's random name, given when its folder was made.
+    pub fn uuid(&self) -> [u8; 16] {
+        self.uuid
     }
 
     /// Becomes `true` when a write or sync has failed, or the writer has. The store then refuses all

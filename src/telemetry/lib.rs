@@ -11,5 +11,6 @@ pub use self::{
     metrics::{
         Metrics,
         outside::{CostHeld, GateSample, OutsideMetrics, Tokens},
+        storage::StorageMetrics,
     },
 };

@@ -1,6 +1,7 @@
 //! Every metric of the process, defined once.
 
 pub(crate) mod outside;
+pub(crate) mod storage;
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::outside::OutsideMetrics;
+use self::{outside::OutsideMetrics, storage::StorageMetrics};
 
 /// Bounds of latency buckets, in seconds: 50 µs to 10 s.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -73,6 +74,8 @@ pub struct Metrics {
     pub store_records: Counter<u64, AtomicU64>,
     /// Syncs since the start.
     pub store_syncs: Counter<u64, AtomicU64>,
+    /// The store, and what was erased.
+    pub storage: StorageMetrics,
     /// What is called outside.
     pub outside: OutsideMetrics,
 }
@@ -122,6 +125,7 @@ impl Default for Metrics {
             Unit::Seconds,
             turn_seconds.clone(),
         );
+        let storage = StorageMetrics::new(&mut registry);
         let outside = OutsideMetrics::new(&mut registry);
         Self {
             registry,
@@ -149,6 +153,7 @@ impl Default for Metrics {
             store_damaged,
             store_records,
             store_syncs,
+            storage,
             outside,
         }
     }
@@ -173,8 +178,12 @@ mod tests {
         let metrics = Metrics::default();
         metrics.turns_complete.inc();
         metrics.conversations_active.set(3);
+        metrics.storage.erasures_idle.inc();
+        metrics.storage.dead_bytes.set(7);
         let text = metrics.encode();
         assert!(text.contains(r#"colloquy_turns_by_outcome_total{value="complete"} 1"#), "{text}");
         assert!(text.contains("colloquy_conversations_active 3"), "{text}");
+        assert!(text.contains(r#"colloquy_erasures_total{cause="idle"} 1"#), "{text}");
+        assert!(text.contains("colloquy_journal_dead_bytes 7"), "{text}");
     }
 }

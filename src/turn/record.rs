@@ -8,10 +8,10 @@ mod earlier;
 use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::Json;
-use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId, codec};
+use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId, codec};
 use serde::{Deserialize, Serialize};
 
-use self::earlier::{AcceptedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
+use self::earlier::{AcceptedRecordV1, CreatedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
 use crate::{
     effect::{EffectResult, RequestTrace, Usage},
     event::{Degradation, StageEvent},
@@ -126,6 +126,8 @@ pub struct CreatedRecord {
     pub revision: Revision,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Whom it is about, as whoever began it said.
+    pub subject: Option<SubjectId>,
 }
 
 /// What kind of input a turn has.
@@ -379,6 +381,25 @@ pub enum ControlRecord {
     },
 }
 
+/// The last record of a conversation that was erased. Its payload is all that stays of the conversation's, so it says
+/// nothing about anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: ErasureCause,
+}
+
+/// Why a conversation was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErasureCause {
+    /// A caller asked for it.
+    Asked,
+    /// Nothing had happened in it for longer than its tenant keeps conversations.
+    Idle,
+}
+
 /// A revision and the tenant whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedRevision {
@@ -431,10 +452,11 @@ pub struct SnapshotRecord {
     pub open_accepted: Option<AcceptedRecord>,
 }
 
-versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed);
+versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed, CreatedRecordV1);
 versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
 versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed, EffectsRecordV1);
 versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);
+versioned!(ErasedRecord, ErasedVersions, ErasedBorrowed);
 versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1);

@@ -1,14 +1,14 @@
 //! Golden bytes of everything that is stored: a change of any of them is a new version, not a new fixture.
 
 use colloquy_flow::{Date, Decimal, Json, SlotValue};
-use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
+use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
-    Detail, EffectResult, EffectValue, EffectsRecord, Effort, Failure, InputKind, Intent, ModelOutput, PendingAction,
-    PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question, Rating, Reason, Remembered,
-    Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent, StageResult, TurnClosedRecord,
-    TurnOutcome, TurnRecord, Usage,
+    Detail, EffectResult, EffectValue, EffectsRecord, Effort, ErasedRecord, ErasureCause, Failure, InputKind, Intent,
+    ModelOutput, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question,
+    Rating, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent,
+    StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -263,17 +263,23 @@ macro_rules! earlier {
     };
 }
 
-golden!(
-    created_records_keep_their_bytes,
-    CreatedRecord,
+fn created() -> CreatedRecord {
     CreatedRecord {
         flow: flow(),
         flow_tenant: "_".to_owned(),
         revision: Revision([6; 32]),
         created_at: Timestamp::from_micros(1_767_603_600_000_000),
-    },
-    "created.v1.hex"
+        subject: None,
+    }
+}
+
+golden!(
+    created_records_keep_their_bytes,
+    CreatedRecord,
+    CreatedRecord { subject: SubjectId::parse("customer-17").ok(), ..created() },
+    "created.v2.hex"
 );
+earlier!(created_records_of_version_1_are_read, CreatedRecord, created(), "created.v1.hex");
 golden!(
     accepted_records_keep_their_bytes,
     AcceptedRecord,
@@ -347,6 +353,13 @@ golden!(
     },
     "control_feedback.v1.hex"
 );
+golden!(
+    erasures_keep_their_bytes,
+    ErasedRecord,
+    ErasedRecord { at: Timestamp::from_micros(1_767_603_610_000_000), cause: ErasureCause::Idle },
+    "erased.v1.hex"
+);
+
 #[test]
 fn malformed_records_are_refused() {
     let bytes = turn().encode().expect("it can be encoded");

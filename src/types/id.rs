@@ -99,6 +99,10 @@ name! {
     ConversationId
 }
 name! {
+    /// Whom a conversation is about, as its tenant calls them: by this, all that was said with them can be erased.
+    SubjectId
+}
+name! {
     /// A flow's name within its tenant.
     FlowName
 }

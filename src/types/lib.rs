@@ -21,6 +21,6 @@ pub use entropy::SystemEntropy;
 pub use head::{Activation, Epoch, Hash, Head, RecordNo, TurnSeq};
 pub use id::{
     ConversationId, ConversationKey, ConversationUid, FlowName, InvalidId, PARTITIONS, Partition, RequestId, Revision,
-    SHARED_TENANT, TenantId, TurnId,
+    SHARED_TENANT, SubjectId, TenantId, TurnId,
 };
 pub use trace::TraceContext;

@@ -2,7 +2,7 @@
 
 use colloquy_store::{Batch, Lease, RecordKind, SNAPSHOT_BYTES_MAX};
 use colloquy_turn::{ConversationState, CreatedRecord, Remembered, SnapshotRecord};
-use colloquy_types::{Entropy, Timestamp};
+use colloquy_types::{Entropy, Head, Timestamp};
 
 use super::loaded::Loaded;
 use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
@@ -18,13 +18,14 @@ pub(crate) struct BatchBuilder<'a> {
 impl<'a> BatchBuilder<'a> {
     /// Begins a batch on `loaded`'s head; a conversation without a record is created by it.
     pub(crate) fn new(lease: &Lease, loaded: &Loaded, entropy: &'a dyn Entropy, now: Timestamp) -> Result<Self, Error> {
-        let mut builder = Self { batch: Batch::new(lease, &loaded.head), entropy, now, bytes: 0 };
+        let mut builder = Self::behind(lease, &loaded.head, entropy, now);
         if loaded.head.record_no.get() == 0 {
             let created = CreatedRecord {
                 flow: loaded.pin.name.clone(),
                 flow_tenant: loaded.pin.tenant.to_string(),
                 revision: loaded.pin.revision,
                 created_at: loaded.created_at,
+                subject: loaded.subject.clone(),
             };
             let payload = created.encode().map_err(too_large)?;
             let salt = entropy.bytes16();
@@ -32,6 +33,11 @@ impl<'a> BatchBuilder<'a> {
             builder.bytes += payload.len();
         }
         Ok(builder)
+    }
+
+    /// Begins a batch behind `head` of a conversation that exists.
+    pub(crate) fn behind(lease: &Lease, head: &Head, entropy: &'a dyn Entropy, now: Timestamp) -> Self {
+        Self { batch: Batch::new(lease, head), entropy, now, bytes: 0 }
     }
 
     /// Adds a record.

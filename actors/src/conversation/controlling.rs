@@ -1,8 +1,8 @@
-//! What happens to a conversation besides turns: resets and feedback. Checked, written, applied, answered.
+//! What happens to a conversation besides turns: resets and feedback; for erasures see `erasing`. Checked, written, applied, answered.
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{ControlRecord, Remembered};
-use colloquy_types::{Head, TurnSeq};
+use colloquy_types::{ConversationUid, Head, TurnSeq};
 use ractor::ActorRef;
 use tokio::time::Instant;
 
@@ -20,18 +20,23 @@ use crate::{
 };
 
 impl Control {
-    const fn ending(&self) -> EndingKind {
+    /// How its request is remembered; nothing is once the conversation is erased.
+    const fn ending(&self) -> Option<EndingKind> {
         match self {
-            Self::Reset { .. } => EndingKind::Reset,
-            Self::Feedback { .. } => EndingKind::Feedback,
+            Self::Reset { .. } => Some(EndingKind::Reset),
+            Self::Feedback { .. } => Some(EndingKind::Feedback),
+            Self::Erase(_) => None,
         }
     }
 }
 
 impl Conversation {
     pub(super) fn begin_control(&self, myself: &ActorRef<Message>, state: &mut State, submission: ControlSubmission) {
-        let loaded = match self.check_control(state, &submission) {
-            Ok(loaded) => loaded,
+        if let Control::Erase(erase) = submission.control {
+            return self.begin_erasure(myself, state, submission, erase);
+        }
+        let (uid, loaded) = match self.check_control(state, &submission) {
+            Ok(checked) => checked,
             Err(early) => return submission.answer(early),
         };
         let at = self.shared.clock.now();
@@ -45,6 +50,8 @@ impl Conversation {
                 let (turn_seq, rating, comment) = (turn_seq.get(), *rating, comment.clone());
                 (ControlRecord::Feedback { request_id, request_digest, at, turn_seq, rating, comment }, Vec::new())
             }
+            // Begun above.
+            Control::Erase(_) => return,
         };
         let batch = state.with_loaded(None, |lease, loaded| {
             let mut batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), at)?;
@@ -52,7 +59,7 @@ impl Conversation {
             Ok(batch)
         });
         let deadline = submission.deadline;
-        let work = Work::Control(Box::new(RunningControl { submission, changes, at }));
+        let work = Work::Control(Box::new(RunningControl { submission, uid, changes, at }));
         self.append(myself, state, work, deadline, batch);
     }
 
@@ -61,16 +68,16 @@ impl Conversation {
         &self,
         state: &'a State,
         submission: &ControlSubmission,
-    ) -> Result<&'a Loaded, Result<ControlReply, Error>> {
-        let loaded = match &state.body {
-            Body::Open(_, loaded) => loaded,
+    ) -> Result<(ConversationUid, &'a Loaded), Result<ControlReply, Error>> {
+        let (uid, loaded) = match &state.body {
+            Body::Open(lease, loaded) => (lease.uid, loaded),
             Body::Absent(_) => return Err(Err(Error::ConversationAbsent)),
-            Body::Broken(error) => return Err(Err(error.clone())),
+            Body::Broken(error) | Body::Unusable(_, _, error) => return Err(Err(error.clone())),
         };
         match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
-            Known::Ended { kind, .. } if kind == submission.control.ending() => {
+            Known::Ended { kind, .. } if Some(kind) == submission.control.ending() => {
                 self.shared.metrics.duplicates.inc();
-                return Err(Ok(ControlReply { head: loaded.head, replayed: true }));
+                return Err(Ok(ControlReply { uid, head: loaded.head, at: loaded.updated_at, replayed: true }));
             }
             Known::Reused | Known::Ended { .. } => return Err(Err(Error::RequestIdReused)),
             Known::No => {}
@@ -83,18 +90,33 @@ impl Conversation {
             Control::Feedback { turn_seq, .. } if *turn_seq < TurnSeq::new(1) || *turn_seq > head.turn_seq => {
                 return Err(Err(Error::TurnAbsent { turn_seq: *turn_seq }));
             }
-            Control::Reset { .. } | Control::Feedback { .. } => {}
+            Control::Reset { .. } | Control::Feedback { .. } | Control::Erase(_) => {}
         }
-        if submission.deadline <= Instant::now() || submission.reply.is_closed() {
-            self.shared.metrics.expired.inc();
-            return Err(Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }));
-        }
-        Ok(loaded)
+        self.check_wanted(submission).map_err(Err)?;
+        Ok((uid, loaded))
     }
 
-    pub(super) fn control_committed(&self, state: &mut State, control: RunningControl, head: Head) {
+    /// Whether anyone still waits for it.
+    pub(super) fn check_wanted(&self, submission: &ControlSubmission) -> Result<(), Error> {
+        if submission.deadline <= Instant::now() || submission.reply.is_closed() {
+            self.shared.metrics.expired.inc();
+            return Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied });
+        }
+        Ok(())
+    }
+
+    pub(super) fn control_committed(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        control: RunningControl,
+        head: Head,
+    ) {
+        let Some(ending) = control.submission.control.ending() else {
+            return self.erased(myself, state, control, head);
+        };
         let Some(loaded) = state.loaded_mut() else { return };
-        let RunningControl { submission, changes, at } = control;
+        let RunningControl { submission, uid, changes, at } = control;
         loaded.state.apply_all(&changes);
         loaded.head = head;
         loaded.updated_at = at;
@@ -102,11 +124,11 @@ impl Conversation {
             request_hash: submission.request_hash,
             request_digest: submission.request_digest,
             turn_seq: head.turn_seq.get(),
-            kind: submission.control.ending().to_byte(),
+            kind: ending.to_byte(),
         });
         if matches!(submission.control, Control::Reset { .. }) {
             self.shared.watches.reset(&self.info.key);
         }
-        submission.answer(Ok(ControlReply { head, replayed: false }));
+        submission.answer(Ok(ControlReply { uid, head, at, replayed: false }));
     }
 }

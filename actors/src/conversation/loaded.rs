@@ -8,7 +8,7 @@ use colloquy_turn::{
     AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Effect, EffectResult, EffectsRecord, Intent,
     PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
 };
-use colloquy_types::{FlowName, Head, RequestId, Revision, Timestamp};
+use colloquy_types::{FlowName, Head, RequestId, Revision, SubjectId, Timestamp};
 
 use super::{
     upgrading::Promotable,
@@ -21,6 +21,8 @@ use crate::{error::Error, flows::FlowCatalogue, reply::FlowPin};
 pub(crate) struct Loaded {
     pub(crate) pin: FlowPin,
     pub(crate) flow: Arc<Flow>,
+    /// Whom it is about.
+    pub(crate) subject: Option<SubjectId>,
     pub(crate) head: Head,
     pub(crate) state: ConversationState,
     pub(crate) window: Window,
@@ -86,11 +88,12 @@ impl SinceSnapshot {
 
 impl Loaded {
     /// A conversation that is about to be created.
-    pub(crate) fn new(pin: FlowPin, flow: Arc<Flow>, now: Timestamp) -> Self {
+    pub(crate) fn new(pin: FlowPin, flow: Arc<Flow>, subject: Option<SubjectId>, now: Timestamp) -> Self {
         Self {
             state: open_conversation(&flow),
             pin,
             flow,
+            subject,
             head: Head::default(),
             window: Window::default(),
             created_at: now,
@@ -110,7 +113,7 @@ impl Loaded {
     pub(crate) fn from_opened(opened: &Opened, flows: &FlowCatalogue) -> Result<Option<Self>, Error> {
         let Some(created) = &opened.created else { return Ok(None) };
         let mut loaded = match &opened.snapshot {
-            Some(snapshot) => Self::from_snapshot(snapshot, flows)?,
+            Some(snapshot) => Self::from_snapshot(created, snapshot, flows)?,
             None => Self::from_created(created, flows)?,
         };
         for record in &opened.tail {
@@ -123,15 +126,17 @@ impl Loaded {
     fn from_created(created: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
         let record = CreatedRecord::decode(&created.payload).map_err(|_| undecodable(created))?;
         let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
-        Ok(Self::new(pin, flow, record.created_at))
+        Ok(Self::new(pin, flow, record.subject, record.created_at))
     }
 
-    fn from_snapshot(stored: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+    fn from_snapshot(created: &StoredRecord, stored: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+        let created = CreatedRecord::decode(&created.payload).map_err(|_| undecodable(created))?;
         let record = SnapshotRecord::decode(&stored.payload).map_err(|_| undecodable(stored))?;
         let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
         Ok(Self {
             pin,
             flow,
+            subject: created.subject,
             head: stored.header.head(),
             state: record.state,
             window: Window::restore(record.turns_remembered),

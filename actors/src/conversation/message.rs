@@ -2,7 +2,7 @@
 
 use colloquy_store::AppendError;
 use colloquy_turn::{EffectResult, InputKind, Rating};
-use colloquy_types::{FlowName, Head, RequestId, TraceContext, TurnSeq};
+use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnSeq};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -53,6 +53,7 @@ pub(crate) struct Submission {
     /// First 16 bytes of the payload's hash.
     pub(crate) request_digest: [u8; 16],
     pub(crate) flow: Option<FlowName>,
+    pub(crate) subject: Option<SubjectId>,
     pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
@@ -85,4 +86,15 @@ pub(crate) enum Control {
     Reset { reason: String, expected_seq: Option<TurnSeq> },
     /// A turn was judged.
     Feedback { turn_seq: TurnSeq, rating: Rating, comment: String },
+    /// The conversation ends and is forgotten.
+    Erase(Erase),
+}
+
+/// Which conversation is to be erased, beyond its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Erase {
+    /// As a caller asked: the one of this uid, or whichever has the key.
+    Asked { uid: Option<ConversationUid> },
+    /// As retention asks: only if nothing has happened in it after this time.
+    Idle { since: Timestamp },
 }

@@ -112,7 +112,7 @@ impl Submission {
     /// Answers with the ending that this request had before.
     pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
         let answer = match kind {
-            EndingKind::Turn => Answer::Recorded { turn_seq, flow: loaded.pin.clone() },
+            EndingKind::Turn => Answer::Recorded { request_id: self.request_id, turn_seq, flow: loaded.pin.clone() },
             EndingKind::Reset | EndingKind::Feedback => Answer::Ended(Err(Error::RequestIdReused)),
             EndingKind::Closed(reason) => {
                 // The window keeps how it ended; the words of a closed turn are its flow's fallback.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use colloquy_store::Lease;
 use colloquy_turn::{AcceptedRecord, Change, ConversationState, TurnClosedRecord, TurnRecord};
-use colloquy_types::{Head, Timestamp, TraceContext};
+use colloquy_types::{ConversationUid, Head, Timestamp, TraceContext};
 use tokio::time::Instant;
 
 use super::{
@@ -32,6 +32,8 @@ pub(crate) struct State {
 pub(super) enum Body {
     /// Activation failed; every call is answered so, and the next activation tries again.
     Broken(Error),
+    /// The store gave its records, but they cannot be used. All that can be done with it is to erase it.
+    Unusable(Lease, Head, Error),
     /// No such conversation yet.
     Absent(Lease),
     /// As last synced.
@@ -95,6 +97,7 @@ pub(super) enum Pending {
 
 pub(super) struct RunningControl {
     pub(super) submission: ControlSubmission,
+    pub(super) uid: ConversationUid,
     pub(super) changes: Vec<Change>,
     pub(super) at: Timestamp,
 }
@@ -108,6 +111,7 @@ impl State {
     pub(super) fn head(&self) -> Head {
         match &self.body {
             Body::Open(_, loaded) => loaded.head,
+            Body::Unusable(_, head, _) => *head,
             Body::Absent(_) | Body::Broken(_) => Head::default(),
         }
     }
@@ -134,7 +138,7 @@ impl State {
         work: impl FnOnce(&Lease, &Loaded) -> Result<T, Error>,
     ) -> Result<T, Error> {
         match (&self.body, creating) {
-            (Body::Broken(error), _) => Err(error.clone()),
+            (Body::Broken(error) | Body::Unusable(_, _, error), _) => Err(error.clone()),
             (Body::Absent(lease) | Body::Open(lease, _), Some(creating)) => work(lease, creating),
             (Body::Open(lease, loaded), None) => work(lease, loaded),
             (Body::Absent(_), None) => Err(Error::ConversationAbsent),
@@ -152,7 +156,15 @@ impl State {
     pub(super) fn loaded_mut(&mut self) -> Option<&mut Loaded> {
         match &mut self.body {
             Body::Open(_, loaded) => Some(loaded),
-            Body::Absent(_) | Body::Broken(_) => None,
+            Body::Absent(_) | Body::Unusable(..) | Body::Broken(_) => None,
+        }
+    }
+
+    /// The right to append, while there is one.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        match &self.body {
+            Body::Absent(lease) | Body::Unusable(lease, ..) | Body::Open(lease, _) => Some(lease),
+            Body::Broken(_) => None,
         }
     }
 }

@@ -95,10 +95,13 @@ impl Conversation {
     fn check(&self, state: &State, submission: &Submission) -> Result<Option<Box<Loaded>>, Error> {
         let asked = submission.flow.as_ref();
         let creating = match &state.body {
-            Body::Broken(error) => return Err(error.clone()),
+            Body::Broken(error) | Body::Unusable(_, _, error) => return Err(error.clone()),
             Body::Open(_, loaded) => {
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });
+                }
+                if submission.subject.is_some() && submission.subject != loaded.subject {
+                    return Err(Error::WrongSubject);
                 }
                 None
             }
@@ -107,7 +110,8 @@ impl Conversation {
                 let found = self.shared.flows.current(self.info.key.tenant(), asked.as_str());
                 let Some(found) = found else { return Err(Error::FlowAbsent { name: asked.to_string() }) };
                 let pin = FlowPin { tenant: found.tenant.into(), name: asked.clone(), revision: found.flow.revision() };
-                Some(Box::new(Loaded::new(pin, found.flow, self.shared.clock.now())))
+                let (subject, now) = (submission.subject.clone(), self.shared.clock.now());
+                Some(Box::new(Loaded::new(pin, found.flow, subject, now)))
             }
         };
         let head = state.head();

@@ -113,7 +113,7 @@ impl Conversation {
         match &state.body {
             Body::Open(_, loaded) => Ok(pinning::judge(&self.info.key, loaded, &self.shared.flows)),
             Body::Absent(_) => Ok(None),
-            Body::Broken(error) => Err(error.clone()),
+            Body::Broken(error) | Body::Unusable(_, _, error) => Err(error.clone()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{ClosedReason, InputKind, Rating, Remembered};
-use colloquy_types::TurnSeq;
+use colloquy_types::{ConversationUid, TurnSeq};
 
 /// How many requests a conversation remembers.
 pub(crate) const WINDOW_LEN: usize = 1000;
@@ -32,6 +32,16 @@ pub(crate) fn reset_digest(reason: &str) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"reset\0");
     hasher.update(reason.as_bytes());
+    first16(&hasher.finalize())
+}
+
+/// The digest of an erasure's payload.
+pub(crate) fn erase_digest(uid: Option<ConversationUid>) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"erase\0");
+    if let Some(uid) = uid {
+        hasher.update(&uid.0);
+    }
     first16(&hasher.finalize())
 }
 

@@ -60,6 +60,7 @@ impl Written {
             flow_tenant: "_".to_owned(),
             revision: self.loaded.flow.revision(),
             created_at: NOW,
+            subject: None,
         };
         for _ in 0..turns {
             let outcome = self.world.turn(&self.loaded.flow, self.state.clone(), "when do you open?");
@@ -85,6 +86,34 @@ impl Written {
         let known = known.iter().copied().collect();
         Export::open(self.store.clone(), &self.key, known, Duration::from_secs(5), permit).await
     }
+}
+
+#[tokio::test]
+async fn a_record_without_a_body_needs_no_source_and_is_exported_as_it_is() {
+    let mut written = Written::new();
+    written.say(1).await;
+    let page = written.store.history(&written.key, Head::default(), 9).await.unwrap();
+    for mut row in page.records {
+        assert!(revision_of(&row).unwrap().is_some());
+        (row.record.header.erased, row.record.payload) = (true, Vec::new());
+        assert_eq!(revision_of(&row), Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn an_export_ends_when_its_conversation_is_erased() {
+    let mut written = Written::new();
+    written.keep_source("_").await;
+    written.say(PAGE_RECORDS + 40).await;
+    let mut export = written.export(&[]).await.unwrap();
+    written.append(&written.key, &[], &[(RecordKind::Erased, Vec::new())]).await;
+    let ended = loop {
+        match export.next().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(ended, Err(Error::ConversationErased));
 }
 
 async fn rest(export: &mut Export) -> Vec<ExportEvent> {
@@ -162,6 +191,8 @@ async fn places_for_exports_are_bounded_and_come_back() {
         author: Arc::new(crate::flows::tests::Tools),
         metrics: Arc::default(),
         outside: Arc::new(crate::Nowhere),
+        store_facts: crate::StoreFacts::default(),
+        idle: crate::IdleRetention::default(),
     };
     let runtime = crate::Runtime::start(crate::RuntimeSettings::default(), dependencies).await.unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);

@@ -142,6 +142,8 @@ impl House {
             author,
             metrics: Arc::new(Metrics::default()),
             outside: Arc::new(crate::Nowhere),
+            store_facts: crate::StoreFacts::default(),
+            idle: crate::IdleRetention::default(),
         };
         Self { store, runtime: Runtime::start(settings, dependencies).await.unwrap() }
     }
@@ -189,6 +191,7 @@ impl House {
             key: key(conversation),
             request_id: RequestId::parse(request_id).unwrap(),
             flow: Some(FlowName::parse("desk").unwrap()),
+            subject: None,
             input: InputKind::Text,
             text: text.to_owned(),
             expected_seq: None,

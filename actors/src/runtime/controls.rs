@@ -13,6 +13,7 @@ use crate::{
     conversation::{Control, ControlSubmission, Message, feedback_digest, hash16, reset_digest},
     error::{DeadlineOutcome, Error},
     reply::ControlReply,
+    shared::Shared,
 };
 
 /// Records of a history that are read at a time.
@@ -74,6 +75,36 @@ pub struct FeedbackPage {
     pub next: Option<usize>,
 }
 
+/// Has `control` done to a conversation, and waits for it.
+///
+/// # Errors
+/// [`Error`].
+pub(crate) async fn control(
+    shared: &Shared,
+    key: &ConversationKey,
+    request_id: RequestId,
+    request_digest: [u8; 16],
+    control: Control,
+    deadline: Instant,
+) -> Result<ControlReply, Error> {
+    let (handle, permit) = shared.admit(key)?;
+    let (reply, answer) = oneshot::channel();
+    let submission = ControlSubmission {
+        request_hash: hash16(request_id.as_str().as_bytes()),
+        request_digest,
+        request_id,
+        control,
+        deadline,
+        reply,
+        _permit: permit,
+    };
+    shared.send(handle, Message::Control(Box::new(submission)));
+    match timeout_at(deadline, answer).await {
+        Ok(answered) => answered.map_err(|_| Error::Restarted)?,
+        Err(_) => Err(deadline_unknown()),
+    }
+}
+
 impl Runtime {
     /// Clears a conversation's state; its history stays, and its turns count on.
     ///
@@ -95,30 +126,15 @@ impl Runtime {
         self.control(&key, request_id, digest, Control::Feedback { turn_seq, rating, comment }, deadline).await
     }
 
-    async fn control(
+    pub(super) async fn control(
         &self,
         key: &ConversationKey,
         request_id: RequestId,
         request_digest: [u8; 16],
-        control: Control,
+        what: Control,
         deadline: Instant,
     ) -> Result<ControlReply, Error> {
-        let (handle, permit) = self.admit(key)?;
-        let (reply, answer) = oneshot::channel();
-        let submission = ControlSubmission {
-            request_hash: hash16(request_id.as_str().as_bytes()),
-            request_digest,
-            request_id,
-            control,
-            deadline,
-            reply,
-            _permit: permit,
-        };
-        self.shared.send(handle, Message::Control(Box::new(submission)));
-        match timeout_at(deadline, answer).await {
-            Ok(answered) => answered.map_err(|_| Error::Restarted)?,
-            Err(_) => Err(deadline_unknown()),
-        }
+        control(&self.shared, key, request_id, request_digest, what, deadline).await
     }
 
     /// What was thought of a conversation's turns, after the first `skip` of it, at most `limit`. Reads the whole
@@ -137,7 +153,10 @@ impl Runtime {
         loop {
             let read = timeout_at(deadline, self.shared.store.history(key, after, HISTORY_RECORDS)).await;
             let read = read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??;
-            let controls = read.records.iter().filter(|one| one.record.header.kind == RecordKind::Control);
+            let controls = read.records.iter().filter(|one| {
+                let header = &one.record.header;
+                header.kind == RecordKind::Control && !header.erased
+            });
             for stored in controls {
                 let header = &stored.record.header;
                 let record = ControlRecord::decode(&stored.record.payload).map_err(|_| Error::Corrupt {

@@ -45,6 +45,8 @@ async fn stored(trace: Option<&str>) -> Vec<Vec<u8>> {
         author: Arc::new(Tools),
         metrics: Arc::new(Metrics::default()),
         outside: Arc::new(crate::Nowhere),
+        store_facts: StoreFacts::default(),
+        idle: IdleRetention::default(),
     };
     let runtime = Runtime::start(RuntimeSettings::default(), dependencies).await.unwrap();
     let trace = trace.map(|trace| TraceContext::parse(trace, None).expect("well formed"));

@@ -36,6 +36,7 @@ impl Recorded {
             flow_tenant: "_".to_owned(),
             revision: loaded.flow.revision(),
             created_at: Timestamp::from_micros(1),
+            subject: None,
         };
         let records = vec![(EntryKind::Created, created.encode().unwrap())];
         let state = open_conversation(&loaded.flow);

@@ -17,7 +17,7 @@ struct Given {
 }
 
 /// Sections whose entries are tables.
-const TABLES: [&str; 2] = ["models", "enrichments"];
+const TABLES: [&str; 3] = ["models", "enrichments", "retention"];
 /// Variables that belong to the command line, not to settings.
 const FOREIGN_VARIABLES: [&str; 3] = ["COLLOQUY_ADDR", "COLLOQUY_TENANT", "COLLOQUY_CONFIG"];
 

@@ -2,6 +2,7 @@
 
 mod enrichments;
 mod models;
+mod retention;
 
 use super::*;
 

@@ -55,6 +55,11 @@ pub(super) fn count(text: &str) -> Option<NonZeroUsize> {
     text.trim().parse().ok().filter(|count: &NonZeroUsize| count.get() <= 65536)
 }
 
+/// A part of a whole, 0 to 1.
+pub(super) fn ratio(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+}
+
 /// Yes or no.
 pub(super) fn flag(text: &str) -> Option<bool> {
     text.trim().parse().ok()

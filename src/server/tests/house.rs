@@ -107,6 +107,8 @@ impl House {
             author,
             metrics: Arc::clone(&metrics),
             outside,
+            store_facts: colloquy_actors::StoreFacts::default(),
+            idle: colloquy_actors::IdleRetention::default(),
         };
         let runtime = Runtime::start(RuntimeSettings::default(), dependencies).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

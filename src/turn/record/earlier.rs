@@ -7,14 +7,30 @@ use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
 use serde::Deserialize;
 
 use super::{
-    AcceptedRecord, EffectsRecord, InputKind, Intent, PinnedRevision, Remembered, Reply, ReplyKind, SnapshotRecord,
-    TurnOutcome, TurnRecord,
+    AcceptedRecord, CreatedRecord, EffectsRecord, InputKind, Intent, PinnedRevision, Remembered, Reply, ReplyKind,
+    SnapshotRecord, TurnOutcome, TurnRecord,
 };
 use crate::{
     effect::{EffectResult, EffectValue, RequestTrace, Usage},
     event::{Degradation, Reason, Stage, StageEvent},
     state::{Change, EarlierState, PendingAction, PositionName},
 };
+
+/// A conversation's first record before it told whom the conversation is about.
+#[derive(Deserialize)]
+pub(super) struct CreatedRecordV1 {
+    flow: FlowName,
+    flow_tenant: String,
+    revision: Revision,
+    created_at: Timestamp,
+}
+
+impl From<CreatedRecordV1> for CreatedRecord {
+    fn from(v1: CreatedRecordV1) -> Self {
+        let CreatedRecordV1 { flow, flow_tenant, revision, created_at } = v1;
+        Self { flow, flow_tenant, revision, created_at, subject: None }
+    }
+}
 
 /// A result before it told what it took.
 #[derive(Deserialize)]
