@@ -9,7 +9,7 @@ use colloquy_types::{Clock as _, SubjectId, Timestamp};
 
 use super::*;
 use crate::{
-    ActorKind, EraseConversation, ErasureReceipt, TreeFilter,
+    ActorKind, EraseConversation, ErasureReceipt, TreeFilter, Watcher,
     conversation::{Control, Erase, erase_digest},
     runtime::controls::control,
 };
@@ -353,19 +353,18 @@ async fn a_conversation_keeps_its_subject_and_refuses_another() {
 }
 
 #[tokio::test]
-async fn a_watch_that_opens_while_its_conversation_begins_is_not_ended() {
+async fn a_watch_is_ended_by_erasures_behind_its_opening_only() {
     let gate = Gate::new();
     let runtime = start(gate.clone()).await;
-    gate.inner.hold();
-    let begins = sent(&runtime, turn("c", "r-0", "hello"));
-    gate.until_waiting(1).await;
-    let opens = tokio::spawn({
-        let runtime = runtime.clone();
-        async move { runtime.watch(&key("c"), TurnSeq::new(1), None, soon()).await }
-    });
-    wait_for(|| runtime.stats().watchers == 1).await;
-    gate.inner.let_go();
-    assert_eq!(seq(&begins.await.unwrap().unwrap()), 1);
-    let mut watch = opens.await.unwrap().unwrap();
+    runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
+    let watches = &runtime.shared().watches;
+    let mut subscription = watches.subscribe(&key("c"));
+    assert!(!subscription.renew(), "nothing was erased");
+    // An actor found nothing under the key, and began a conversation, before the watch asked for it.
+    watches.erased(&key("c"));
+    assert!(subscription.renew() && !subscription.renew());
+    let mut watch = Watcher::open(subscription, gate, TurnSeq::new(1), None, Head::default()).await.unwrap();
     assert!(matches!(watch.next().await, Ok(WatchEvent::Turn(_))));
+    watches.erased(&key("c"));
+    assert_eq!(watch.next().await.map(|_| ()), Err(Error::ConversationErased));
 }

@@ -49,6 +49,13 @@ impl Report {
         self.faults.push(Fault { place, key, problem, fix });
     }
 
+    /// Notes that a table is there, though it may hold nothing.
+    pub(super) fn table(&mut self, table: &str) {
+        if self.tables.iter().all(|(name, _)| name != table) {
+            self.tables.push((table.to_owned(), Vec::new()));
+        }
+    }
+
     /// Notes what a key of a table holds, as TOML writes it, and where it comes from.
     pub(super) fn holds(&mut self, table: &str, line: &str, place: &str) {
         let line = format!("{line} # {place}");

@@ -82,6 +82,7 @@ pub(super) fn read(report: &mut Report, placed: Option<Placed>) -> Kept {
     if table.gives("default")
         && let Some(mut default) = table.table(report, "default", &DEFAULT)
     {
+        report.table(&default.path);
         kept.bodies.others = Some(bodies(&mut default, report));
         default.finish(report);
     }
@@ -96,6 +97,7 @@ pub(super) fn read(report: &mut Report, placed: Option<Placed>) -> Kept {
             );
         }
         let Some(mut tenant) = Table::open(report, path, placed, &TENANT) else { continue };
+        report.table(&tenant.path);
         kept.bodies.tenants.insert(name.clone(), bodies(&mut tenant, report));
         if let Some(idle) = days(&mut tenant, report, "idle_days") {
             kept.idle.tenants.insert(name, idle);
