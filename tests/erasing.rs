@@ -97,6 +97,11 @@ async fn what_was_said_is_in_no_file_after_an_erasure_and_others_are_intact() {
     assert_eq!(receipt["store"].as_str().map(str::len), Some(32));
     assert!(!receipt.to_string().contains("chichimeca"), "{receipt}");
     assert_eq!(server.terminate(), Some(0));
+    let data_dir = place.data_dir();
+    let (data_dir, receipt_file) = (data_dir.to_str().unwrap(), receipts.to_str().unwrap());
+    let checked = run(&["store", "verify", "--data-dir", data_dir, "--receipt", receipt_file, "--json"]);
+    let found: Value = serde_json::from_str(stdout(&checked).lines().next().unwrap()).unwrap();
+    assert_eq!((checked.status.code(), &found["gone"]), (Some(0), &Value::Bool(true)), "{found}");
     let options = JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::new(place.data_dir()) };
     let store = JournalStore::open(&options, Arc::new(SystemClock), Arc::new(SystemEntropy)).unwrap();
     let uid = ConversationUid::parse(receipt["uid"].as_str().unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 mod backup;
 mod import;
+mod migrate;
 mod stats;
 mod verify;
 
@@ -29,7 +30,7 @@ pub(crate) enum StoreCommand {
     /// Reads everything and prints what is there: turns, bytes for each, how much of the disk is more than that.
     ///
     /// Example: colloquy store stats --data-dir /var/lib/colloquy --json
-    Stats(StatsArgs),
+    Stats(FolderArgs),
     /// Makes a consistent copy of a store, also of one that is running.
     ///
     /// Sealed segments are linked where the target is on the same file system, and copied elsewhere. What was acknowledged
@@ -50,6 +51,12 @@ pub(crate) enum StoreCommand {
     ///
     /// Example: colloquy store import exports/acme --data-dir /var/lib/colloquy
     Import(import::ImportArgs),
+    /// Brings a store that no server runs on to the newest formats. Older ones are read for good, so this may wait.
+    ///
+    /// What was interrupted is made again and goes on. A store of a newer version is refused: use a newer build.
+    ///
+    /// Example: colloquy store migrate --data-dir /var/lib/colloquy
+    Migrate(FolderArgs),
 }
 
 /// The folder.
@@ -61,7 +68,7 @@ pub(crate) struct Folder {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct StatsArgs {
+pub(crate) struct FolderArgs {
     #[command(flatten)]
     folder: Folder,
 }
@@ -73,6 +80,7 @@ pub(crate) async fn run(command: StoreCommand, output: Output) -> Exit {
         StoreCommand::Stats(args) => stats::run(&args.folder.data_dir, output),
         StoreCommand::Backup(args) => backup::run(args, output),
         StoreCommand::Restore(args) => backup::restore(&args, output),
+        StoreCommand::Migrate(args) => migrate::run(&args.folder.data_dir, output),
         StoreCommand::Import(args) => import::run(args, output).await,
     }
 }

@@ -15,6 +15,7 @@ mod folder;
 pub(crate) mod group;
 pub mod import;
 pub(crate) mod index;
+pub mod migrate;
 pub(crate) mod reader;
 mod real_disk;
 pub(crate) mod recovery;

@@ -34,8 +34,12 @@ pub(crate) struct VerifyArgs {
 #[derive(Deserialize)]
 struct Receipt {
     uid: String,
-    #[serde(default)]
-    hash: Option<String>,
+    head: Option<ReceiptHead>,
+}
+
+#[derive(Deserialize)]
+struct ReceiptHead {
+    hash: String,
 }
 
 /// Reads and checks everything.
@@ -79,7 +83,7 @@ fn receipts(path: &PathBuf) -> Result<Vec<(ConversationUid, Option<String>)>, St
                 serde_json::from_str(line).map_err(|error| cannot(&format_args!("line {line_no}: {error}")))?;
             let uid = ConversationUid::parse(&receipt.uid)
                 .ok_or_else(|| cannot(&format_args!("line {line_no}: `uid` must be 32 hexadecimal digits")))?;
-            Ok((uid, receipt.hash))
+            Ok((uid, receipt.head.map(|head| head.hash)))
         })
         .collect()
 }

@@ -10,6 +10,7 @@ mod hints;
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,6 +28,8 @@ use crate::sled_files::{self, SledError};
 
 const COVERED: &str = "covered";
 const ROWS_PER_BATCH: usize = 4096;
+/// Trees that earlier builds wrote: rows of a conversation and a segment, for which footers are asked now.
+const TREES_UNUSED: [&str; 1] = ["spans"];
 
 /// What the index covers: all segments before `segment`, wholly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +218,44 @@ impl Index {
         })
     }
 
-    fn sync(&self) -> Result<(), IndexError> {
+    /// Encodes a page of rows behind the key `after` as the newest version; `None` when there is none.
+    pub(crate) fn renew_rows(&self, after: &[u8]) -> Result<Option<RenewedRows>, IndexError> {
+        let mut renewed = RenewedRows { rows: 0, renewed: 0, last: Vec::new() };
+        let mut batch = sled::Batch::default();
+        for entry in self.rows.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)).take(ROWS_PER_BATCH) {
+            let (key, bytes) = entry?;
+            if !Row::is_newest(&bytes) {
+                batch.insert(key.clone(), Row::decode(&bytes)?.encode()?);
+                renewed.renewed += 1;
+            }
+            renewed.rows += 1;
+            renewed.last = key.to_vec();
+        }
+        self.rows.apply_batch(batch)?;
+        Ok((renewed.rows > 0).then_some(renewed))
+    }
+
+    /// Leaves a row, and a tree, as a build before erasures did.
+    #[cfg(test)]
+    pub(crate) fn put_as_version_1(&self, key: &ConversationKey) {
+        let row = self.row(key.as_str()).unwrap().unwrap();
+        self.rows.insert(key.as_str(), row.encode_as_version_1()).unwrap();
+        self.db.open_tree(TREES_UNUSED[0]).unwrap().insert(row.uid.0, &[1]).unwrap();
+        self.sync().unwrap();
+    }
+
+    /// Removes trees of earlier builds; how many there were.
+    pub(crate) fn remove_unused_trees(&self) -> Result<u64, IndexError> {
+        guarded(|| {
+            let mut removed = 0;
+            for name in TREES_UNUSED {
+                removed += u64::from(self.db.drop_tree(name)?);
+            }
+            Ok(removed)
+        })
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), IndexError> {
         Ok(sled_files::sync(&self.db, &self.folder)?)
     }
 }
@@ -224,6 +264,14 @@ fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
     let parts = text.split_once('/');
     let key = parts.and_then(|(tenant, conversation)| ConversationKey::from_stored(tenant, conversation));
     key.ok_or(IndexError::Damaged("a key is malformed"))
+}
+
+/// A page of rows that were looked at.
+pub(crate) struct RenewedRows {
+    pub(crate) rows: u64,
+    pub(crate) renewed: u64,
+    /// The key of the last.
+    pub(crate) last: Vec<u8>,
 }
 
 /// What one checkpoint adds.

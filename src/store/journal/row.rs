@@ -61,6 +61,9 @@ impl From<RowV1> for Row {
     }
 }
 
+/// What a row of the newest version begins with: the number of its variant.
+const NEWEST: u8 = 1;
+
 /// A row as stored; variants and fields are the format.
 #[derive(Serialize, Deserialize)]
 enum StoredRow {
@@ -106,6 +109,17 @@ impl Row {
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, codec::Error> {
         codec::encode(&StoredRow::V2(self.clone()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn encode_as_version_1(&self) -> Vec<u8> {
+        let Self { uid, head, updated_at, created, snapshot, damage, .. } = self.clone();
+        codec::encode(&StoredRow::V1(RowV1 { uid, head, updated_at, created, snapshot, damage })).unwrap()
+    }
+
+    /// Whether bytes that are a row are one of the version that is written now.
+    pub(crate) fn is_newest(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&NEWEST)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {

@@ -15,6 +15,8 @@ use crate::{
     journal::{
         backup::{BackupError, BackupOptions, MANIFEST, Manifest, backup, known_backups, restore},
         import::{ImportError, check, import},
+        index::Index,
+        migrate::migrate,
         survey::{FaultKind, Survey, survey, survey_erased},
     },
     port::{ConversationStore as _, Lease},
@@ -348,4 +350,32 @@ async fn an_import_adds_what_follows_and_brings_nothing_back_that_was_erased() {
     append(&store, &opened.lease, turn(&opened.lease, &head, b"on")).await.unwrap();
     store.verify(&lease.key).await.unwrap();
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_migration_renews_what_earlier_builds_wrote_and_can_be_interrupted() {
+    let folder = TempDir::new().unwrap();
+    let ended = filled(folder.path()).await;
+    let index = || Index::open(&folder.path().join("index"), 4 << 20).unwrap();
+    {
+        // As an earlier build would have left it, but for one row that an interrupted migration renewed.
+        let index = index();
+        for (lease, _) in &ended[1..] {
+            index.put_as_version_1(&lease.key);
+        }
+    }
+    let migrated = |folder: &Path| migrate(folder, 4 << 20, &colloquy_types::SystemEntropy, &mut |_| {});
+    let done = migrated(folder.path()).unwrap();
+    assert_eq!((done.rows, done.rewritten, done.trees), (4, 3, 1));
+    let again = migrated(folder.path()).unwrap();
+    assert_eq!((again.rows, again.rewritten, again.trees), (4, 0, 0));
+    let store = open(folder.path()).unwrap();
+    assert!(matches!(migrated(folder.path()), Err(crate::journal::OpenError::Locked { .. })));
+    for (lease, head) in &ended {
+        assert_eq!(store.open(&lease.key).await.unwrap().head, *head);
+    }
+    store.close().await;
+    let empty = TempDir::new().unwrap();
+    assert!(matches!(migrated(empty.path()), Err(crate::journal::OpenError::NotAStore { .. })));
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "it is left as it was");
 }
