@@ -164,7 +164,8 @@ async fn a_watch_ends_with_its_conversation_and_not_with_the_next_one() {
     for n in 0..6 {
         runtime.submit_turn(turn("c", &format!("n-{n}"), "hello")).await.unwrap();
     }
-    assert_eq!(waiting.await.unwrap(), Err(Error::ConversationErased));
+    let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it ends");
+    assert_eq!(ended.unwrap(), Err(Error::ConversationErased));
     assert_eq!(behind.next().await.map(|_| ()), Err(Error::ConversationErased), "turn 5 is another conversation's");
     let resumed = runtime.watch(&key("c"), TurnSeq::new(1), Some(after), soon()).await;
     assert!(matches!(resumed, Err(Error::HistoryChanged { .. })), "{resumed:?}");
@@ -188,7 +189,8 @@ async fn an_actor_that_dies_while_it_erases_has_erased_and_its_watches_end() {
     assert_eq!(erasure.await.unwrap(), Err(Error::Restarted));
     gate.until_waiting(2).await;
     gate.inner.let_go();
-    assert_eq!(waiting.await.unwrap(), Err(Error::ConversationErased));
+    let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it ends");
+    assert_eq!(ended.unwrap(), Err(Error::ConversationErased));
     assert_eq!(erase(&runtime, "c").await, Err(Error::ConversationAbsent), "it was done");
 }
 
