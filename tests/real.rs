@@ -28,6 +28,13 @@ fn named(variable: &str) -> Option<PathBuf> {
     path
 }
 
+/// Whether the model wrote the reply. A small one may not know where to end: then its token limit did, and the turn
+/// says so.
+fn is_answered(turn: &v1::Turn) -> bool {
+    let kind = turn.reply.as_ref().map(|reply| reply.kind.as_str());
+    kind == Some("model") && turn.degradations.iter().all(|one| one.reason == "truncated")
+}
+
 /// A server of its own store, with a flow and settings.
 struct Bench {
     place: Place,

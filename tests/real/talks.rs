@@ -9,7 +9,7 @@ use std::{
 use colloquy_client::{Client, Key, v1};
 use serde_json::Value;
 
-use super::{Bench, llama::Llama};
+use super::{Bench, is_answered, llama::Llama};
 use crate::harness::{BINARY, DEADLINE, run, stderr, stdout};
 
 const COUNTER: &str = include_str!("counter.yaml");
@@ -98,7 +98,7 @@ async fn a_conversation_is_streamed_in_parts_and_recorded_with_what_it_used() {
         let reply = streamed.turn.reply.clone().unwrap();
         assert!(streamed.deltas > 1, "{} parts of {:?}", streamed.deltas, reply.text);
         assert_eq!((streamed.text.trim(), reply.kind.as_str()), (reply.text.trim(), "model"));
-        assert_eq!(streamed.turn.outcome(), v1::TurnOutcome::Complete, "{:?}", streamed.turn.degradations);
+        assert!(is_answered(&streamed.turn), "{:?}", streamed.turn.degradations);
         deltas += streamed.deltas;
         turns.push(streamed.turn);
     }

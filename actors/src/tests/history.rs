@@ -97,6 +97,32 @@ async fn nothing_that_is_told_of_a_turn_changes_its_history() {
     }
 }
 
+/// P10: what a turn costs does not grow with the length of its conversation. Held by a wide factor, as the machine has
+/// other work; what a long conversation has more than a short one is up to 1,000 remembered request ids in its snapshots.
+#[tokio::test]
+async fn a_turn_costs_the_same_in_a_conversation_of_thousands() {
+    const BATCH: usize = 100;
+    let runtime = start(Arc::new(MemoryStore::new(Arc::new(SystemEntropy)))).await;
+    let spent = async |conversation: &str, from: usize, count: usize| {
+        let begun = Instant::now();
+        for number in from..from + count {
+            runtime.submit_turn(turn(conversation, &format!("r-{number}"), "hello")).await.unwrap();
+        }
+        begun.elapsed()
+    };
+    spent("long", 0, 5000).await;
+    let mut ratios = Vec::new();
+    for round in 0..9 {
+        let short = format!("short-{round}");
+        spent(&short, 0, 10).await;
+        let (short, long) = (spent(&short, 10, BATCH).await, spent("long", 5000 + round * BATCH, BATCH).await);
+        ratios.push(long.as_secs_f64() / short.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("of a short one's: {ratios:.2?}");
+    assert!(ratios[ratios.len() / 2] < 1.5, "{ratios:?}");
+}
+
 /// Counts what is written to it.
 #[derive(Clone, Default)]
 struct Lines(Arc<AtomicU64>);
