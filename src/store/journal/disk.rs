@@ -64,6 +64,13 @@ pub(crate) fn fill_with(file: &(impl DiskFile + ?Sized), len: u64) -> io::Result
     Ok(())
 }
 
+/// Reads the first `len` bytes into memory that is used again and again: fresh pages cost more than reading into them.
+pub(crate) fn read_into<'b>(file: &dyn DiskFile, len: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+    buffer.resize(len, 0);
+    file.read_at(buffer, 0)?;
+    Ok(buffer)
+}
+
 /// Reads `len` bytes at `offset`.
 pub(crate) fn read_vec(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];

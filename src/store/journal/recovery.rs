@@ -22,7 +22,7 @@ use colloquy_types::{Clock, Entropy, Epoch};
 use self::overlay::Overlay;
 use super::{
     bytes::to_usize,
-    disk::{Disk, read_vec},
+    disk::{Disk, read_into, read_vec},
     error::OpenError,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     index::{Covered, Index, IndexError},
@@ -110,7 +110,8 @@ pub(crate) fn replay<'a>(
     covered: Option<Covered>,
     rows_max: usize,
 ) -> Result<Replay<'a>, OpenError> {
-    let mut unsealed: BTreeMap<u64, (Vec<u8>, Scan)> = BTreeMap::new();
+    let mut unsealed: BTreeMap<u64, Scan> = BTreeMap::new();
+    let mut buffer = Vec::new();
     let mut mark = covered.map(|covered| covered.synced).unwrap_or_default();
     let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
     for (id, segment) in &found.segments {
@@ -118,14 +119,14 @@ pub(crate) fn replay<'a>(
             mark = mark.max(Position { segment: *id, offset: trailer.valid_len });
             continue;
         }
-        let bytes = read_vec(segment.file.as_ref(), 0, to_usize(segment.size))?;
-        let scan = scan::scan(&bytes, *id, uuid);
+        let bytes = read_into(segment.file.as_ref(), to_usize(segment.size), &mut buffer)?;
+        let scan = scan::scan(bytes, *id, uuid);
         mark = mark.max(scan.synced);
         for (segment, end) in &scan.ends {
             let known = ends.entry(*segment).or_default();
             *known = (*end).max(*known);
         }
-        unsealed.insert(*id, (bytes, scan));
+        unsealed.insert(*id, scan);
     }
     let epoch = covered.map(|covered| covered.epoch).unwrap_or_default().max(found.epoch);
     let mut replay = Replay {
@@ -139,14 +140,16 @@ pub(crate) fn replay<'a>(
     let first = covered.map_or(0, |covered| covered.segment);
     let total = found.segments.len();
     for (number, (id, segment)) in found.segments.iter().enumerate() {
-        if let Some((bytes, scan)) = unsealed.remove(id) {
+        if let Some(scan) = unsealed.remove(id) {
+            // Read once more, as there is room for one at a time; the page cache has it.
+            let bytes = read_into(segment.file.as_ref(), to_usize(segment.size), &mut buffer)?;
             let known_end = ends.get(id).copied().unwrap_or_default();
             let rewritten = segment.header.and_then(|header| header.rewritten);
-            replay.unsealed(*id, &bytes, scan, (known_end, rewritten))?;
+            replay.unsealed(*id, bytes, scan, (known_end, rewritten))?;
         } else if let Some(trailer) = segment.trailer().filter(|_| *id >= first) {
-            let bytes = read_vec(segment.file.as_ref(), 0, to_usize(trailer.valid_len))?;
-            let scan = scan::scan(&bytes, *id, uuid);
-            replay.sealed(*id, &bytes, scan, trailer.valid_len)?;
+            let bytes = read_into(segment.file.as_ref(), to_usize(trailer.valid_len), &mut buffer)?;
+            let scan = scan::scan(bytes, *id, uuid);
+            replay.sealed(*id, bytes, scan, trailer.valid_len)?;
         } else {
             continue;
         }
