@@ -1,26 +1,20 @@
 //! What the tree promises, on the memory engine: one turn at a time, one ending per request id, whatever dies.
 
 mod erasing;
+mod gate;
 mod history;
 mod outside;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use colloquy_author::load_sources;
-use colloquy_store::{
-    Batch, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed, MemoryStore,
-    Opened, ReadError, StoreStats, StoredRecord, Verified,
-};
+use colloquy_store::{ConversationStore, MemoryStore};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
-use colloquy_types::{
-    ConversationKey, ConversationUid, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq,
-};
+use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
 use tokio::time::Instant;
 
+use self::gate::Gate;
 use crate::{
     BusyPolicy, Dependencies, Ending, Error, FlowCatalogue, IdleRetention, Limits, Outside, ResetConversation, Runtime,
     RuntimeSettings, StoreFacts, SubmitTurn, TurnEvent, TurnReply, WatchEvent, flows::tests::Tools,
@@ -28,103 +22,6 @@ use crate::{
 
 const FLOW: &str = include_str!("../../src/server/flows/order-desk/flow.yaml");
 const RESPONSES: &str = include_str!("../../src/server/flows/order-desk/responses.yaml");
-
-/// The memory engine, in which one conversation can be made to panic inside its actor's turn.
-struct Gate {
-    inner: MemoryStore,
-    panics: Mutex<Option<ConversationKey>>,
-    /// The bytes of the last batch that erased a conversation.
-    erasing: Mutex<Vec<u8>>,
-}
-
-impl Gate {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryStore::new(Arc::new(SystemEntropy)),
-            panics: Mutex::default(),
-            erasing: Mutex::default(),
-        })
-    }
-
-    /// Waits until `number` calls wait behind the hold.
-    async fn until_waiting(&self, number: usize) {
-        wait_for(|| self.inner.held() >= number).await;
-    }
-}
-
-impl ConversationStore for Gate {
-    fn engine(&self) -> &'static str {
-        "gate"
-    }
-
-    fn open<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Opened, ReadError>> {
-        self.inner.open(key)
-    }
-
-    fn append(&self, lease: &Lease, batch: Batch, done: Completion) {
-        let poisoned = self.panics.lock().unwrap().take_if(|key| *key == lease.key);
-        assert!(poisoned.is_none(), "a panic inside a turn, as the test asked for");
-        if batch.erases() {
-            *self.erasing.lock().unwrap() = batch.bytes().to_vec();
-        }
-        self.inner.append(lease, batch, done);
-    }
-
-    fn release(&self, lease: &Lease) {
-        self.inner.release(lease);
-    }
-
-    fn turns<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        from: TurnSeq,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
-        self.inner.turns(key, from, limit)
-    }
-
-    fn history<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        after: Head,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
-        self.inner.history(key, after, limit)
-    }
-
-    fn list<'a>(
-        &'a self,
-        tenant: &'a str,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Listed>, ReadError>> {
-        self.inner.list(tenant, after, limit)
-    }
-
-    fn verify<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Verified, ReadError>> {
-        self.inner.verify(key)
-    }
-
-    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>> {
-        self.inner.compact()
-    }
-
-    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>> {
-        self.inner.erasure(uid)
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.inner.checkpoint()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
-
-    fn stats(&self) -> StoreStats {
-        self.inner.stats()
-    }
-}
 
 async fn start_with(store: Arc<dyn ConversationStore>, settings: RuntimeSettings) -> Runtime {
     start_in(store, settings, sources(), Arc::new(crate::Nowhere)).await

@@ -113,7 +113,8 @@ impl Runtime {
     pub async fn reset(&self, reset: ResetConversation) -> Result<ControlReply, Error> {
         let ResetConversation { key, request_id, reason, expected_seq, deadline } = reset;
         let digest = reset_digest(&reason);
-        self.control(&key, request_id, digest, Control::Reset { reason, expected_seq }, deadline).await
+        let what = Control::Reset { reason, expected_seq };
+        control(&self.shared, &key, request_id, digest, what, deadline).await
     }
 
     /// Keeps what someone thought of a turn. It changes nothing of the conversation's state.
@@ -123,18 +124,8 @@ impl Runtime {
     pub async fn record_feedback(&self, feedback: RecordFeedback) -> Result<ControlReply, Error> {
         let RecordFeedback { key, request_id, turn_seq, rating, comment, deadline } = feedback;
         let digest = feedback_digest(turn_seq, rating, &comment);
-        self.control(&key, request_id, digest, Control::Feedback { turn_seq, rating, comment }, deadline).await
-    }
-
-    pub(super) async fn control(
-        &self,
-        key: &ConversationKey,
-        request_id: RequestId,
-        request_digest: [u8; 16],
-        what: Control,
-        deadline: Instant,
-    ) -> Result<ControlReply, Error> {
-        control(&self.shared, key, request_id, request_digest, what, deadline).await
+        let what = Control::Feedback { turn_seq, rating, comment };
+        control(&self.shared, &key, request_id, digest, what, deadline).await
     }
 
     /// What was thought of a conversation's turns, after the first `skip` of it, at most `limit`. Reads the whole

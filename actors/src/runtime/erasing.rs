@@ -6,7 +6,7 @@ use colloquy_store::{Compacted, journal::backup::KnownBackup};
 use colloquy_types::{ConversationKey, ConversationUid, Head, RequestId, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Runtime, deadline_unknown};
+use super::{Runtime, controls, deadline_unknown};
 use crate::{
     conversation::{Control, Erase, erase_digest},
     error::Error,
@@ -69,7 +69,7 @@ impl Runtime {
     pub async fn erase(&self, erase: EraseConversation) -> Result<ErasureReceipt, Error> {
         let EraseConversation { key, request_id, uid, deadline } = erase;
         let control = Control::Erase(Erase::Asked { uid });
-        let reply = self.control(&key, request_id, erase_digest(uid), control, deadline).await?;
+        let reply = controls::control(&self.shared, &key, request_id, erase_digest(uid), control, deadline).await?;
         Ok(self.receipt(reply).await)
     }
 

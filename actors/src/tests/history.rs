@@ -35,18 +35,12 @@ impl Entropy for Counted {
 async fn stored(trace: Option<&str>) -> Vec<Vec<u8>> {
     let store = Arc::new(MemoryStore::new(Arc::new(Counted::default())));
     let flows = FlowCatalogue::new();
-    let sources = vec![("flow.yaml".to_owned(), FLOW.to_owned()), ("responses.yaml".to_owned(), RESPONSES.to_owned())];
-    flows.insert(SHARED_TENANT, load_sources("the flow", sources).expect("the flow is sound").flow);
+    flows.insert(SHARED_TENANT, load_sources("the flow", sources()).expect("the flow is sound").flow);
+    let shared = Arc::clone(&store) as Arc<dyn ConversationStore>;
     let dependencies = Dependencies {
-        store: Arc::clone(&store) as Arc<dyn ConversationStore>,
         clock: Arc::new(Counted::default()),
         entropy: Arc::new(Counted::default()),
-        flows,
-        author: Arc::new(Tools),
-        metrics: Arc::new(Metrics::default()),
-        outside: Arc::new(crate::Nowhere),
-        store_facts: StoreFacts::default(),
-        idle: IdleRetention::default(),
+        ..dependencies(shared, flows, Arc::new(crate::Nowhere))
     };
     let runtime = Runtime::start(RuntimeSettings::default(), dependencies).await.unwrap();
     let trace = trace.map(|trace| TraceContext::parse(trace, None).expect("well formed"));

@@ -1,0 +1,108 @@
+//! A store that tests can hold, and in which an actor can be made to panic.
+
+use std::sync::{Arc, Mutex};
+
+use colloquy_store::{
+    Batch, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed, MemoryStore,
+    Opened, ReadError, StoreStats, StoredRecord, Verified,
+};
+use colloquy_types::{ConversationKey, ConversationUid, Head, SystemEntropy, TurnSeq};
+
+use super::wait_for;
+
+/// The memory engine, in which one conversation can be made to panic inside its actor's turn.
+pub(super) struct Gate {
+    pub(super) inner: MemoryStore,
+    pub(super) panics: Mutex<Option<ConversationKey>>,
+    /// The bytes of the last batch that erased a conversation.
+    pub(super) erasing: Mutex<Vec<u8>>,
+}
+
+impl Gate {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(Arc::new(SystemEntropy)),
+            panics: Mutex::default(),
+            erasing: Mutex::default(),
+        })
+    }
+
+    /// Waits until `number` calls wait behind the hold.
+    pub(super) async fn until_waiting(&self, number: usize) {
+        wait_for(|| self.inner.held() >= number).await;
+    }
+}
+
+impl ConversationStore for Gate {
+    fn engine(&self) -> &'static str {
+        "gate"
+    }
+
+    fn open<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Opened, ReadError>> {
+        self.inner.open(key)
+    }
+
+    fn append(&self, lease: &Lease, batch: Batch, done: Completion) {
+        let poisoned = self.panics.lock().unwrap().take_if(|key| *key == lease.key);
+        assert!(poisoned.is_none(), "a panic inside a turn, as the test asked for");
+        if batch.erases() {
+            *self.erasing.lock().unwrap() = batch.bytes().to_vec();
+        }
+        self.inner.append(lease, batch, done);
+    }
+
+    fn release(&self, lease: &Lease) {
+        self.inner.release(lease);
+    }
+
+    fn turns<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        from: TurnSeq,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>, ReadError>> {
+        self.inner.turns(key, from, limit)
+    }
+
+    fn history<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        after: Head,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<HistoryPage, ReadError>> {
+        self.inner.history(key, after, limit)
+    }
+
+    fn list<'a>(
+        &'a self,
+        tenant: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Listed>, ReadError>> {
+        self.inner.list(tenant, after, limit)
+    }
+
+    fn verify<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Verified, ReadError>> {
+        self.inner.verify(key)
+    }
+
+    fn compact(&self) -> BoxFuture<'_, Result<Compacted, ReadError>> {
+        self.inner.compact()
+    }
+
+    fn erasure(&self, uid: ConversationUid) -> BoxFuture<'_, Result<Erasure, ReadError>> {
+        self.inner.erasure(uid)
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        self.inner.checkpoint()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.inner.stats()
+    }
+}
