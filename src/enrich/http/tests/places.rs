@@ -62,7 +62,7 @@ async fn a_name_that_leads_inside_is_denied_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn the_address_that_was_checked_is_the_one_connected_to() {
-    let peer = Peer::start(crate::testing::Behaviour::End(crate::testing::response(
+    let mut peer = Peer::start(crate::testing::Behaviour::End(crate::testing::response(
         "200 OK",
         "content-type: application/json\r\n",
         "1",
@@ -73,7 +73,7 @@ async fn the_address_that_was_checked_is_the_one_connected_to() {
     let source = named(peer.address.port(), true, lookup.clone());
     assert!(ask(&source, call("{}")).await.is_ok());
     assert_eq!(lookup.asked(), ["api.test"], "it was resolved once, and that answer was used");
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    peer.left_alone().await;
     let error = ask(&source, call("{}")).await.unwrap_err();
     assert_eq!(error, Error::Denied(Denied::Address(AddressKind::Metadata)));
     assert_eq!((lookup.asked().len(), peer.seen().len()), (2, 1));
