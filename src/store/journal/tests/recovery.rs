@@ -268,6 +268,35 @@ fn a_footer_that_hides_a_conversation_is_noticed_and_read_around() {
     }
 }
 
+/// A wrong tail would only cost reads, so nothing else would notice it.
+#[test]
+fn rows_know_the_segments_behind_the_newest_snapshot_also_when_they_are_made_anew() {
+    let mut rig = Rig::new(FakeDisk::default());
+    let mut leases = begin(&mut rig, &["a", "b"]);
+    let tail = |rig: &Rig, name: &str| rig.reader.index.row(&format!("acme/{name}")).unwrap().unwrap().tail.unwrap();
+    for _ in 0..6 {
+        rig.group(&mut leases, &[b'x'; 2500]);
+        rig.keep();
+    }
+    let (lease, head) = &leases[0];
+    let mut batch = crate::record::Batch::new(lease, head);
+    batch.push(RecordKind::Snapshot, colloquy_types::Timestamp::from_micros(9), [7; 16], b"state").unwrap();
+    let command = rig.append(lease, batch);
+    rig.step([command]);
+    rig.checkpoint();
+    assert_eq!(tail(&rig, "a"), [0; 0], "its snapshot is its last record");
+    let before = tail(&rig, "b");
+    assert!(before.len() > 1 && before.is_sorted(), "{before:?}");
+    rig.group(&mut leases, b"more");
+    rig.checkpoint();
+    let after = tail(&rig, "a");
+    assert_eq!((after.len(), after.last()), (1, tail(&rig, "b").last()));
+    let lost = FakeDisk::with(rig.disk.durable());
+    let again = Rig::new(lost);
+    assert!(tail(&again, "b").starts_with(&before), "{:?}", tail(&again, "b"));
+    assert_eq!(tail(&again, "a").len(), 1);
+}
+
 #[test]
 fn a_file_that_is_neither_ours_for_sure_nor_empty_is_left_as_it_is() {
     let mut rig = Rig::new(FakeDisk::default());
