@@ -16,6 +16,7 @@ pub(crate) mod group;
 pub mod import;
 pub(crate) mod index;
 pub mod migrate;
+mod read_ahead;
 pub(crate) mod reader;
 mod real_disk;
 pub(crate) mod recovery;
@@ -53,6 +54,7 @@ use self::{
     driver::Parts,
     folder::Folder,
     index::{Covered, Index},
+    read_ahead::ReadAhead,
     reader::{Reader, Segments},
     real_disk::RealDisk,
     recovery::{Finish, Found},
@@ -187,6 +189,7 @@ impl JournalStore {
     pub fn open(options: &JournalOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
         options.check()?;
         let folder = Folder::open(&options.folder, entropy.as_ref())?;
+        let _ahead = ReadAhead::begin(&folder.index(), &folder.journal());
         let disk = Arc::new(RealDisk::new(&folder.journal()));
         Self::open_on(disk, (folder.uuid, folder.index()), Some(folder), options, clock, entropy)
     }
