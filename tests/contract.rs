@@ -52,7 +52,7 @@ async fn a_streamed_turn_is_accepted_then_staged_then_committed_at_rising_offset
         offsets.push((offset.turn_seq, offset.attempt, offset.index));
         kinds.push(match event.event.unwrap() {
             Streamed::Accepted(_) => "accepted",
-            Streamed::Progress(progress) => panic!("nothing waits: {progress:?}"),
+            Streamed::Progress(_) | Streamed::KeepAlive(_) => panic!("nothing waits"),
             Streamed::Stage(stage) => {
                 stages.push(stage.stage);
                 "stage"

@@ -12,6 +12,7 @@ mod answers;
 mod commit;
 mod controlling;
 mod deciding;
+mod ending_early;
 mod erasing;
 mod loaded;
 mod message;
@@ -28,16 +29,14 @@ use colloquy_types::Head;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-pub use self::message::BusyPolicy;
 use self::{
     commit::BatchBuilder,
-    replying::Waiters,
     state::{Body, Queued, Running, State, Work},
     window::Known,
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Control, ControlSubmission, Erase, Message, Submission},
+    message::{Cancel, Control, ControlSubmission, Erase, Message, Submission},
     window::{erase_digest, feedback_digest, hash16, input_digest, reset_digest},
 };
 use crate::{
@@ -76,6 +75,7 @@ impl Actor for Conversation {
         match message {
             Message::Submit(submission) => self.submit(&myself, state, submission),
             Message::Control(submission) => self.control(&myself, state, submission),
+            Message::Cancel(cancel) => self.cancel(&myself, state, cancel),
             Message::Describe(reply) => {
                 drop(reply.send(self.describe(state)));
                 self.next(&myself, state);
@@ -132,13 +132,13 @@ impl Conversation {
             return self.shared.forward(&self.info.key, Message::Submit(submission));
         }
         if let Some(unanswered) = self.answer_repeated(state, submission) {
-            self.start_or_queue(state, unanswered);
+            self.start_or_queue(myself, state, unanswered);
             self.next(myself, state);
         }
     }
 
     /// Answers a request id that was seen before, or attaches it to its running turn; gives back a new one.
-    fn answer_repeated(&self, state: &mut State, submission: Box<Submission>) -> Option<Box<Submission>> {
+    fn answer_repeated(&self, state: &mut State, mut submission: Box<Submission>) -> Option<Box<Submission>> {
         if let Body::Open(_, loaded) = &state.body {
             match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
                 Known::No => {}
@@ -148,6 +148,12 @@ impl Conversation {
                 }
                 Known::Ended { kind, turn_seq } => {
                     self.shared.metrics.duplicates.inc();
+                    if let (Some(follower), Some((request_hash, kept))) = (submission.events.take(), &state.followed)
+                        && *request_hash == submission.request_hash
+                    {
+                        // A caller that is gone follows nothing.
+                        drop(follower.send(Arc::clone(&kept.events)));
+                    }
                     submission.answer_known(kind, turn_seq, loaded);
                     return None;
                 }
@@ -164,21 +170,6 @@ impl Conversation {
                 waiters.attach(*submission);
                 None
             }
-        }
-    }
-
-    fn start_or_queue(&self, state: &mut State, submission: Box<Submission>) {
-        match &state.running {
-            Some(running) if submission.busy == BusyPolicy::Reject => {
-                let now = Instant::now();
-                let busy = Error::Busy {
-                    head: state.head(),
-                    held_for: now.saturating_duration_since(running.started_at),
-                    held_at_most: running.deadline.saturating_duration_since(now),
-                };
-                submission.answer(Err(busy));
-            }
-            _ => state.queue.push_back(Queued::Turn(submission, Waiters::default())),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use colloquy_store::{AppendError, NotApplied, ReadError};
-use colloquy_types::{Head, TurnSeq};
+use colloquy_types::{Head, TurnId, TurnSeq};
 
 use crate::flows::{FlowFault, ScenarioResult};
 
@@ -77,11 +77,19 @@ pub enum Error {
     Busy {
         /// The head as it is.
         head: Head,
+        /// The turn that runs; none when it is a reset, or another change that is no turn.
+        held_by: Option<TurnId>,
         /// How long the running turn has been running.
         held_for: Duration,
         /// How long the running turn may still run.
         held_at_most: Duration,
     },
+    /// The turn was ended by request and is not part of the history.
+    #[error("the turn was cancelled")]
+    Cancelled,
+    /// The conversation does not know the request.
+    #[error("no such request")]
+    RequestAbsent,
     /// The history that the caller resumes from is not this conversation's history.
     #[error("the history changed")]
     HistoryChanged {

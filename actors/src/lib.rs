@@ -7,6 +7,7 @@ mod admission;
 mod conversation;
 mod directory;
 mod error;
+mod events;
 mod export;
 mod flows;
 mod janitor;
@@ -24,11 +25,10 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use colloquy_flow::Flow;
+pub use colloquy_flow::{BusyPolicy, Flow};
 pub use colloquy_store::{Compacted, HistoryRecord, Listed, journal::backup::KnownBackup};
 
 pub use self::{
-    conversation::BusyPolicy,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind},
     export::{Export, ExportEvent},
@@ -46,9 +46,10 @@ pub use self::{
     pinning::{Pinned, PinnedReason},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     runtime::{
-        Attribution, Backups, Dependencies, EraseConversation, ErasureReceipt, Feedback, FeedbackPage, FlowChoice,
-        GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published, RecordFeedback,
-        ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
+        Attribution, Backups, Cancelled, Dependencies, EraseConversation, ErasureReceipt, EventPlace, Feedback,
+        FeedbackPage, FlowChoice, GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published,
+        RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph,
+        TurnStream,
     },
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},

@@ -25,7 +25,7 @@ use colloquy_telemetry::{GateSample, Metrics};
 use colloquy_turn::{CallOutcome, CallRequest, Failure, ModelOutput, ModelRequest, Usage};
 use colloquy_types::{ConversationKey, Entropy, TraceContext, TurnId};
 use futures::future::{BoxFuture, FutureExt as _};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use self::supervisor::{Child, GateSupervisor};
 pub use self::{
@@ -39,7 +39,7 @@ pub use self::{
     supervisor::{GateKind, Gates},
 };
 use self::{models::Models, sources::Sources};
-use crate::reply::TurnEvent;
+use crate::{events::TurnEvents, reply::TurnEvent};
 
 /// Whose call it is, and until when.
 #[derive(Clone, Debug)]
@@ -67,19 +67,13 @@ impl CallContext {
 #[derive(Clone, Debug)]
 pub struct Deltas {
     pub(crate) step: u16,
-    pub(crate) readers: Vec<mpsc::Sender<TurnEvent>>,
+    pub(crate) events: Arc<TurnEvents>,
 }
 
 impl Deltas {
-    /// Tells a part. A reader that lets its bounded channel fill up loses parts, never the ending.
-    pub fn push(&mut self, text: &str) {
-        let event = || TurnEvent::Delta { step: self.step, text: text.into() };
-        self.readers.retain(|reader| reader.try_send(event()).is_ok());
-    }
-
-    /// Whether nobody reads any more.
-    pub fn is_closed(&self) -> bool {
-        self.readers.iter().all(mpsc::Sender::is_closed)
+    /// Tells a part.
+    pub fn push(&self, text: &str) {
+        self.events.push(TurnEvent::Delta { step: self.step, text: text.into() });
     }
 }
 

@@ -32,6 +32,11 @@ pub enum Ending {
         /// The conversation's head right after it.
         head: Head,
     },
+    /// It was never accepted: another turn ran, and its policy was to leave it out then.
+    LeftOut {
+        /// The conversation's head as it was.
+        head: Head,
+    },
 }
 
 /// The answer to a submitted turn.
@@ -84,6 +89,16 @@ pub enum TurnEvent {
         /// The part.
         text: Arc<str>,
     },
+}
+
+impl TurnEvent {
+    /// Bytes of text that the event carries.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Progress { text, .. } | Self::Delta { text, .. } => text.len(),
+            Self::Accepted { .. } | Self::Stage(_) => 0,
+        }
+    }
 }
 
 /// A snapshot of a conversation, as far as it is synced.

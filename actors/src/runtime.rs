@@ -8,6 +8,7 @@ mod replay;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use colloquy_flow::BusyPolicy;
 use colloquy_store::{ConversationStore, Listed, StoreStats};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
@@ -16,15 +17,16 @@ use colloquy_types::{
 };
 use ractor::{Actor, ActorRef};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 
 use crate::{
     admission::Permit,
-    conversation::{BusyPolicy, Message, Submission, hash16, input_digest},
+    conversation::{Cancel, Message, Submission, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
+    events::{TurnEventReader, TurnEvents},
     export::Export,
     flows::{CurrentFlow, FlowAuthor, FlowCatalogue, LookupStats},
     janitor::IdleRetention,
@@ -45,8 +47,6 @@ pub use self::{
     pinned::PinnedPage,
 };
 
-/// Events that a streaming caller may leave unread before it loses the provisional ones.
-const STREAM_EVENTS_MAX: usize = 64;
 /// How often a drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
@@ -96,7 +96,8 @@ pub struct SubmitTurn {
     /// The turn that must be the last one when this one starts.
     pub expected_seq: Option<TurnSeq>,
     /// What to do when another turn runs.
-    pub busy: BusyPolicy,
+    /// The flow's policy when not given.
+    pub busy: Option<BusyPolicy>,
     /// When the caller no longer wants an answer.
     pub deadline: Instant,
     /// The caller's place in a trace: calls that the turn makes belong to it.
@@ -170,21 +171,52 @@ impl Runtime {
         self.ending(&key, deadline, answer).await
     }
 
-    /// Submits a turn whose acceptance is made durable first and whose stages are told as they end.
+    /// Submits a turn whose acceptance is made durable first and whose stages are told as they end. With a request id
+    /// that was sent before it follows that turn: its events from the first on, or those behind `after`.
     ///
     /// # Errors
     /// [`Error`] when it is refused at the door.
-    pub fn stream_turn(&self, turn: SubmitTurn) -> Result<TurnStream, Error> {
+    pub fn stream_turn(&self, turn: SubmitTurn, after: Option<EventPlace>) -> Result<TurnStream, Error> {
         let (key, deadline) = (turn.key.clone(), turn.deadline);
-        let (events, received) = mpsc::channel(STREAM_EVENTS_MAX);
+        let (events, follows) = oneshot::channel();
         let answer = self.send_turn(turn, Some(events))?;
-        Ok(TurnStream { runtime: self.clone(), key, deadline, events: received, answer: Some(answer) })
+        Ok(TurnStream {
+            runtime: self.clone(),
+            key,
+            deadline,
+            after,
+            follows: Follows::Waiting(follows),
+            answer: Some(answer),
+        })
+    }
+
+    /// Ends a turn by its request id: takes it out of the queue, or ends it where it stands and keeps what was shown of
+    /// it as a partial turn. Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`Error::RequestAbsent`] when no turn of this id waits, runs or is remembered.
+    pub async fn cancel_turn(
+        &self,
+        key: &ConversationKey,
+        request_id: RequestId,
+        deadline: Instant,
+    ) -> Result<Cancelled, Error> {
+        let (handle, permit) = self.admit(key)?;
+        let (reply, answer) = oneshot::channel();
+        let request_hash = hash16(request_id.as_str().as_bytes());
+        let cancel = Cancel { request_id, request_hash, reply, permit };
+        self.shared.send(handle, Message::Cancel(Box::new(cancel)));
+        match self.ending(key, deadline, answer).await {
+            Ok(ended) => Ok(Cancelled::Ended(ended)),
+            Err(Error::Cancelled) => Ok(Cancelled::LeftNothing),
+            Err(error) => Err(error),
+        }
     }
 
     fn send_turn(
         &self,
         turn: SubmitTurn,
-        events: Option<mpsc::Sender<TurnEvent>>,
+        events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
         let (handle, permit) = self.admit(&turn.key)?;
         let (reply, answer) = oneshot::channel();
@@ -381,8 +413,44 @@ impl Runtime {
     }
 }
 
+fn place(events: &TurnEvents, index: usize) -> EventPlace {
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    EventPlace { turn_seq: events.turn_seq, attempt: events.attempt, index }
+}
+
 const fn deadline_unknown() -> Error {
     Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown }
+}
+
+/// How a turn ended that was to be cancelled.
+#[derive(Clone, Debug)]
+pub enum Cancelled {
+    /// As if it had never been sent: it was waiting, or was dropped for another.
+    LeftNothing,
+    /// It is part of the history: as a partial turn if it was interrupted, or as it had ended by then.
+    Ended(TurnReply),
+}
+
+/// The place of an event in a turn's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventPlace {
+    /// The turn that this attempt will be, if it commits.
+    pub turn_seq: TurnSeq,
+    /// Which attempt at the turn, from 1.
+    pub attempt: u32,
+    /// Counts the events of the attempt, from 0.
+    pub index: u32,
+}
+
+/// How far a stream has come in finding the events of its turn.
+#[derive(Debug)]
+enum Follows {
+    /// The turn has not begun, as far as it is known.
+    Waiting(oneshot::Receiver<Arc<TurnEvents>>),
+    /// It has.
+    Reading(TurnEventReader),
+    /// There is nothing to follow.
+    Nothing,
 }
 
 /// A streamed turn: events first, then one ending.
@@ -391,15 +459,52 @@ pub struct TurnStream {
     runtime: Runtime,
     key: ConversationKey,
     deadline: Instant,
-    events: mpsc::Receiver<TurnEvent>,
+    after: Option<EventPlace>,
+    follows: Follows,
     answer: Option<oneshot::Receiver<Answer>>,
 }
 
 impl TurnStream {
-    /// The next event; `None` once there are no more and [`TurnStream::ending`] tells the rest. Ends at
+    /// The next event and its place; `None` once there are no more and [`TurnStream::ending`] tells the rest. Ends at
     /// the turn's deadline at the latest. Cancel safe.
-    pub async fn event(&mut self) -> Option<TurnEvent> {
-        timeout_at(self.deadline, self.events.recv()).await.ok().flatten()
+    pub async fn event(&mut self) -> Option<(EventPlace, TurnEvent)> {
+        timeout_at(self.deadline, self.next_event()).await.ok().flatten()
+    }
+
+    async fn next_event(&mut self) -> Option<(EventPlace, TurnEvent)> {
+        loop {
+            match &mut self.follows {
+                Follows::Waiting(events) => {
+                    self.follows = match events.await {
+                        Ok(events) => Follows::Reading(TurnEventReader::new(Arc::clone(&events), self.begin(&events))),
+                        Err(_) => Follows::Nothing,
+                    };
+                }
+                Follows::Reading(reader) => {
+                    let event = reader.next().await?;
+                    let index = reader.position().saturating_sub(1);
+                    return Some((place(reader.events(), index), event));
+                }
+                Follows::Nothing => return None,
+            }
+        }
+    }
+
+    /// The number of the first event to read: behind what the caller has seen of this attempt.
+    fn begin(&self, events: &TurnEvents) -> usize {
+        let seen = self.after.filter(|after| (after.turn_seq, after.attempt) == (events.turn_seq, events.attempt));
+        seen.map_or(0, |after| usize::try_from(after.index).unwrap_or(usize::MAX).saturating_add(1))
+    }
+
+    /// The place of the ending: behind every event, and behind what the caller had seen.
+    pub fn last_place(&self) -> EventPlace {
+        match &self.follows {
+            Follows::Reading(reader) => place(reader.events(), reader.position()),
+            Follows::Waiting(_) | Follows::Nothing => {
+                let behind = |after: EventPlace| EventPlace { index: after.index.saturating_add(1), ..after };
+                self.after.map_or(EventPlace { turn_seq: TurnSeq::default(), attempt: 1, index: 0 }, behind)
+            }
+        }
     }
 
     /// How the turn ended.

@@ -16,6 +16,7 @@ use crate::{
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
     error::Error,
+    events::Retained,
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     outside::Outside,
     settings::RuntimeSettings,
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) directory: Directory,
     pub(crate) watches: Arc<WatchHub>,
+    /// What happened in turns that ended, for callers that come back to them.
+    pub(crate) retained: Retained,
     /// Places of exports, each of which holds a page of a history in memory.
     pub(crate) exports: Arc<Semaphore>,
     shards: RwLock<Vec<ActorCell>>,
@@ -70,6 +73,7 @@ impl Shared {
             idle,
             directory: Directory::default(),
             watches: Arc::default(),
+            retained: Retained::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
             keeper: RwLock::default(),

@@ -1,6 +1,8 @@
 //! What the tree promises, on the memory engine: one turn at a time, one ending per request id, whatever dies.
 
+mod ending_early;
 mod erasing;
+mod following;
 mod gate;
 mod history;
 mod outside;
@@ -73,7 +75,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
         input: InputKind::Text,
         text: text.to_owned(),
         expected_seq: None,
-        busy: BusyPolicy::Enqueue,
+        busy: None,
         deadline: Instant::now() + Duration::from_secs(10),
         trace: None,
     }
@@ -82,7 +84,7 @@ fn turn(conversation: &str, request_id: &str, text: &str) -> SubmitTurn {
 fn seq(reply: &TurnReply) -> u64 {
     match &reply.ending {
         Ending::Committed(turn) => turn.head.turn_seq.get(),
-        Ending::Closed { .. } => panic!("closed"),
+        other => panic!("not committed: {other:?}"),
     }
 }
 
@@ -208,10 +210,10 @@ async fn an_accepted_turn_is_ended_by_the_next_activation() {
     let gate = Gate::new();
     let runtime = start(gate.clone()).await;
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
-    let mut stream = runtime.stream_turn(turn("c", "r-1", "cancel order A-1001")).unwrap();
+    let mut stream = runtime.stream_turn(turn("c", "r-1", "cancel order A-1001"), None).unwrap();
     // The accepted record passes; the turn's own record is held.
     let accepted = stream.event().await;
-    assert!(matches!(accepted, Some(TurnEvent::Accepted { attempt: 1, .. })), "{accepted:?}");
+    assert!(matches!(accepted, Some((_, TurnEvent::Accepted { attempt: 1, .. }))), "{accepted:?}");
     let handle = runtime.shared().directory.get(&key("c")).unwrap();
     handle.actor.kill();
     drop(stream);
@@ -227,9 +229,9 @@ async fn a_structured_turn_is_journalled_as_such_and_resumed_as_such() {
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     let said = r#"{"intent":"cancel","slots":{"order_number":"A-1001"}}"#;
     let structured = || SubmitTurn { input: InputKind::Json, ..turn("c", "r-1", said) };
-    let mut stream = runtime.stream_turn(structured()).unwrap();
+    let mut stream = runtime.stream_turn(structured(), None).unwrap();
     let accepted = stream.event().await;
-    assert!(matches!(accepted, Some(TurnEvent::Accepted { .. })), "{accepted:?}");
+    assert!(matches!(accepted, Some((_, TurnEvent::Accepted { .. }))), "{accepted:?}");
     runtime.shared().directory.get(&key("c")).unwrap().actor.kill();
     drop(stream);
     restarted(&runtime, "c").await;
@@ -248,7 +250,7 @@ async fn an_accepted_turn_whose_deadline_is_gone_is_closed_with_the_fallback() {
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     gate.inner.hold();
     let deadline = Instant::now() + Duration::from_millis(20);
-    let stream = runtime.stream_turn(SubmitTurn { deadline, ..turn("c", "r-1", "hello") }).unwrap();
+    let stream = runtime.stream_turn(SubmitTurn { deadline, ..turn("c", "r-1", "hello") }, None).unwrap();
     gate.until_waiting(1).await;
     let handle = runtime.shared().directory.get(&key("c")).unwrap();
     assert!(matches!(stream.ending().await, Err(Error::DeadlineExceeded { .. })));
@@ -325,7 +327,7 @@ async fn a_busy_conversation_rejects_when_asked_to() {
         async move { runtime.submit_turn(turn("c", "r-1", "hello")).await }
     });
     gate.until_waiting(1).await;
-    let refused = runtime.submit_turn(SubmitTurn { busy: BusyPolicy::Reject, ..turn("c", "r-2", "hello") }).await;
+    let refused = runtime.submit_turn(SubmitTurn { busy: Some(BusyPolicy::Reject), ..turn("c", "r-2", "hello") }).await;
     assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
     gate.inner.let_go();
     assert_eq!(seq(&running.await.unwrap().unwrap()), 2);

@@ -177,6 +177,7 @@ fn parts(source: SourceFlow, texts: Texts, revision: Revision) -> Option<FlowPar
         scripts: Scripts(source.scripted.into_iter().map(|scripted| scripted.rule).collect()),
         progress: progress.collect(),
         upgrades: upgrades.collect(),
+        busy: source.busy,
         fallback: source.fallback?,
         clarify: texts.clarify?,
         templates: texts.templates,

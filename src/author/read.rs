@@ -11,7 +11,7 @@ mod upgrades;
 
 use std::{collections::HashSet, sync::Arc};
 
-use colloquy_flow::Limits;
+use colloquy_flow::{BusyPolicy, Limits};
 use colloquy_types::FlowName;
 
 use crate::{
@@ -28,13 +28,14 @@ pub(crate) use guard::{BLOCK_AT, FLAG_AT, built_in_signs};
 /// The format this build reads.
 pub const FORMAT: &str = "colloquy.flow/v1";
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "format",
     "name",
     "description",
     "start",
     "fallback",
     "clarify",
+    "busy",
     "limits",
     "guard",
     "acts",
@@ -126,6 +127,7 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
             .and_then(|node| reader::reply(node, "the fallback", faults))
             .map(|said| reader::shared(said.value)),
         clarify: fields.get("clarify").and_then(|node| reader::reply(node, "clarify", faults)),
+        busy: fields.get("busy").and_then(|node| busy(node, faults)).unwrap_or_default(),
         limits: limits(Limits::default(), fields.get("limits"), faults),
         guard: guard::guard(fields.get("guard"), faults),
         acts,
@@ -152,6 +154,17 @@ pub(crate) fn flow(node: &Node, faults: &mut Faults) -> Option<SourceFlow> {
         names: SourceNames::default(),
     };
     Some(flow.index())
+}
+
+fn busy(node: &Node, faults: &mut Faults) -> Option<BusyPolicy> {
+    let said = reader::text(node, "busy", faults)?;
+    let found = BusyPolicy::parse(&said.value);
+    if found.is_none() {
+        let message = format!("there is no busy policy {:?}", said.value);
+        let fix = format!("write one of {}", BusyPolicy::ALL.map(BusyPolicy::name).join(", "));
+        faults.error("bad-value", &said.mark, message, fix);
+    }
+    found
 }
 
 fn format(fields: &Fields<'_>, faults: &mut Faults) {

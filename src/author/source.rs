@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use colloquy_flow::{
-    ActPattern, Chosen, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience, Pattern, Place,
-    Purpose, RulePhase, Schema, ScriptedRule, Signal, SlotKind, SlotScope, SlotValue, SteeringSign, SummaryPart,
-    Trigger,
+    ActPattern, BusyPolicy, Chosen, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience,
+    Pattern, Place, Purpose, RulePhase, Schema, ScriptedRule, Signal, SlotKind, SlotScope, SlotValue, SteeringSign,
+    SummaryPart, Trigger,
     parts::{ConfirmPart, ResultSource},
     transition::ByMask,
     upgrade::UpgradeFrom,
@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct SourceFlow {
     pub(crate) name: Option<FlowName>,
     pub(crate) start: Option<At<Place>>,
+    pub(crate) busy: BusyPolicy,
     pub(crate) fallback: Option<Arc<str>>,
     pub(crate) clarify: Option<At<String>>,
     pub(crate) limits: Limits,

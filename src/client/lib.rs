@@ -128,8 +128,30 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn stream(&self, turn: &Turn) -> Result<Events<v1::StreamTurnResponse>, ClientError> {
-        let request = self.request(v1::StreamTurnRequest { turn: Some(turn.wire()) }, Some(&turn.key));
+        self.stream_after(turn, None).await
+    }
+
+    /// Follows a turn that was sent before, from behind the event with the offset `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stream_after(
+        &self,
+        turn: &Turn,
+        after: Option<v1::EventOffset>,
+    ) -> Result<Events<v1::StreamTurnResponse>, ClientError> {
+        let request = self.request(v1::StreamTurnRequest { turn: Some(turn.wire()), after }, Some(&turn.key));
         Ok(Events::new(self.conversations.clone().stream_turn(request).await?.into_inner()))
+    }
+
+    /// Ends the turn with this request id and tells how it ended; none when it left nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cancel(&self, key: &Key, request_id: &str) -> Result<Option<v1::Turn>, ClientError> {
+        let message = v1::CancelTurnRequest { key: key.wire(), request_id: request_id.to_owned() };
+        let request = self.request(message, Some(key));
+        Ok(self.conversations.clone().cancel_turn(request).await?.into_inner().turn)
     }
 
     /// A conversation as it was last committed.

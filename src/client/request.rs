@@ -56,8 +56,8 @@ pub struct Turn {
     pub input: Input,
     /// The turn that must be the last one.
     pub expected_seq: Option<u64>,
-    /// Whether to be refused rather than wait behind another turn.
-    pub reject_if_busy: bool,
+    /// What to do when another turn runs; unspecified for what the flow says.
+    pub busy: v1::BusyPolicy,
     /// Whether the reply tells what each stage did.
     pub include_stages: bool,
 }
@@ -86,13 +86,12 @@ impl Turn {
             subject: String::new(),
             input,
             expected_seq: None,
-            reject_if_busy: false,
+            busy: v1::BusyPolicy::Unspecified,
             include_stages: false,
         }
     }
 
     pub(crate) fn wire(&self) -> v1::SubmitTurnRequest {
-        let policy = if self.reject_if_busy { v1::BusyPolicy::Reject } else { v1::BusyPolicy::Enqueue };
         v1::SubmitTurnRequest {
             key: self.key.wire(),
             request_id: self.request_id.clone(),
@@ -100,7 +99,7 @@ impl Turn {
             subject: self.subject.clone(),
             input: Some(self.input.wire()),
             expected_seq: self.expected_seq,
-            busy_policy: policy.into(),
+            busy_policy: self.busy.into(),
             include_stages: self.include_stages,
         }
     }

@@ -74,6 +74,10 @@ impl ConversationService for Script {
         Ok(Response::new(Box::pin(events)))
     }
 
+    async fn cancel_turn(&self, _: Request<v1::CancelTurnRequest>) -> Result<Response<v1::CancelTurnResponse>, Status> {
+        not_in_script()
+    }
+
     async fn get_conversation(
         &self,
         _: Request<v1::GetConversationRequest>,

@@ -132,6 +132,7 @@ impl Flow {
             progress: progress.collect::<Result<_, AssembleError>>()?,
             history,
             upgrades: upgrades.collect::<Result<_, _>>()?,
+            busy: parts.busy,
             fallback: parts.fallback,
             clarify: parts.clarify,
             templates: parts.templates,

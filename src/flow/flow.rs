@@ -7,6 +7,7 @@ use colloquy_types::{FlowName, Revision};
 
 use crate::{
     acts::ActPatterns,
+    busy::BusyPolicy,
     classify::{Classification, Likeness, Words, better},
     entries::{Action, Enrichment, Flag, Intent, Response, Rule, State, Text},
     guard::Guard,
@@ -55,6 +56,7 @@ pub struct Flow {
     pub(crate) progress: Vec<(Name, Vec<StateIx>, Name)>,
     pub(crate) history: (u16, u32),
     pub(crate) upgrades: Vec<Upgrade>,
+    pub(crate) busy: BusyPolicy,
     pub(crate) fallback: Name,
     pub(crate) clarify: Text,
     pub(crate) templates: Templates,
@@ -235,6 +237,11 @@ impl Flow {
     /// Patterns of the dialogue acts.
     pub fn acts(&self) -> &ActPatterns {
         &self.acts
+    }
+
+    /// What becomes of turns that find the conversation busy, unless their callers say otherwise.
+    pub const fn busy(&self) -> BusyPolicy {
+        self.busy
     }
 
     /// Said when nothing else can be.

@@ -6,6 +6,7 @@
 
 pub mod acts;
 pub mod assemble;
+mod busy;
 pub mod calls;
 pub mod classify;
 pub mod condition;
@@ -29,6 +30,7 @@ pub mod value;
 
 pub use acts::{Act, ActPattern, ActPatterns, Recognised};
 pub use assemble::AssembleError;
+pub use busy::BusyPolicy;
 pub use calls::{Argument, Patience};
 pub use classify::{Classification, Classifier, Likeness, MatchKind, Signal, Words};
 pub use condition::{Condition, ConditionError, Facts};

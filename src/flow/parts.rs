@@ -6,6 +6,7 @@ use colloquy_types::{FlowName, Revision};
 
 use crate::{
     acts::ActPatterns,
+    busy::BusyPolicy,
     calls::{Argument, Patience},
     classify::{Likeness, Signal},
     condition::Condition,
@@ -486,6 +487,8 @@ pub struct FlowParts {
     pub progress: Vec<ProgressPart>,
     /// How conversations of older revisions move to this one; the first that applies holds.
     pub upgrades: Vec<UpgradePart>,
+    /// What becomes of turns that find the conversation busy, unless their callers say otherwise.
+    pub busy: BusyPolicy,
     /// Said when nothing else can be.
     pub fallback: Name,
     /// Asks which of several pending actions is meant; may use `options`.

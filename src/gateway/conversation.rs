@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use colloquy_actors::{CommittedTurn, EraseConversation, RecordFeedback, ResetConversation, Runtime, SubmitTurn};
+use colloquy_actors::{
+    Cancelled, CommittedTurn, EraseConversation, EventPlace, RecordFeedback, ResetConversation, Runtime, SubmitTurn,
+};
 use colloquy_proto::{
     RESPONSE_BYTES_MAX, encoded_len,
     v1::{self, conversation_service_server::ConversationService},
@@ -106,9 +108,35 @@ impl ConversationService for Conversations {
         let (metadata, _, message) = request.into_parts();
         let turn = validate::turn(message.turn.unwrap_or_default(), &metadata).map_err(|s| self.refuse(s))?;
         let call = call("StreamTurn", &turn);
-        let stream = self.runtime.stream_turn(submit(turn, deadline));
+        let after = message.after.map(|after| EventPlace {
+            turn_seq: TurnSeq::new(after.turn_seq),
+            attempt: after.attempt,
+            index: after.index,
+        });
+        let stream = self.runtime.stream_turn(submit(turn, deadline), after);
         let stream = stream.map_err(|error| self.failed(&error, &call))?;
-        Ok(Response::new(streams::turn(stream, call)))
+        Ok(Response::new(streams::turn(stream, call, self.runtime.settings().watch_stall_max)))
+    }
+
+    async fn cancel_turn(
+        &self,
+        request: Request<v1::CancelTurnRequest>,
+    ) -> Result<Response<v1::CancelTurnResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let mut faults = Faults::default();
+        let asked = faults.key(message.key.as_ref(), &metadata).zip(faults.request_id(&message.request_id));
+        let (key, request_id) = faults.finish(asked).map_err(|status| self.refuse(status))?;
+        let call = Call { method: "CancelTurn", request_id: request_id.clone(), key: key.clone() };
+        let cancelled = self.runtime.cancel_turn(&key, request_id, deadline).await;
+        let turn = match cancelled.map_err(|error| self.failed(&error, &call))? {
+            Cancelled::LeftNothing => None,
+            Cancelled::Ended(reply) => {
+                call.ended(&reply);
+                Some(convert::ending(&reply, false))
+            }
+        };
+        Ok(Response::new(v1::CancelTurnResponse { turn }))
     }
 
     async fn get_conversation(

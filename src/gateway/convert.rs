@@ -47,6 +47,7 @@ fn reply_kind(kind: ReplyKind) -> &'static str {
         ReplyKind::Template => "template",
         ReplyKind::Fallback => "fallback",
         ReplyKind::Clarification => "clarification",
+        ReplyKind::Partial => "partial",
         ReplyKind::Policy => "policy",
         ReplyKind::Model => "model",
         ReplyKind::ModelJson => "model_json",
@@ -95,6 +96,7 @@ fn turn_without_stages(turn: &CommittedTurn) -> v1::Turn {
         TurnOutcome::Complete => v1::TurnOutcome::Complete,
         TurnOutcome::Degraded => v1::TurnOutcome::Degraded,
         TurnOutcome::Blocked => v1::TurnOutcome::Blocked,
+        TurnOutcome::Interrupted => v1::TurnOutcome::Interrupted,
     };
     let degradations = record.degradations.iter().map(|degradation| v1::Degradation {
         source: if degradation.name.is_empty() { degradation.stage.name() } else { &*degradation.name }.to_owned(),
@@ -142,6 +144,12 @@ pub(crate) fn ending(reply: &TurnReply, include_stages: bool) -> v1::Turn {
         Ending::Committed(committed) if include_stages => turn(committed),
         Ending::Committed(committed) => turn_without_stages(committed),
         Ending::Closed { record, head } => closed(record, head, &reply.flow),
+        Ending::LeftOut { head: at } => v1::Turn {
+            outcome: v1::TurnOutcome::LeftOut.into(),
+            revision: reply.flow.revision.to_string(),
+            head: Some(head(at)),
+            ..v1::Turn::default()
+        },
     }
 }
 

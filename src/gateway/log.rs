@@ -31,6 +31,7 @@ impl Call {
             Ending::Closed { record, .. } => {
                 debug!(method, %request_id, %key, turn_id = %record.turn_id, replayed, "turn closed");
             }
+            Ending::LeftOut { .. } => debug!(method, %request_id, %key, "turn left out"),
         }
     }
 
@@ -65,6 +66,8 @@ fn is_ours(error: &Error) -> bool {
         | Error::RequestIdReused
         | Error::SeqMismatch { .. }
         | Error::Busy { .. }
+        | Error::Cancelled
+        | Error::RequestAbsent
         | Error::HistoryChanged { .. }
         | Error::Overloaded { .. }
         | Error::DeadlineExceeded { .. }

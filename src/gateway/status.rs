@@ -139,11 +139,13 @@ fn row(error: &Error, key: &str) -> Row {
         }
         Error::RequestIdReused => Row::new(Code::AlreadyExists, ErrorReason::RequestIdReused),
         Error::SeqMismatch { head } => Row::new(Code::Aborted, ErrorReason::SeqMismatch).head(head),
-        Error::Busy { head, held_for, held_at_most } => Row::new(Code::Aborted, ErrorReason::Busy)
+        Error::Busy { head, held_by, held_for, held_at_most } => Row::new(Code::Aborted, ErrorReason::Busy)
             .head(head)
-            .with("held_by", "turn")
+            .with("held_by", held_by.map_or_else(|| "control".to_owned(), |turn_id| turn_id.to_string()))
             .with("held_for_ms", held_for.as_millis())
             .with("held_at_most_ms", held_at_most.as_millis()),
+        Error::Cancelled => Row::new(Code::Cancelled, ErrorReason::Cancelled),
+        Error::RequestAbsent => Row::new(Code::NotFound, ErrorReason::RequestNotFound),
         Error::HistoryChanged { head } => Row::new(Code::Aborted, ErrorReason::HistoryChanged).head(head),
         Error::Overloaded { limit, bound, retry_after } => {
             let (reason, name) = match limit {
@@ -278,7 +280,14 @@ mod tests {
             (Error::WrongSubject, Code::FailedPrecondition, "WRONG_SUBJECT", false),
             (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
             (Error::SeqMismatch { head }, Code::Aborted, "SEQ_MISMATCH", false),
-            (Error::Busy { head, held_for: RETRY_SOON, held_at_most: RETRY_SOON }, Code::Aborted, "BUSY", false),
+            (
+                Error::Busy { head, held_by: None, held_for: RETRY_SOON, held_at_most: RETRY_SOON },
+                Code::Aborted,
+                "BUSY",
+                false,
+            ),
+            (Error::Cancelled, Code::Cancelled, "CANCELLED", false),
+            (Error::RequestAbsent, Code::NotFound, "REQUEST_NOT_FOUND", false),
             (Error::HistoryChanged { head }, Code::Aborted, "HISTORY_CHANGED", false),
             (overloaded(LimitKind::Global), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (overloaded(LimitKind::Tenant), Code::ResourceExhausted, "ADMISSION_FULL", true),

@@ -5,9 +5,9 @@
 
 use std::{pin::Pin, time::Duration};
 
-use colloquy_actors::{Error, Runtime, TurnEvent, TurnStream, WatchEvent, Watcher};
+use colloquy_actors::{Error, EventPlace, Runtime, TurnEvent, TurnStream, WatchEvent, Watcher};
 use colloquy_proto::{EVENT_VERSION, v1};
-use colloquy_types::ConversationKey;
+use colloquy_types::{ConversationKey, TurnSeq};
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,71 +21,96 @@ pub(crate) type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + 
 /// Events that wait for a reader; the transport buffers more.
 pub(crate) const EVENTS_WAITING: usize = 4;
 
-/// Numbers the events of one turn.
-struct Offsets {
-    turn_seq: u64,
-    attempt: u32,
-    index: u32,
-}
-
-impl Offsets {
-    fn next(&mut self, event: v1::stream_turn_response::Event) -> v1::StreamTurnResponse {
-        let offset = v1::EventOffset { turn_seq: self.turn_seq, attempt: self.attempt, index: self.index };
-        self.index += 1;
-        v1::StreamTurnResponse { event_version: EVENT_VERSION, offset: Some(offset), event: Some(event) }
-    }
-}
+/// From one sign of life to the next on a stream on which nothing happens.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A turn as it happens. The turn goes on when its reader goes away.
-pub(crate) fn turn(stream: TurnStream, call: Call) -> BoxedStream<v1::StreamTurnResponse> {
+pub(crate) fn turn(stream: TurnStream, call: Call, stall_max: Duration) -> BoxedStream<v1::StreamTurnResponse> {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
-    tokio::spawn(feed_turn(stream, call, events));
+    let mut reader = TurnReader { events, stall_max, key: call.key.clone() };
+    tokio::spawn(async move {
+        // A reader that is gone, or too slow, finds the rest by its request id.
+        drop(reader.feed(stream, call).await);
+    });
     Box::pin(ReceiverStream::new(received))
 }
 
-async fn feed_turn(mut stream: TurnStream, call: Call, events: mpsc::Sender<Result<v1::StreamTurnResponse, Status>>) {
-    use v1::stream_turn_response::Event;
-    let mut offsets = Offsets { turn_seq: 0, attempt: 1, index: 0 };
-    while let Some(event) = stream.event().await {
-        let event = match event {
-            TurnEvent::Accepted { turn_id, attempt, head } => {
-                offsets.turn_seq = head.turn_seq.get() + 1;
-                offsets.attempt = attempt;
-                Event::Accepted(v1::TurnAccepted { turn_id: turn_id.to_string(), head: Some(convert::head(&head)) })
+/// Nobody reads the stream any more.
+struct Gone;
+
+/// The reader of one turn's stream.
+struct TurnReader {
+    events: mpsc::Sender<Result<v1::StreamTurnResponse, Status>>,
+    stall_max: Duration,
+    key: ConversationKey,
+}
+
+impl TurnReader {
+    async fn feed(&mut self, mut stream: TurnStream, call: Call) -> Result<(), Gone> {
+        use v1::stream_turn_response::Event;
+        let mut seen = stream.last_place();
+        loop {
+            let event = match tokio::time::timeout(KEEP_ALIVE, stream.event()).await {
+                Ok(None) => break,
+                Ok(Some((place, event))) => {
+                    seen = place;
+                    event_of(event)
+                }
+                Err(_) => Event::KeepAlive(v1::KeepAlive {}),
+            };
+            self.send(seen, event).await?;
+        }
+        let mut place = stream.last_place();
+        match stream.ending().await {
+            Ok(reply) => {
+                call.ended(&reply);
+                let turn = convert::ending(&reply, false);
+                place.turn_seq = TurnSeq::new(turn.turn_seq);
+                let committed = v1::TurnCommitted { turn: Some(turn), replayed: reply.replayed };
+                self.send(place, Event::Committed(committed)).await
             }
-            TurnEvent::Progress { stage, text } => {
-                Event::Progress(v1::StageProgress { stage: stage.name().to_owned(), text: text.to_string() })
+            Err(error) => {
+                call.refused(&error);
+                let status = status::status(&error, call.key.as_str());
+                let failed = v1::TurnFailed {
+                    code: u32::try_from(i32::from(status.code())).unwrap_or_default(),
+                    reason: status::reason(&error).to_owned(),
+                    message: status.message().to_owned(),
+                };
+                self.send(place, Event::Failed(failed)).await?;
+                self.events.send(Err(status)).await.map_err(|_| Gone)
             }
-            TurnEvent::Stage(stage) => Event::Stage(convert::stage(&stage)),
-            TurnEvent::Delta { step, text } => {
-                Event::Delta(v1::TextDelta { answer: step.into(), text: text.to_string() })
-            }
-        };
-        if events.send(Ok(offsets.next(event))).await.is_err() {
-            return;
         }
     }
-    match stream.ending().await {
-        Ok(reply) => {
-            call.ended(&reply);
-            let turn = convert::ending(&reply, false);
-            offsets.turn_seq = turn.turn_seq;
-            let committed = v1::TurnCommitted { turn: Some(turn), replayed: reply.replayed };
-            // A reader that is gone finds the ending by its request id.
-            drop(events.send(Ok(offsets.next(Event::Committed(committed)))).await);
-        }
-        Err(error) => {
-            call.refused(&error);
-            let status = status::status(&error, call.key.as_str());
-            let failed = v1::TurnFailed {
-                code: u32::try_from(i32::from(status.code())).unwrap_or_default(),
-                reason: status::reason(&error).to_owned(),
-                message: status.message().to_owned(),
-            };
-            if events.send(Ok(offsets.next(Event::Failed(failed)))).await.is_ok() {
-                drop(events.send(Err(status)).await);
+
+    async fn send(&self, place: EventPlace, event: v1::stream_turn_response::Event) -> Result<(), Gone> {
+        let EventPlace { turn_seq, attempt, index } = place;
+        let offset = Some(v1::EventOffset { turn_seq: turn_seq.get(), attempt, index });
+        let response = v1::StreamTurnResponse { event_version: EVENT_VERSION, offset, event: Some(event) };
+        match tokio::time::timeout(self.stall_max, self.events.send(Ok(response))).await {
+            Ok(sent) => sent.map_err(|_| Gone),
+            Err(_) => {
+                let sent = TurnSeq::new(turn_seq.get().saturating_sub(1));
+                let told = self.events.send(Err(status::status(&Error::SlowReader { sent }, self.key.as_str())));
+                // Waits for room once more: the transport may still take the reason.
+                drop(tokio::time::timeout(self.stall_max, told).await);
+                Err(Gone)
             }
         }
+    }
+}
+
+fn event_of(event: TurnEvent) -> v1::stream_turn_response::Event {
+    use v1::stream_turn_response::Event;
+    match event {
+        TurnEvent::Accepted { turn_id, head, .. } => {
+            Event::Accepted(v1::TurnAccepted { turn_id: turn_id.to_string(), head: Some(convert::head(&head)) })
+        }
+        TurnEvent::Progress { stage, text } => {
+            Event::Progress(v1::StageProgress { stage: stage.name().to_owned(), text: text.to_string() })
+        }
+        TurnEvent::Stage(stage) => Event::Stage(convert::stage(&stage)),
+        TurnEvent::Delta { step, text } => Event::Delta(v1::TextDelta { answer: step.into(), text: text.to_string() }),
     }
 }
 

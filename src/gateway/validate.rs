@@ -243,11 +243,19 @@ impl Faults {
         }
     }
 
-    pub(crate) fn busy_policy(&mut self, policy: i32) -> Option<BusyPolicy> {
+    /// The caller's policy; none when it leaves that to the flow.
+    pub(crate) fn busy_policy(&mut self, policy: i32) -> Option<Option<BusyPolicy>> {
         match v1::BusyPolicy::try_from(policy) {
-            Ok(v1::BusyPolicy::Unspecified | v1::BusyPolicy::Enqueue) => Some(BusyPolicy::Enqueue),
-            Ok(v1::BusyPolicy::Reject) => Some(BusyPolicy::Reject),
-            Err(_) => self.add("busy_policy", format!("{policy} is not a known policy: use ENQUEUE or REJECT")),
+            Ok(v1::BusyPolicy::Unspecified) => Some(None),
+            Ok(v1::BusyPolicy::Enqueue) => Some(Some(BusyPolicy::Enqueue)),
+            Ok(v1::BusyPolicy::Reject) => Some(Some(BusyPolicy::Reject)),
+            Ok(v1::BusyPolicy::Interrupt) => Some(Some(BusyPolicy::Interrupt)),
+            Ok(v1::BusyPolicy::Replace) => Some(Some(BusyPolicy::Replace)),
+            Ok(v1::BusyPolicy::Drop) => Some(Some(BusyPolicy::Drop)),
+            Err(_) => {
+                let known = "use ENQUEUE, REJECT, INTERRUPT, REPLACE or DROP";
+                self.add("busy_policy", format!("{policy} is not a known policy: {known}"))
+            }
         }
     }
 
@@ -309,7 +317,7 @@ pub(crate) struct ValidTurn {
     pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
-    pub(crate) busy: BusyPolicy,
+    pub(crate) busy: Option<BusyPolicy>,
     pub(crate) trace: Option<TraceContext>,
 }
 

@@ -111,7 +111,7 @@ pub(crate) async fn stream(client: &Client, turn: &Turn, output: Output) -> Resu
             }
             Some(Event::Delta(delta)) => note(format!("writes {}", delta.text)),
             Some(Event::Failed(failed)) => note(format!("failed {} {}", failed.reason, failed.message)),
-            None => {}
+            Some(Event::KeepAlive(_)) | None => {}
         }
     }
     Ok(())

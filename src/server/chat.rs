@@ -83,7 +83,7 @@ async fn say(client: &Client, turn: &Turn, output: Output) -> Result<(), ClientE
             Some(Event::Progress(progress)) => shown.progress(&progress.text, output),
             Some(Event::Delta(delta)) => shown.part(&delta, output),
             Some(Event::Committed(committed)) => shown.ending(&committed.turn.unwrap_or_default(), output),
-            Some(Event::Accepted(_) | Event::Stage(_) | Event::Failed(_)) | None => {}
+            Some(Event::Accepted(_) | Event::Stage(_) | Event::Failed(_) | Event::KeepAlive(_)) | None => {}
         }
     }
     Ok(())

@@ -32,6 +32,10 @@ pub struct Metrics {
     pub turns_degraded: Counter,
     /// Turns stopped by a guard or an undeclared transition.
     pub turns_blocked: Counter,
+    /// Turns that ended before they were decided, with what had been shown.
+    pub turns_interrupted: Counter,
+    /// Turns that ran and were dropped for another one.
+    pub turns_replaced: Counter,
     /// Accepted turns that ended without a committed one.
     pub turns_closed: Counter,
     /// Accepted turns that a new activation took up.
@@ -132,6 +136,8 @@ impl Default for Metrics {
             turns_complete: by(&outcomes, "complete"),
             turns_degraded: by(&outcomes, "degraded"),
             turns_blocked: by(&outcomes, "blocked"),
+            turns_interrupted: by(&outcomes, "interrupted"),
+            turns_replaced: by(&outcomes, "replaced"),
             turns_closed: by(&outcomes, "closed"),
             turns_resumed,
             expired,

@@ -244,6 +244,8 @@ pub enum EffectValue {
     Fetch(CallOutcome),
     /// Answers [`EffectKind::Act`].
     Act(CallOutcome),
+    /// Answers every call: the turn ends here. Holds what of the reply had been shown by then.
+    Interrupted(Arc<str>),
 }
 
 impl EffectValue {
@@ -255,6 +257,7 @@ impl EffectValue {
             Self::Model(_) => "model",
             Self::Fetch(_) => "fetch",
             Self::Act(_) => "act",
+            Self::Interrupted(_) => "interrupted",
         }
     }
 
@@ -267,6 +270,7 @@ impl EffectValue {
                 | (Self::Model(_), EffectKind::Model(_))
                 | (Self::Fetch(_), EffectKind::Fetch(_))
                 | (Self::Act(_), EffectKind::Act(_))
+                | (Self::Interrupted(_), EffectKind::Model(_) | EffectKind::Fetch(_) | EffectKind::Act(_))
         )
     }
 

@@ -68,10 +68,16 @@ impl Machine {
     /// Goes on with the results of the effects that were asked for.
     ///
     /// A result that was not asked for, or is of another kind, is ignored; one that is missing is asked
-    /// for again.
+    /// for again. [`crate::EffectValue::Interrupted`] ends the turn where it stands.
     pub fn resume(mut self: Box<Self>, results: Vec<EffectResult>) -> Step {
         self.work.accept(&results);
-        (*self).run()
+        match self.work.interrupted() {
+            Some(shown) => {
+                let stage = stages::ORDER.get(self.stage).map_or(Stage::Respond, |(stage, _)| *stage);
+                Step::Done(Box::new(self.work.interrupt(stage, &shown)))
+            }
+            None => (*self).run(),
+        }
     }
 
     /// What a user interface may show while the effects are performed, and of which stage.

@@ -229,6 +229,8 @@ pub enum ReplyKind {
     ModelJson,
     /// A question which of several intents is meant.
     Collision,
+    /// What was shown of a reply before the turn was interrupted; may be empty.
+    Partial,
 }
 
 /// What the assistant said.
@@ -260,6 +262,9 @@ pub enum TurnOutcome {
     Degraded,
     /// A guard or an undeclared transition stopped it; nothing changed.
     Blocked,
+    /// It was cancelled, or made way for another: nothing changed but what an action had done, and what was shown by
+    /// then is its reply.
+    Interrupted,
 }
 
 /// A committed turn: what came in, what was decided and why, what changed, what was said.

@@ -37,6 +37,8 @@ pub(crate) enum Course {
     Clarify,
     /// Refused: nothing changes, the fallback is said.
     Blocked,
+    /// Ended from outside: nothing changes, what was shown is what was said.
+    Interrupted,
 }
 
 /// The working memory of one turn.
@@ -227,11 +229,32 @@ impl Work {
     /// Undoes everything but the count of turns and what already changed the world: the turn was refused.
     pub(crate) fn refuse(&mut self) {
         self.course = Course::Blocked;
+        self.undo();
+    }
+
+    fn undo(&mut self) {
         self.state = self.kept.0.clone();
         self.changes.truncate(self.kept.1);
         if self.kept.1 == 0 {
             self.change(Change::TurnCounted);
         }
+    }
+
+    /// What had been shown when the turn was interrupted, if it was.
+    pub(crate) fn interrupted(&self) -> Option<Arc<str>> {
+        self.results.iter().find_map(|result| match &result.value {
+            EffectValue::Interrupted(shown) => Some(Arc::clone(shown)),
+            _ => None,
+        })
+    }
+
+    /// Ends the turn in `stage`: undone like one that is refused, but what was shown was said.
+    pub(crate) fn interrupt(mut self, stage: Stage, shown: &str) -> Outcome {
+        self.undo();
+        self.course = Course::Interrupted;
+        self.event(stage, StageResult::Failed, Reason::Cancelled, Detail::None);
+        self.reply = Some(Reply::plain(shown, ReplyKind::Partial));
+        self.finish()
     }
 
     /// Stages an action, to be run or opened for confirmation by the act stage.
@@ -433,13 +456,16 @@ impl Work {
     pub(crate) fn finish(mut self) -> Outcome {
         let outcome = match (self.course, self.degradations.is_empty()) {
             (Course::Blocked, _) => TurnOutcome::Blocked,
+            (Course::Interrupted, _) => TurnOutcome::Interrupted,
             (_, false) => TurnOutcome::Degraded,
             (_, true) => TurnOutcome::Complete,
         };
         let fallback = || Reply::plain(self.flow.fallback().as_ref(), ReplyKind::Fallback);
         let reply = self.reply.take().unwrap_or_else(fallback);
         let (turns, tokens) = self.flow.history();
-        if turns > 0 && self.course != Course::Blocked {
+        // What prompts tell of the past are pairs: a turn that showed nothing is none.
+        let is_pair = self.course != Course::Interrupted || !reply.text.is_empty();
+        if turns > 0 && self.course != Course::Blocked && is_pair {
             let redaction = self.redaction();
             let hidden = |text: &str| match redaction.text(text) {
                 Cow::Borrowed(_) => None,

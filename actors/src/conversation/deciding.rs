@@ -24,6 +24,7 @@ use super::{
     Conversation,
     answers::{self, Kept},
     commit::{self, BatchBuilder},
+    ending_early::NOT_CALLED,
     loaded::OpenEffects,
     message::Message,
     state::RunningTurn,
@@ -134,6 +135,19 @@ impl Deciding {
         }
     }
 
+    /// Whether a tool that changes the world is being called.
+    pub(super) fn is_acting(&self) -> bool {
+        self.awaited.iter().any(acts)
+    }
+
+    /// Drops the questions that are being asked: the turn is to end, and this much of its answer was shown.
+    pub(super) fn drop_calls(&mut self, shown: &Arc<str>) {
+        self.calls = None;
+        for effect in std::mem::take(&mut self.awaited) {
+            self.answer(effect.step, EffectValue::Interrupted(Arc::clone(shown)));
+        }
+    }
+
     /// The stages that ended since this was last asked.
     pub(super) fn new_stages(&mut self) -> &[colloquy_turn::StageEvent] {
         let Some(machine) = &self.machine else { return &[] };
@@ -192,8 +206,9 @@ impl Conversation {
     }
 
     /// Answers what can be answered at once and keeps the rest; whether anything is left to wait for.
-    pub(super) fn look_at(&self, deciding: &mut Deciding, effects: Vec<Effect>, deadline: Instant) -> bool {
-        let is_late = Instant::now() + COMMIT_RESERVE >= deadline;
+    pub(super) fn look_at(&self, turn: &RunningTurn, deciding: &mut Deciding, effects: Vec<Effect>) -> bool {
+        let is_late = Instant::now() + COMMIT_RESERVE >= turn.deadline;
+        let ends = turn.ending.is_some();
         for effect in effects {
             let step = effect.step;
             if let Some(result) = deciding.known.result(&effect) {
@@ -205,12 +220,13 @@ impl Conversation {
                 EffectKind::Identifier => deciding.answer(step, EffectValue::Identifier(self.shared.entropy.bytes16())),
                 EffectKind::Act(request) if deciding.known.intends(step) => {
                     // An earlier activation may have called it.
-                    if request.idempotent && !is_late {
+                    if request.idempotent && !is_late && !ends {
                         deciding.awaited.push(effect);
                     } else {
                         deciding.answer(step, EffectValue::Act(CallOutcome::Unknown));
                     }
                 }
+                _ if ends => deciding.answer(step, EffectValue::Interrupted(turn.waiters.shown())),
                 // Nothing is begun that cannot end in time.
                 kind if is_late => {
                     if let Some(value) = EffectValue::failed(kind, Failure::TimedOut) {
@@ -275,6 +291,12 @@ impl Conversation {
     pub(super) fn start_held(&self, myself: &ActorRef<Message>, turn: &RunningTurn, deciding: &mut Deciding) {
         let is_late = Instant::now() + COMMIT_RESERVE >= turn.deadline;
         for effect in std::mem::take(&mut deciding.held) {
+            if turn.ending.is_some() {
+                // What is acting already must be heard before the turn ends; then the machine goes on until it asks.
+                let ends = EffectValue::Interrupted(turn.waiters.shown());
+                deciding.answer(effect.step, if deciding.is_acting() { NOT_CALLED } else { ends });
+                continue;
+            }
             if is_late {
                 deciding.answer(effect.step, EffectValue::Act(CallOutcome::Failed(Failure::TimedOut)));
                 continue;
@@ -290,8 +312,8 @@ impl Conversation {
         let context = self.context(turn, effect.step, deadline);
         let answer = match &effect.kind {
             EffectKind::Model(request) => {
-                let readers = if request.stream { turn.waiters.readers() } else { Vec::new() };
-                let deltas = (!readers.is_empty()).then_some(Deltas { step: effect.step, readers });
+                let events = turn.waiters.events().filter(|_| request.stream).cloned();
+                let deltas = events.map(|events| Deltas { step: effect.step, events });
                 let (request, flow) = (Arc::clone(request), Arc::clone(&deciding.flow));
                 let asked = self.shared.outside.model(ModelCall { context, request, flow, deltas });
                 asked.map(|answer| (EffectValue::Model(answer.result), answer.lost)).boxed()

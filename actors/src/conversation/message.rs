@@ -1,18 +1,19 @@
 //! What a conversation actor is told, and by whom.
 
+use std::sync::Arc;
+
+use colloquy_flow::BusyPolicy;
 use colloquy_store::AppendError;
 use colloquy_turn::{EffectResult, InputKind, Rating};
 use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnSeq};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     admission::Permit,
     error::Error,
+    events::TurnEvents,
     pinning::Pinned,
-    reply::{Answer, ControlReply, Described, TurnEvent},
+    reply::{Answer, ControlReply, Described},
 };
 
 /// Everything a conversation actor handles.
@@ -23,6 +24,8 @@ pub(crate) enum Message {
     Submit(Box<Submission>),
     /// From the gateway. May repeat, likewise.
     Control(Box<ControlSubmission>),
+    /// From the gateway: a turn is to end now. May repeat: it then tells how the turn ended.
+    Cancel(Box<Cancel>),
     /// From the gateway; answers what is synced.
     Describe(oneshot::Sender<Result<Box<Described>, Error>>),
     /// From whoever lists pinned conversations. With `passing` the actor was woken for this alone and makes way
@@ -34,14 +37,17 @@ pub(crate) enum Message {
     Appended { attempt: u64, result: Result<Head, AppendError> },
 }
 
-/// Whether a turn may wait for the one before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BusyPolicy {
-    /// It waits its turn in the conversation's bounded queue.
-    #[default]
-    Enqueue,
-    /// It is refused at once.
-    Reject,
+/// The wish that a turn ends now.
+#[derive(Debug)]
+pub(crate) struct Cancel {
+    /// The turn's request.
+    pub(crate) request_id: RequestId,
+    /// First 16 bytes of the request id's hash.
+    pub(crate) request_hash: [u8; 16],
+    /// Gets the turn's ending.
+    pub(crate) reply: oneshot::Sender<Answer>,
+    /// Held until answered.
+    pub(crate) permit: Permit,
 }
 
 /// A turn on its way to the machine.
@@ -57,11 +63,13 @@ pub(crate) struct Submission {
     pub(crate) input: InputKind,
     pub(crate) text: String,
     pub(crate) expected_seq: Option<TurnSeq>,
-    pub(crate) busy: BusyPolicy,
+    /// The caller's, or else the flow's.
+    pub(crate) busy: Option<BusyPolicy>,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<TraceContext>,
-    /// `Some` when the caller streams: the turn is then journalled as accepted before it runs.
-    pub(crate) events: Option<mpsc::Sender<TurnEvent>>,
+    /// `Some` when the caller streams: gets the turn's events once it begins, and the turn is then journalled as
+    /// accepted before it runs.
+    pub(crate) events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     pub(crate) reply: oneshot::Sender<Answer>,
     pub(crate) permit: Permit,
 }

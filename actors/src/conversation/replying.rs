@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{Stage, StageEvent, TurnClosedRecord};
-use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
-use tokio::sync::{mpsc, oneshot};
+use colloquy_turn::{ClosedReason, Stage, StageEvent, TurnClosedRecord};
+use colloquy_types::{Head, RequestId, Timestamp, TurnId, TurnSeq};
+use tokio::sync::oneshot;
 
 use super::{
     loaded::Loaded,
-    message::{ControlSubmission, Submission},
+    message::{Cancel, ControlSubmission, Submission},
     window::EndingKind,
 };
 use crate::{
     admission::Permit,
     error::Error,
+    events::{EndsEvents, TurnEvents},
     reply::{Answer, ControlReply, Ending, TurnEvent, TurnReply},
 };
 
@@ -21,42 +22,71 @@ use crate::{
 #[derive(Debug)]
 struct Waiter {
     reply: oneshot::Sender<Answer>,
-    events: Option<mpsc::Sender<TurnEvent>>,
+    /// Set until the turn begins, when the caller wants to follow it.
+    events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     /// Held until answered, so that callers attached to a turn count against the limits too.
     _permit: Permit,
 }
 
-impl Waiter {
-    fn emit(&mut self, event: &TurnEvent) {
-        // A reader that lets its bounded channel fill up loses the provisional events, never the ending.
-        if self.events.as_ref().is_some_and(|events| events.try_send(event.clone()).is_err()) {
-            self.events = None;
-        }
-    }
-}
-
-/// The callers that wait for one turn: the first sent it, the others repeated its request id.
+/// The callers that wait for one turn: the first sent it, the others repeated its request id or want it to end.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     first: Option<Waiter>,
     repeated: Vec<Waiter>,
+    /// The turn that this is to be and the attempt at it, once it has begun.
+    place: Option<(TurnSeq, u32)>,
+    /// Kept as soon as anybody follows it.
+    events: Option<EndsEvents>,
 }
 
 impl Waiters {
     /// Adds a caller that repeated the turn's request id.
     pub(super) fn attach(&mut self, submission: Submission) {
         self.repeated.push(Waiter { reply: submission.reply, events: submission.events, _permit: submission.permit });
+        self.show();
+    }
+
+    /// Adds a caller that waits for the turn to end early.
+    pub(super) fn attach_cancel(&mut self, cancel: Cancel) {
+        self.repeated.push(Waiter { reply: cancel.reply, events: None, _permit: cancel.permit });
     }
 
     /// The callers of a turn whose sender is `submission`, followed by those that repeated it meanwhile.
     pub(super) fn led_by(
         mut self,
         reply: oneshot::Sender<Answer>,
-        events: Option<mpsc::Sender<TurnEvent>>,
+        events: Option<oneshot::Sender<Arc<TurnEvents>>>,
         permit: Permit,
     ) -> Self {
         self.first = Some(Waiter { reply, events, _permit: permit });
         self
+    }
+
+    /// The turn begins: what happens in it can be followed.
+    pub(super) fn begin(mut self, turn_seq: TurnSeq, attempt: u32) -> Self {
+        self.place = Some((turn_seq, attempt));
+        self.show();
+        self
+    }
+
+    /// Begins to keep the turn's events although nobody follows it yet: somebody may come back to it.
+    pub(super) fn keep_events(mut self) -> Self {
+        if let (Some((turn_seq, attempt)), None) = (self.place, &self.events) {
+            self.events = Some(EndsEvents(Arc::new(TurnEvents::new(turn_seq, attempt))));
+        }
+        self
+    }
+
+    /// Gives the events to those who want to follow them.
+    fn show(&mut self) {
+        let Some((turn_seq, attempt)) = self.place else { return };
+        let wanting = self.first.iter_mut().chain(&mut self.repeated).filter_map(|waiter| waiter.events.take());
+        for wants in wanting {
+            let new = || EndsEvents(Arc::new(TurnEvents::new(turn_seq, attempt)));
+            let EndsEvents(events) = self.events.get_or_insert_with(new);
+            // A caller that is gone follows nothing.
+            drop(wants.send(Arc::clone(events)));
+        }
     }
 
     /// Whether someone other than the sender still waits.
@@ -64,28 +94,38 @@ impl Waiters {
         self.repeated.iter().any(|waiter| !waiter.reply.is_closed())
     }
 
-    fn each(&mut self) -> impl Iterator<Item = &mut Waiter> {
-        self.first.iter_mut().chain(&mut self.repeated)
+    /// Whether a caller wants to follow the turn, or does.
+    pub(super) fn is_followed(&self) -> bool {
+        self.events.is_some() || self.first.iter().chain(&self.repeated).any(|waiter| waiter.events.is_some())
     }
 
-    /// Those who want to be told what happens before the ending.
-    pub(super) fn readers(&self) -> Vec<mpsc::Sender<TurnEvent>> {
-        self.first.iter().chain(&self.repeated).filter_map(|waiter| waiter.events.clone()).collect()
+    /// What happened in the turn so far, if anybody follows it.
+    pub(super) fn events(&self) -> Option<&Arc<TurnEvents>> {
+        self.events.as_ref().map(|EndsEvents(events)| events)
+    }
+
+    /// How much of the answer was shown.
+    pub(super) fn shown(&self) -> Arc<str> {
+        self.events().map_or_else(Arc::default, |events| events.shown())
+    }
+
+    fn tell(&self, event: impl FnOnce() -> TurnEvent) {
+        if let Some(events) = self.events() {
+            events.push(event());
+        }
     }
 
     /// What a user interface may show while the turn waits.
-    pub(super) fn progress(&mut self, stage: Stage, text: &Arc<str>) {
-        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Progress { stage, text: Arc::clone(text) }));
+    pub(super) fn progress(&self, stage: Stage, text: &Arc<str>) {
+        self.tell(|| TurnEvent::Progress { stage, text: Arc::clone(text) });
     }
 
-    pub(super) fn accepted(&mut self, turn_id: TurnId, attempt: u32, head: Head) {
-        self.each().for_each(|waiter| waiter.emit(&TurnEvent::Accepted { turn_id, attempt, head }));
+    pub(super) fn accepted(&self, turn_id: TurnId, attempt: u32, head: Head) {
+        self.tell(|| TurnEvent::Accepted { turn_id, attempt, head });
     }
 
-    pub(super) fn stages(&mut self, stages: &[StageEvent]) {
-        for waiter in self.each().filter(|waiter| waiter.events.is_some()) {
-            stages.iter().for_each(|stage| waiter.emit(&TurnEvent::Stage(stage.clone())));
-        }
+    pub(super) fn stages(&self, stages: &[StageEvent]) {
+        stages.iter().for_each(|stage| self.tell(|| TurnEvent::Stage(stage.clone())));
     }
 
     pub(super) fn fail(self, error: &Error) {
@@ -111,24 +151,40 @@ impl Submission {
 
     /// Answers with the ending that this request had before.
     pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
-        let answer = match kind {
-            EndingKind::Turn => Answer::Recorded { request_id: self.request_id, turn_seq, flow: loaded.pin.clone() },
-            EndingKind::Reset | EndingKind::Feedback => Answer::Ended(Err(Error::RequestIdReused)),
-            EndingKind::Closed(reason) => {
-                // The window keeps how it ended; the words of a closed turn are its flow's fallback.
-                let record = Arc::new(TurnClosedRecord {
-                    turn_id: TurnId([0; 16]),
-                    request_id: self.request_id,
-                    request_digest: self.request_digest,
-                    closed_at: Timestamp::default(),
-                    reason,
-                    reply_text: loaded.flow.fallback().to_string(),
-                });
-                let ending = Ending::Closed { record, head: loaded.head };
-                Answer::Ended(Ok(TurnReply { ending, replayed: true, flow: loaded.pin.clone() }))
-            }
-        };
-        drop(self.reply.send(answer));
+        drop(self.reply.send(known(self.request_id, kind, turn_seq, loaded)));
+    }
+}
+
+impl Cancel {
+    pub(super) fn answer(self, result: Result<TurnReply, Error>) {
+        drop(self.reply.send(Answer::Ended(result)));
+    }
+
+    /// Answers with the ending that the turn had before.
+    pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
+        drop(self.reply.send(known(self.request_id, kind, turn_seq, loaded)));
+    }
+}
+
+/// The ending of a request that is remembered.
+fn known(request_id: RequestId, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) -> Answer {
+    match kind {
+        EndingKind::Turn => Answer::Recorded { request_id, turn_seq, flow: loaded.pin.clone() },
+        EndingKind::Reset | EndingKind::Feedback => Answer::Ended(Err(Error::RequestIdReused)),
+        EndingKind::Closed(ClosedReason::Cancelled) => Answer::Ended(Err(Error::Cancelled)),
+        EndingKind::Closed(reason) => {
+            // The window keeps how it ended; the words of a closed turn are its flow's fallback.
+            let record = Arc::new(TurnClosedRecord {
+                turn_id: TurnId([0; 16]),
+                request_id,
+                request_digest: [0; 16],
+                closed_at: Timestamp::default(),
+                reason,
+                reply_text: loaded.flow.fallback().to_string(),
+            });
+            let ending = Ending::Closed { record, head: loaded.head };
+            Answer::Ended(Ok(TurnReply { ending, replayed: true, flow: loaded.pin.clone() }))
+        }
     }
 }
 

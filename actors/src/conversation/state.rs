@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use colloquy_store::Lease;
 use colloquy_turn::{AcceptedRecord, Change, ConversationState, TurnClosedRecord, TurnRecord};
-use colloquy_types::{ConversationUid, Head, Timestamp, TraceContext};
+use colloquy_types::{ConversationUid, Head, Timestamp, TraceContext, TurnId};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     replying::Waiters,
     upgrading::Upgrading,
 };
-use crate::error::Error;
+use crate::{error::Error, events::RetainedEvents};
 
 /// What the actor owns.
 pub(crate) struct State {
@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(super) round: u64,
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
+    /// What happened in the last turn that was followed, for whoever lost it on its last words.
+    pub(super) followed: Option<([u8; 16], RetainedEvents)>,
 }
 
 pub(super) enum Body {
@@ -68,8 +70,19 @@ pub(super) struct RunningTurn {
     /// Set while the conversation is being created; becomes the body when its first batch is synced.
     pub(super) creating: Option<Box<Loaded>>,
     pub(super) deadline: Instant,
+    /// Set once the turn is to end early, as soon as it can.
+    pub(super) ending: Option<EndEarly>,
     /// The caller's; not kept across activations.
     pub(super) trace: Option<TraceContext>,
+}
+
+/// How a turn ends that is not to be decided to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndEarly {
+    /// What was shown of it stays, as a partial turn.
+    Interrupt,
+    /// As if it had never been sent. One that is about to act is interrupted instead.
+    Drop,
 }
 
 pub(super) enum Phase {
@@ -104,7 +117,7 @@ pub(super) struct RunningControl {
 
 impl State {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, running: None, queue: VecDeque::new(), attempt: 0, round: 0, retired: false }
+        Self { body, running: None, queue: VecDeque::new(), attempt: 0, round: 0, retired: false, followed: None }
     }
 
     /// The head as last synced.
@@ -170,6 +183,14 @@ impl State {
 }
 
 impl Work {
+    /// The turn that it is, if it is one.
+    pub(super) fn turn_id(&self) -> Option<TurnId> {
+        match self {
+            Self::Turn(turn) => Some(turn.accepted.turn_id),
+            Self::Control(_) => None,
+        }
+    }
+
     /// Tells everyone who waits for it.
     pub(super) fn fail(self, error: &Error) {
         match self {

@@ -18,7 +18,7 @@ use super::{
     loaded::Loaded,
     message::{Message, Submission},
     replying::Waiters,
-    state::{Body, Committing, Pending, Phase, Running, RunningTurn, State, Work},
+    state::{Body, Committing, EndEarly, Pending, Phase, Running, RunningTurn, State, Work},
     window::{EndingKind, hash16},
 };
 use crate::{
@@ -53,7 +53,8 @@ impl Conversation {
         };
         let accepted_at = self.shared.clock.now();
         let budget = submission.deadline.saturating_duration_since(now);
-        let journalled = submission.events.is_some();
+        let journalled = submission.events.is_some() || waiters.is_followed();
+        let turn_seq = state.head().turn_seq.next();
         let Submission {
             request_id,
             request_hash,
@@ -80,11 +81,12 @@ impl Conversation {
                 attempt: 1,
             },
             request_hash,
-            waiters: waiters.led_by(reply, events, permit),
+            waiters: waiters.led_by(reply, events, permit).begin(turn_seq, 1),
             phase: Phase::Accepting,
             journalled: false,
             creating,
             deadline,
+            ending: None,
             trace,
         });
         if journalled { self.accept(myself, state, turn) } else { self.run(myself, state, turn) }
@@ -162,7 +164,7 @@ impl Conversation {
         &self,
         myself: &ActorRef<Message>,
         state: &mut State,
-        mut turn: Box<RunningTurn>,
+        turn: Box<RunningTurn>,
         mut deciding: Box<Deciding>,
         mut step: Step,
     ) {
@@ -170,7 +172,7 @@ impl Conversation {
             match step {
                 Step::Done(outcome) => return self.commit(myself, state, turn, *deciding, *outcome),
                 Step::Perform(machine, effects) => {
-                    let waits = self.look_at(&mut deciding, effects, turn.deadline);
+                    let waits = self.look_at(&turn, &mut deciding, effects);
                     deciding.machine = Some(machine);
                     if waits {
                         turn.waiters.stages(deciding.new_stages());
@@ -227,14 +229,24 @@ impl Conversation {
             if deciding.is_ready()
                 && let Some(Running { work: Work::Turn(turn), .. }) = state.running.take()
             {
-                self.proceed(myself, state, turn);
+                self.carry_on(myself, state, turn);
             }
         }
         self.next(myself, state);
     }
 
+    /// Goes on with a turn whose wait may be over: to its end, or to the early one that was asked for.
+    fn carry_on(&self, myself: &ActorRef<Message>, state: &mut State, turn: Box<RunningTurn>) {
+        let is_ready = matches!(&turn.phase, Phase::Deciding(deciding) if deciding.is_ready());
+        if turn.ending.is_some() && is_ready {
+            self.end_now(myself, state, turn);
+        } else {
+            self.proceed(myself, state, turn);
+        }
+    }
+
     /// Resumes the machine of a turn that has everything it waited for; otherwise the turn goes on waiting.
-    fn proceed(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
+    pub(super) fn proceed(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>) {
         match std::mem::replace(&mut turn.phase, Phase::Accepting) {
             Phase::Deciding(mut deciding) if deciding.is_ready() => {
                 if let Some(step) = deciding.resumed() {
@@ -303,7 +315,13 @@ impl Conversation {
     }
 
     /// Ends an accepted turn without a committed one.
-    fn close(&self, myself: &ActorRef<Message>, state: &mut State, mut turn: Box<RunningTurn>, reason: ClosedReason) {
+    pub(super) fn close(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        mut turn: Box<RunningTurn>,
+        reason: ClosedReason,
+    ) {
         let at = self.shared.clock.now();
         let closed = state.with_loaded(turn.creating.as_deref(), |lease, loaded| {
             let record = TurnClosedRecord {
@@ -349,7 +367,9 @@ impl Conversation {
         }
         match std::mem::replace(&mut turn.phase, Phase::Accepting) {
             Phase::Accepting => {
-                if turn.deadline <= Instant::now() {
+                if turn.ending == Some(EndEarly::Drop) {
+                    self.end_now(myself, state, turn);
+                } else if turn.deadline <= Instant::now() {
                     self.close(myself, state, turn, ClosedReason::DeadlineExceeded);
                 } else {
                     self.run(myself, state, turn);
@@ -358,10 +378,19 @@ impl Conversation {
             Phase::Deciding(mut deciding) => {
                 deciding.writing = false;
                 self.start_held(myself, &turn, &mut deciding);
+                if turn.ending.is_some() && !deciding.is_acting() {
+                    deciding.drop_calls(&turn.waiters.shown());
+                }
                 turn.phase = Phase::Deciding(deciding);
-                self.proceed(myself, state, turn);
+                self.carry_on(myself, state, turn);
             }
-            Phase::Committing(committing) => self.turn_committed(loaded, *turn, *committing, head),
+            Phase::Committing(committing) => {
+                let (request_hash, events) = (turn.request_hash, turn.waiters.events().cloned());
+                self.turn_committed(loaded, *turn, *committing, head);
+                if let Some(events) = events {
+                    state.followed = self.shared.retained.keep(&events).map(|kept| (request_hash, kept));
+                }
+            }
         }
     }
 
@@ -401,6 +430,7 @@ impl Conversation {
             TurnOutcome::Complete => metrics.turns_complete.inc(),
             TurnOutcome::Degraded => metrics.turns_degraded.inc(),
             TurnOutcome::Blocked => metrics.turns_blocked.inc(),
+            TurnOutcome::Interrupted => metrics.turns_interrupted.inc(),
         };
         if record.stages.iter().any(|stage| stage.reason == Reason::TransitionBlocked) {
             metrics.transitions_blocked.inc();
@@ -419,14 +449,16 @@ impl Conversation {
         let left = if now < accepted.accepted_at { budget } else { accepted.deadline_at.since(now).min(budget) };
         accepted.attempt = accepted.attempt.saturating_add(1);
         let request_hash = hash16(accepted.request_id.as_str().as_bytes());
+        let turn_seq = loaded.head.turn_seq.next();
         let turn = Box::new(RunningTurn {
+            waiters: Waiters::default().begin(turn_seq, accepted.attempt).keep_events(),
             accepted,
             request_hash,
-            waiters: Waiters::default(),
             phase: Phase::Accepting,
             journalled: true,
             creating: None,
             deadline: Instant::now() + left,
+            ending: None,
             trace: None,
         });
         self.shared.metrics.turns_resumed.inc();

@@ -142,12 +142,19 @@ impl Window {
         self.order.push_back(entry);
     }
 
+    fn entry(&self, request_hash: &[u8; 16]) -> Option<&Remembered> {
+        let number = self.numbers.get(request_hash)?;
+        self.order.get(usize::try_from(number.checked_sub(self.forgotten)?).ok()?)
+    }
+
+    /// How the request ended, whatever its payload was.
+    pub(crate) fn find(&self, request_hash: &[u8; 16]) -> Option<(EndingKind, TurnSeq)> {
+        let entry = self.entry(request_hash)?;
+        Some((EndingKind::from_byte(entry.kind), TurnSeq::new(entry.turn_seq)))
+    }
+
     pub(crate) fn look_up(&self, request_hash: &[u8; 16], request_digest: &[u8; 16]) -> Known {
-        let entry = self.numbers.get(request_hash).and_then(|number| {
-            let position = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
-            self.order.get(position)
-        });
-        match entry {
+        match self.entry(request_hash) {
             None => Known::No,
             Some(entry) if entry.request_digest != *request_digest => Known::Reused,
             Some(entry) => {

@@ -15,9 +15,9 @@ use colloquy_types::{ConversationKey, FlowName, RequestId, SystemClock, SystemEn
 use tokio::time::Instant;
 
 use crate::{
-    Attribution, BusyPolicy, CommittedTurn, CompiledFlow, Dependencies, Described, Ending, Error, FlowAuthor,
-    FlowCatalogue, FlowFault, FlowFile, FlowSources, PromoteFlow, Promoted, PublishFlow, Published, Runtime,
-    RuntimeSettings, ScenarioMismatch, ScenarioResult, SubmitTurn,
+    Attribution, CommittedTurn, CompiledFlow, Dependencies, Described, Ending, Error, FlowAuthor, FlowCatalogue,
+    FlowFault, FlowFile, FlowSources, PromoteFlow, Promoted, PublishFlow, Published, Runtime, RuntimeSettings,
+    ScenarioMismatch, ScenarioResult, SubmitTurn,
 };
 
 /// The authors' tools, as the server joins them to the runtime.
@@ -195,13 +195,13 @@ impl House {
             input: InputKind::Text,
             text: text.to_owned(),
             expected_seq: None,
-            busy: BusyPolicy::Enqueue,
+            busy: None,
             deadline: soon(),
             trace: None,
         };
         match self.runtime.submit_turn(turn).await?.ending {
             Ending::Committed(turn) => Ok(turn),
-            Ending::Closed { .. } => panic!("closed"),
+            Ending::Closed { .. } | Ending::LeftOut { .. } => panic!("closed"),
         }
     }
 

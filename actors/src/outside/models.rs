@@ -203,7 +203,7 @@ impl Models {
         };
         let held = self.estimated(spec, request);
         let mut shown_bytes = 0;
-        let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_mut(), &mut shown_bytes).await;
+        let answered = told(spec.adapter.as_ref(), request, limits, call.deltas.as_ref(), &mut shown_bytes).await;
         *shown |= shown_bytes > 0;
         self.metrics.outside.model_seconds(&spec.name, begun.elapsed().as_secs_f64());
         drop(held);
@@ -293,7 +293,7 @@ async fn told(
     adapter: &dyn Model,
     request: &Request,
     limits: Limits,
-    deltas: Option<&mut Deltas>,
+    deltas: Option<&Deltas>,
     shown_bytes: &mut usize,
 ) -> Result<Answer, ModelError> {
     let Some(deltas) = deltas else { return adapter.attempt(request, limits, None).await };

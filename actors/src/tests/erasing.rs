@@ -142,8 +142,8 @@ async fn whoever_waits_behind_an_erasure_and_names_no_flow_is_told_so() {
 async fn a_streamed_turn_that_runs_ends_before_the_erasure() {
     let gate = Gate::new();
     let runtime = start(gate.clone()).await;
-    let mut stream = runtime.stream_turn(turn("c", "r-0", "cancel order A-1001")).unwrap();
-    assert!(matches!(stream.event().await, Some(TurnEvent::Accepted { .. })));
+    let mut stream = runtime.stream_turn(turn("c", "r-0", "cancel order A-1001"), None).unwrap();
+    assert!(matches!(stream.event().await, Some((_, TurnEvent::Accepted { .. }))));
     let receipt = erase(&runtime, "c").await.unwrap();
     assert_eq!(receipt.head.turn_seq, TurnSeq::new(1));
     assert_eq!(seq(&stream.ending().await.unwrap()), 1);

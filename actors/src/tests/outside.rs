@@ -24,7 +24,7 @@ const ERRANDS: &str = include_str!("outside.yaml");
 
 /// What the world does when it is called.
 #[derive(Clone, Debug)]
-enum Conduct {
+pub(super) enum Conduct {
     /// Answers after a while.
     After(Duration),
     /// Never answers.
@@ -37,13 +37,13 @@ enum Conduct {
 
 /// A world that notes what it is asked.
 #[derive(Debug)]
-struct World {
+pub(super) struct World {
     conduct: Mutex<HashMap<String, Conduct>>,
     /// Name and stable key of every call, in order.
-    calls: Mutex<Vec<(String, String)>>,
+    pub(super) calls: Mutex<Vec<(String, String)>>,
     running: AtomicUsize,
     most: AtomicUsize,
-    gate: Semaphore,
+    pub(super) gate: Semaphore,
 }
 
 /// Counts a call for as long as its future lives.
@@ -59,7 +59,7 @@ impl Drop for Runs {
 struct Reached(Arc<World>);
 
 impl World {
-    fn new(conduct: &[(&str, Conduct)]) -> Arc<Self> {
+    pub(super) fn new(conduct: &[(&str, Conduct)]) -> Arc<Self> {
         let conduct = conduct.iter().map(|(name, conduct)| ((*name).to_owned(), conduct.clone())).collect();
         Arc::new(Self {
             conduct: Mutex::new(conduct),
@@ -70,16 +70,16 @@ impl World {
         })
     }
 
-    fn called(&self, name: &str) -> Vec<String> {
+    pub(super) fn called(&self, name: &str) -> Vec<String> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|(called, _)| called == name).map(|(_, key)| key.clone()).collect()
     }
 
-    fn running(&self) -> usize {
+    pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::SeqCst)
     }
 
-    fn set(&self, name: &str, conduct: Conduct) {
+    pub(super) fn set(&self, name: &str, conduct: Conduct) {
         self.conduct.lock().unwrap().insert(name.to_owned(), conduct);
     }
 
@@ -104,12 +104,13 @@ impl World {
 impl Outside for Reached {
     fn model(&self, call: ModelCall) -> BoxFuture<'static, ModelAnswer> {
         let run = self.0.run("model", call.context.effect_key());
-        let mut deltas = call.deltas;
+        let deltas = call.deltas;
         async move {
-            for part in ["All ", "is ", "well."] {
-                deltas.iter_mut().for_each(|deltas| deltas.push(part));
+            for part in ["All ", "is "] {
+                deltas.iter().for_each(|deltas| deltas.push(part));
             }
             run.await;
+            deltas.iter().for_each(|deltas| deltas.push("well."));
             let usage = Usage { tokens_in: 7, tokens_out: 3, ..Usage::default() };
             Ok(ModelOutput { text: "All is well.".into(), model: "test".into(), usage, truncated: false }).into()
         }
@@ -128,31 +129,35 @@ impl Outside for Reached {
     }
 }
 
-async fn started(gate: &Arc<Gate>, world: &Arc<World>) -> Runtime {
-    let sources = vec![("flow.yaml".to_owned(), ERRANDS.to_owned())];
+pub(super) async fn started(gate: &Arc<Gate>, world: &Arc<World>) -> Runtime {
+    started_with(gate, world, ERRANDS.to_owned()).await
+}
+
+pub(super) async fn started_with(gate: &Arc<Gate>, world: &Arc<World>, flow: String) -> Runtime {
+    let sources = vec![("flow.yaml".to_owned(), flow)];
     start_in(gate.clone(), RuntimeSettings::default(), sources, Arc::new(Reached(Arc::clone(world)))).await
 }
 
-fn errand(request_id: &str, text: &str, budget: Duration) -> SubmitTurn {
+pub(super) fn errand(request_id: &str, text: &str, budget: Duration) -> SubmitTurn {
     let flow = Some(FlowName::parse("errands").unwrap());
     SubmitTurn { flow, deadline: Instant::now() + budget, ..turn("c", request_id, text) }
 }
 
-const AMPLE: Duration = Duration::from_secs(10);
+pub(super) const AMPLE: Duration = Duration::from_secs(10);
 
-fn record(reply: &TurnReply) -> &colloquy_turn::TurnRecord {
+pub(super) fn record(reply: &TurnReply) -> &colloquy_turn::TurnRecord {
     match &reply.ending {
         Ending::Committed(turn) => &turn.record,
-        Ending::Closed { record, .. } => panic!("closed: {record:?}"),
+        other => panic!("not committed: {other:?}"),
     }
 }
 
-fn submitted(runtime: &Runtime, turn: SubmitTurn) -> tokio::task::JoinHandle<Result<TurnReply, Error>> {
+pub(super) fn submitted(runtime: &Runtime, turn: SubmitTurn) -> tokio::task::JoinHandle<Result<TurnReply, Error>> {
     let runtime = runtime.clone();
     tokio::spawn(async move { runtime.submit_turn(turn).await })
 }
 
-fn kill(runtime: &Runtime) {
+pub(super) fn kill(runtime: &Runtime) {
     runtime.shared().directory.get(&key("c")).expect("it lives").actor.kill();
 }
 
@@ -308,7 +313,7 @@ async fn a_turn_that_waits_keeps_others_of_its_conversation_waiting_and_answers_
     let attached = submitted(&runtime, errand("r-1", "tell", AMPLE));
     let described = runtime.describe(&key("c"), Instant::now() + AMPLE).await.unwrap();
     assert_eq!(described.head.turn_seq.get(), 1, "what is not synced is not told");
-    let busy = SubmitTurn { busy: BusyPolicy::Reject, ..errand("r-3", "desk", AMPLE) };
+    let busy = SubmitTurn { busy: Some(BusyPolicy::Reject), ..errand("r-3", "desk", AMPLE) };
     assert!(matches!(runtime.submit_turn(busy).await, Err(Error::Busy { .. })));
     world.gate.add_permits(1);
     let (first, attached, second) =
@@ -323,9 +328,9 @@ async fn a_turn_that_waits_keeps_others_of_its_conversation_waiting_and_answers_
 async fn a_stream_tells_progress_and_parts_before_the_ending() {
     let world = World::new(&[]);
     let runtime = started(&Gate::new(), &world).await;
-    let mut stream = runtime.stream_turn(errand("r-1", "tell", AMPLE)).unwrap();
+    let mut stream = runtime.stream_turn(errand("r-1", "tell", AMPLE), None).unwrap();
     let (mut stages, mut told, mut progress) = (Vec::new(), String::new(), Vec::new());
-    while let Some(event) = stream.event().await {
+    while let Some((_, event)) = stream.event().await {
         match event {
             TurnEvent::Accepted { .. } => assert!(stages.is_empty() && told.is_empty(), "it comes first"),
             TurnEvent::Stage(stage) => stages.push(stage),

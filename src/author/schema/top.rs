@@ -1,9 +1,9 @@
 //! The top of a flow's file, and what stands there only once.
 
-use colloquy_flow::Act;
+use colloquy_flow::{Act, BusyPolicy};
 use serde_json::{Value, json};
 
-use super::{boolean, closed, either, many, one_of, open, reference, table, text_of_author, whole};
+use super::{boolean, closed, either, many, one_of, open, reference, table, text_of_author, whole, words};
 use crate::read::FORMAT;
 
 pub(super) fn shape() -> Value {
@@ -21,6 +21,11 @@ pub(super) fn shape() -> Value {
             ("start", "The position conversations begin in; required.", reference("place")),
             ("fallback", "Said when nothing else can be; required.", reference("text")),
             ("clarify", "Asks which of several pending actions is meant; a template with options.", reference("text")),
+            (
+                "busy",
+                "What becomes of a turn that finds the conversation busy; enqueue when not given.",
+                words(BusyPolicy::ALL.map(BusyPolicy::name)),
+            ),
             ("limits", "Bounds of one turn.", limits()),
             ("guard", "What is refused or flagged.", guard()),
             ("acts", "Patterns of the dialogue acts; one that is not given has English defaults.", acts()),

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn run(work: &mut Work) -> Progress {
     match work.course {
-        Course::Blocked => return Progress::Next,
+        Course::Blocked | Course::Interrupted => return Progress::Next,
         Course::Clarify => {
             work.event(Stage::Enrich, StageResult::Skipped, Reason::Decided, Detail::None);
             return Progress::Next;

@@ -3,13 +3,14 @@
 use colloquy_flow::{Flow, Patience, Purpose};
 use colloquy_model::{Answer, Error, Features, Finish, Limits, Model, Refusal, Request, Usage};
 use colloquy_turn::{Failure, ModelMessage, ModelOutput, ModelRequest, Role};
+use colloquy_types::TurnSeq;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
+    events::TurnEvents,
     outside::{BreakerPosition, Deltas, ModelCall, ModelSpec, Pace, Prices, Routes},
-    reply::TurnEvent,
 };
 
 const DESK: &str = include_str!("../../tests/outside.yaml");
@@ -225,9 +226,9 @@ async fn purposes_go_to_their_own_models() {
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_is_never_begun_anew() {
     let bench = bench(vec![vec![Does::Breaks("Switch it ", Error::Stalled)], vec![Does::Says("Never.")]]).await;
-    let (reader, mut events) = mpsc::channel(8);
+    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
     let mut call = bench.question(Purpose::Respond, 3, Duration::from_secs(8));
-    call.deltas = Some(Deltas { step: 3, readers: vec![reader] });
+    call.deltas = Some(Deltas { step: 3, events: Arc::clone(&events) });
     let answer = bench.kept.world.model(call).await;
     assert_eq!(answer.result.unwrap_err(), Failure::TimedOut);
     assert_eq!(bench.calls(), [1, 0]);
@@ -235,19 +236,17 @@ async fn what_was_shown_is_never_begun_anew() {
     let lost = answer.lost;
     assert_eq!((lost.tokens_in, lost.tokens_out, lost.cost_micros), (5, 3, 3));
     assert!(bench.kept.told(r#"colloquy_model_tokens_total{tenant="acme",model="local/0",kind="output"} 3"#));
-    let shown = events.recv().await;
-    assert!(matches!(&shown, Some(TurnEvent::Delta { step: 3, text }) if &**text == "Switch it "), "{shown:?}");
-    assert!(events.recv().await.is_none());
+    assert_eq!(&*events.shown(), "Switch it ");
 }
 
 #[tokio::test(start_paused = true)]
 async fn parts_reach_the_reader_before_the_answer_is_complete() {
     let bench = bench(vec![vec![Does::Says("All at once.")]]).await;
-    let (reader, mut events) = mpsc::channel(8);
+    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
     let mut call = bench.question(Purpose::Respond, 1, Duration::from_secs(8));
-    call.deltas = Some(Deltas { step: 3, readers: vec![reader] });
+    call.deltas = Some(Deltas { step: 3, events: Arc::clone(&events) });
     bench.kept.world.model(call).await.result.unwrap();
-    assert!(matches!(events.recv().await, Some(TurnEvent::Delta { .. })));
+    assert!(events.shown().starts_with("All"));
 }
 
 #[tokio::test(start_paused = true)]
