@@ -14,6 +14,7 @@ mod controlling;
 mod deciding;
 mod ending_early;
 mod erasing;
+mod forking;
 mod loaded;
 mod message;
 mod replying;
@@ -36,8 +37,8 @@ use self::{
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Cancel, Control, ControlSubmission, Erase, Message, Submission},
-    window::{erase_digest, feedback_digest, hash16, input_digest, reset_digest},
+    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Submission},
+    window::{erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest, reset_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},
@@ -256,6 +257,8 @@ impl Conversation {
             state: loaded.state.clone(),
             created_at: loaded.created_at,
             updated_at: loaded.updated_at,
+            origin: loaded.origin,
+            paused_at: loaded.paused_at,
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use colloquy_store::{AppendError, NotApplied, ReadError};
-use colloquy_types::{Head, TurnId, TurnSeq};
+use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
 
 use crate::flows::{FlowFault, ScenarioResult};
 
@@ -87,6 +87,15 @@ pub enum Error {
     /// The turn was ended by request and is not part of the history.
     #[error("the turn was cancelled")]
     Cancelled,
+    /// The conversation takes no turns until it is resumed.
+    #[error("the conversation is paused")]
+    Paused {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A conversation has the key already.
+    #[error("the conversation exists already")]
+    ConversationExists,
     /// The conversation does not know the request.
     #[error("no such request")]
     RequestAbsent,

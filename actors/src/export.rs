@@ -194,7 +194,7 @@ fn revision_of(row: &HistoryRecord) -> Result<Option<Revision>, Error> {
         RecordKind::Turn => TurnRecord::decode(&row.record.payload).map(|record| Some(record.revision)),
         RecordKind::Control => ControlRecord::decode(&row.record.payload).map(|record| match record {
             ControlRecord::Upgraded { to, .. } => Some(to.revision),
-            ControlRecord::Reset { .. } | ControlRecord::Feedback { .. } => None,
+            _ => None,
         }),
         _ => Ok(None),
     };

@@ -47,9 +47,9 @@ pub use self::{
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     runtime::{
         Attribution, Backups, Cancelled, Dependencies, EraseConversation, ErasureReceipt, EventPlace, Feedback,
-        FeedbackPage, FlowChoice, GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published,
-        RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph,
-        TurnStream,
+        FeedbackPage, FlowChoice, ForkConversation, GraphEdge, GraphState, PauseConversation, PinnedPage, PromoteFlow,
+        Promoted, PublishFlow, Published, RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError,
+        StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
     },
     settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},

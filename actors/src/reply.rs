@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{ConversationState, Stage, StageEvent, TurnClosedRecord, TurnRecord};
+use colloquy_turn::{ConversationState, Origin, Stage, StageEvent, TurnClosedRecord, TurnRecord};
 use colloquy_types::{
     ConversationKey, ConversationUid, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TurnId, TurnSeq,
 };
@@ -120,6 +120,10 @@ pub struct Described {
     pub created_at: Timestamp,
     /// When its last record was made.
     pub updated_at: Timestamp,
+    /// Where it branched off, when it is a fork.
+    pub origin: Option<Origin>,
+    /// Since when no turns are taken; none while they are.
+    pub paused_at: Option<Timestamp>,
 }
 
 /// The answer to a reset, to feedback or to an erasure.

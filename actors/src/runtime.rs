@@ -3,6 +3,7 @@
 pub(crate) mod controls;
 mod erasing;
 mod flows;
+mod forking;
 mod pinned;
 mod replay;
 
@@ -39,11 +40,12 @@ use crate::{
 };
 
 pub use self::{
-    controls::{Feedback, FeedbackPage, RecordFeedback, ResetConversation},
+    controls::{Feedback, FeedbackPage, PauseConversation, RecordFeedback, ResetConversation},
     erasing::{Backups, EraseConversation, ErasureReceipt, StoreFacts},
     flows::{
         Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
     },
+    forking::ForkConversation,
     pinned::PinnedPage,
 };
 

@@ -3,9 +3,11 @@
 mod ending_early;
 mod erasing;
 mod following;
+mod forking;
 mod gate;
 mod history;
 mod outside;
+mod pausing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -245,6 +245,43 @@ impl Client {
         Ok(self.conversations.clone().reset_conversation(request).await?.into_inner())
     }
 
+    /// Begins the conversation `name` with what `key` was after turn `at_seq`, or is now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn fork(
+        &self,
+        key: &Key,
+        at_seq: Option<u64>,
+        name: &str,
+        request_id: &str,
+    ) -> Result<v1::ForkConversationResponse, ClientError> {
+        let (conversation, request_id) = (name.to_owned(), request_id.to_owned());
+        let message = v1::ForkConversationRequest { key: key.wire(), at_seq, conversation, request_id };
+        let request = self.request(message, Some(key));
+        Ok(self.conversations.clone().fork_conversation(request).await?.into_inner())
+    }
+
+    /// Has a conversation refuse turns; whether it did already.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pause(&self, key: &Key, request_id: &str, reason: &str) -> Result<bool, ClientError> {
+        let (request_id, reason) = (request_id.to_owned(), reason.to_owned());
+        let request = self.request(v1::PauseConversationRequest { key: key.wire(), request_id, reason }, Some(key));
+        Ok(self.operator.clone().pause_conversation(request).await?.into_inner().replayed)
+    }
+
+    /// Has a paused conversation take turns again; whether it did already.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn resume(&self, key: &Key, request_id: &str, reason: &str) -> Result<bool, ClientError> {
+        let (request_id, reason) = (request_id.to_owned(), reason.to_owned());
+        let request = self.request(v1::ResumeConversationRequest { key: key.wire(), request_id, reason }, Some(key));
+        Ok(self.operator.clone().resume_conversation(request).await?.into_inner().replayed)
+    }
+
     /// Erases a conversation. With `uid` only if it is that one, which makes it safe to ask again.
     ///
     /// # Errors

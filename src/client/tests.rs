@@ -78,6 +78,13 @@ impl ConversationService for Script {
         not_in_script()
     }
 
+    async fn fork_conversation(
+        &self,
+        _: Request<v1::ForkConversationRequest>,
+    ) -> Result<Response<v1::ForkConversationResponse>, Status> {
+        not_in_script()
+    }
+
     async fn get_conversation(
         &self,
         _: Request<v1::GetConversationRequest>,

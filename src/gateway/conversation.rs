@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    Cancelled, CommittedTurn, EraseConversation, EventPlace, RecordFeedback, ResetConversation, Runtime, SubmitTurn,
+    Cancelled, CommittedTurn, EraseConversation, EventPlace, ForkConversation, RecordFeedback, ResetConversation,
+    Runtime, SubmitTurn,
 };
 use colloquy_proto::{
     RESPONSE_BYTES_MAX, encoded_len,
@@ -245,6 +246,28 @@ impl ConversationService for Conversations {
         let reply = self.runtime.reset(reset).await.map_err(|error| self.failed(&error, &call))?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResetConversationResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn fork_conversation(
+        &self,
+        request: Request<v1::ForkConversationRequest>,
+    ) -> Result<Response<v1::ForkConversationResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let (metadata, _, message) = request.into_parts();
+        let mut faults = Faults::default();
+        let source = faults.key(message.key.as_ref(), &metadata);
+        let target = faults.sibling(source.as_ref(), &message.conversation);
+        let asked = source.zip(target).zip(faults.request_id(&message.request_id));
+        let ((source, target), request_id) = faults.finish(asked).map_err(|status| self.refuse(status))?;
+        let call = Call { method: "ForkConversation", request_id: request_id.clone(), key: source.clone() };
+        let at = message.at_seq.map(TurnSeq::new);
+        let forked = self.runtime.fork(ForkConversation { source, at, target, request_id, deadline }).await;
+        let reply = forked.map_err(|error| self.failed(&error, &call))?;
+        Ok(Response::new(v1::ForkConversationResponse {
+            uid: reply.uid.to_string(),
+            head: Some(convert::head(&reply.head)),
+            replayed: reply.replayed,
+        }))
     }
 
     async fn erase_conversation(

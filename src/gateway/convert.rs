@@ -175,6 +175,12 @@ pub(crate) fn conversation(described: &Described) -> v1::Conversation {
         created_at_us: described.created_at.as_micros(),
         updated_at_us: described.updated_at.as_micros(),
         subject: described.subject.as_ref().map(ToString::to_string).unwrap_or_default(),
+        origin: described.origin.map(|origin| v1::Origin {
+            uid: origin.uid.to_string(),
+            turn_seq: origin.turn_seq.get(),
+            hash: origin.hash.0.to_vec(),
+        }),
+        paused_at_us: described.paused_at.map_or(0, |at| at.as_micros()),
     }
 }
 

@@ -41,6 +41,12 @@ impl Call {
         info!(tenant, %request_id, uid = %receipt.uid, "conversation erased");
     }
 
+    /// Logs what an operator did.
+    pub(crate) fn operated(&self) {
+        let Self { method, request_id, key } = self;
+        info!(method, %request_id, tenant = key.tenant(), "operator call done");
+    }
+
     /// Logs why a call was not done.
     pub(crate) fn refused(&self, error: &Error) {
         let Self { method, request_id, key } = self;
@@ -68,6 +74,8 @@ fn is_ours(error: &Error) -> bool {
         | Error::Busy { .. }
         | Error::Cancelled
         | Error::RequestAbsent
+        | Error::Paused { .. }
+        | Error::ConversationExists
         | Error::HistoryChanged { .. }
         | Error::Overloaded { .. }
         | Error::DeadlineExceeded { .. }

@@ -1,10 +1,10 @@
 //! `OperatorService`.
 
-use colloquy_actors::{Runtime, TreeFilter};
+use colloquy_actors::{ControlReply, PauseConversation, Runtime, TreeFilter};
 use colloquy_proto::v1::{self, operator_service_server::OperatorService};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use crate::{convert, deadline, status, validate::Faults};
+use crate::{convert, deadline, log::Call, status, validate::Faults};
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -17,6 +17,32 @@ pub(crate) struct Operator {
 impl Operator {
     pub(crate) fn new(runtime: Runtime) -> Self {
         Self { runtime }
+    }
+}
+
+/// What a pause and the end of one are asked with.
+struct Asked {
+    key: Option<v1::ConversationKey>,
+    request_id: String,
+    reason: String,
+}
+
+impl Operator {
+    async fn pause(&self, metadata: &MetadataMap, asked: Asked, paused: bool) -> Result<ControlReply, Status> {
+        let deadline = deadline::of_call(metadata, self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(asked.key.as_ref(), metadata);
+        let (request_id, reason) = (faults.request_id(&asked.request_id), faults.reason(asked.reason));
+        let ((key, request_id), reason) = faults.finish(key.zip(request_id).zip(reason))?;
+        let method = if paused { "PauseConversation" } else { "ResumeConversation" };
+        let call = Call { method, request_id: request_id.clone(), key: key.clone() };
+        let done = self.runtime.pause(PauseConversation { key, request_id, paused, reason, deadline }).await;
+        let reply = done.map_err(|error| {
+            call.refused(&error);
+            status::status(&error, call.key.as_str())
+        })?;
+        call.operated();
+        Ok(reply)
     }
 }
 
@@ -39,6 +65,26 @@ impl OperatorService for Operator {
             next_page_token: page.next.unwrap_or_default(),
             total: page.total as u64,
         }))
+    }
+
+    async fn pause_conversation(
+        &self,
+        request: Request<v1::PauseConversationRequest>,
+    ) -> Result<Response<v1::PauseConversationResponse>, Status> {
+        let (metadata, _, v1::PauseConversationRequest { key, request_id, reason }) = request.into_parts();
+        let reply = self.pause(&metadata, Asked { key, request_id, reason }, true).await?;
+        let head = Some(convert::head(&reply.head));
+        Ok(Response::new(v1::PauseConversationResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn resume_conversation(
+        &self,
+        request: Request<v1::ResumeConversationRequest>,
+    ) -> Result<Response<v1::ResumeConversationResponse>, Status> {
+        let (metadata, _, v1::ResumeConversationRequest { key, request_id, reason }) = request.into_parts();
+        let reply = self.pause(&metadata, Asked { key, request_id, reason }, false).await?;
+        let head = Some(convert::head(&reply.head));
+        Ok(Response::new(v1::ResumeConversationResponse { head, replayed: reply.replayed }))
     }
 
     async fn compact_store(

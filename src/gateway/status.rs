@@ -145,6 +145,10 @@ fn row(error: &Error, key: &str) -> Row {
             .with("held_for_ms", held_for.as_millis())
             .with("held_at_most_ms", held_at_most.as_millis()),
         Error::Cancelled => Row::new(Code::Cancelled, ErrorReason::Cancelled),
+        Error::Paused { since } => {
+            Row::new(Code::FailedPrecondition, ErrorReason::Paused).with("since_us", since.as_micros())
+        }
+        Error::ConversationExists => Row::new(Code::AlreadyExists, ErrorReason::ConversationExists),
         Error::RequestAbsent => Row::new(Code::NotFound, ErrorReason::RequestNotFound),
         Error::HistoryChanged { head } => Row::new(Code::Aborted, ErrorReason::HistoryChanged).head(head),
         Error::Overloaded { limit, bound, retry_after } => {
@@ -253,7 +257,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_types::TurnSeq;
+    use colloquy_types::{Timestamp, TurnSeq};
 
     use super::*;
 
@@ -287,6 +291,8 @@ mod tests {
                 false,
             ),
             (Error::Cancelled, Code::Cancelled, "CANCELLED", false),
+            (Error::Paused { since: Timestamp::from_micros(1) }, Code::FailedPrecondition, "PAUSED", false),
+            (Error::ConversationExists, Code::AlreadyExists, "CONVERSATION_EXISTS", false),
             (Error::RequestAbsent, Code::NotFound, "REQUEST_NOT_FOUND", false),
             (Error::HistoryChanged { head }, Code::Aborted, "HISTORY_CHANGED", false),
             (overloaded(LimitKind::Global), Code::ResourceExhausted, "ADMISSION_FULL", true),

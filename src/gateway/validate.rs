@@ -259,6 +259,15 @@ impl Faults {
         }
     }
 
+    /// Another conversation of the tenant of `key`.
+    pub(crate) fn sibling(&mut self, key: Option<&ConversationKey>, name: &str) -> Option<ConversationKey> {
+        let tenant = key.map_or("t", ConversationKey::tenant);
+        match ConversationKey::from_parts(tenant, name) {
+            Ok(sibling) => Some(sibling),
+            Err((_, invalid)) => self.add("conversation", invalid.to_string()),
+        }
+    }
+
     pub(crate) fn page_size(&mut self, rows: u32, default: u32) -> Option<usize> {
         if rows > PAGE_ROWS_MAX {
             return self.add("page_size", format!("must be at most {PAGE_ROWS_MAX}, but is {rows}"));

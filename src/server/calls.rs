@@ -59,7 +59,7 @@ pub(crate) fn turn_json(turn: &v1::Turn, replayed: bool) -> Value {
     })
 }
 
-fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
+pub(crate) fn print_turn(turn: &v1::Turn, replayed: bool, output: Output) {
     if output.json {
         return output::line(&turn_json(turn, replayed).to_string());
     }

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use colloquy_client::{Client, Key, Turn};
+use colloquy_client::{Client, Key, Turn, v1};
 
 use crate::{
     Exit, calls, chat, demo,
@@ -18,6 +18,7 @@ use crate::{
     replay::{self, ReplayArgs},
     serve,
     settings::{Fault, Settings, Sources},
+    steering::{self, Steering},
     store::{self, StoreCommand},
 };
 
@@ -78,6 +79,8 @@ enum Command {
     Watch(WatchArgs),
     /// Clears a conversation's state; its history stays.
     Reset(ResetArgs),
+    #[command(flatten)]
+    Steer(Steering),
     /// Erases a conversation, or all of a tenant's, for good; see docs/erasure.md.
     ///
     /// Goes on when one cannot be erased, and then ends with 1; what is left can be erased by the same command again.
@@ -195,9 +198,39 @@ struct SendArgs {
     /// The turn that must be the last one.
     #[arg(long)]
     expected_seq: Option<u64>,
+    /// What to do when another turn runs; when not given, what the flow says.
+    #[arg(long, value_enum)]
+    busy: Option<Busy>,
     /// Show acceptance and stages as they happen.
     #[arg(long)]
     stream: bool,
+}
+
+/// What to do when another turn runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Busy {
+    /// Wait for it.
+    Enqueue,
+    /// Be refused.
+    Reject,
+    /// End it now; what was shown of it stays.
+    Interrupt,
+    /// Drop it as if it had never been sent.
+    Replace,
+    /// Be left out.
+    Drop,
+}
+
+impl Busy {
+    const fn wire(self) -> v1::BusyPolicy {
+        match self {
+            Self::Enqueue => v1::BusyPolicy::Enqueue,
+            Self::Reject => v1::BusyPolicy::Reject,
+            Self::Interrupt => v1::BusyPolicy::Interrupt,
+            Self::Replace => v1::BusyPolicy::Replace,
+            Self::Drop => v1::BusyPolicy::Drop,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -347,6 +380,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let mut turn = new(key(args.conversation), request_id, args.flow, args.text);
             turn.expected_seq = args.expected_seq;
             turn.subject = args.subject;
+            turn.busy = args.busy.map_or(v1::BusyPolicy::Unspecified, Busy::wire);
             if args.stream {
                 calls::stream(&client, &turn, output).await
             } else {
@@ -359,6 +393,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
+        Command::Steer(what) => steering::run(&client, tenant, what, output).await,
         Command::Erase(args) => return erase::run(&client, tenant, args, output).await,
         Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,

@@ -25,6 +25,7 @@ mod replay;
 mod replaying;
 mod serve;
 mod settings;
+mod steering;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -28,8 +28,8 @@ pub use input::{InputFault, InputMember, canonical_input};
 pub use machine::{MACHINE_VERSION, Machine, Outcome, Step, TurnInput, open_conversation, start};
 pub use record::{
     AcceptedRecord, ClosedReason, ControlRecord, CreatedRecord, EffectsRecord, ErasedRecord, ErasureCause, InputKind,
-    Intent, PinnedRevision, Rating, Remembered, Reply, ReplyKind, SnapshotRecord, TurnClosedRecord, TurnOutcome,
-    TurnRecord,
+    Intent, Origin, PinnedRevision, Rating, Remembered, Reply, ReplyKind, SnapshotRecord, TurnClosedRecord,
+    TurnOutcome, TurnRecord,
 };
 pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;

@@ -8,10 +8,14 @@ mod earlier;
 use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::Json;
-use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId, codec};
+use colloquy_types::{
+    ConversationUid, FlowName, Hash, RequestId, Revision, SubjectId, Timestamp, TurnId, TurnSeq, codec,
+};
 use serde::{Deserialize, Serialize};
 
-use self::earlier::{AcceptedRecordV1, CreatedRecordV1, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2};
+use self::earlier::{
+    AcceptedRecordV1, CreatedRecordV1, CreatedRecordV2, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2,
+};
 use crate::{
     effect::{EffectResult, RequestTrace, Usage},
     event::{Degradation, StageEvent},
@@ -128,6 +132,19 @@ pub struct CreatedRecord {
     pub created_at: Timestamp,
     /// Whom it is about, as whoever began it said.
     pub subject: Option<SubjectId>,
+    /// Where it branched off, when it is a fork.
+    pub origin: Option<Origin>,
+}
+
+/// The place in another conversation's history that a fork began from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The other conversation's random name inside the store.
+    pub uid: ConversationUid,
+    /// Turns it had committed by then.
+    pub turn_seq: TurnSeq,
+    /// Hash of its chain up to and with the last record by then.
+    pub hash: Hash,
 }
 
 /// What kind of input a turn has.
@@ -384,6 +401,40 @@ pub enum ControlRecord {
         /// What was said about it; may be empty.
         comment: String,
     },
+    /// The second record of a fork: what it begins with, in place of the flow's start.
+    Forked {
+        /// The client's idempotency key.
+        request_id: RequestId,
+        /// Hash of the request's payload.
+        request_digest: [u8; 16],
+        /// When.
+        at: Timestamp,
+        /// The state that the other conversation had.
+        state: Box<ConversationState>,
+    },
+    /// Turns are refused from here on, until it is resumed. No snapshot is written meanwhile, so that this record is
+    /// in every tail that needs it.
+    Paused {
+        /// The client's idempotency key.
+        request_id: RequestId,
+        /// Hash of the request's payload.
+        request_digest: [u8; 16],
+        /// When.
+        at: Timestamp,
+        /// Who asked and why, as the caller put it.
+        reason: String,
+    },
+    /// Turns are taken again.
+    Resumed {
+        /// The client's idempotency key.
+        request_id: RequestId,
+        /// Hash of the request's payload.
+        request_digest: [u8; 16],
+        /// When.
+        at: Timestamp,
+        /// Who asked and why, as the caller put it.
+        reason: String,
+    },
 }
 
 /// The last record of a conversation that was erased. Its payload is all that stays of the conversation's, so it says
@@ -457,7 +508,7 @@ pub struct SnapshotRecord {
     pub open_accepted: Option<AcceptedRecord>,
 }
 
-versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed, CreatedRecordV1);
+versioned!(CreatedRecord, CreatedVersions, CreatedBorrowed, CreatedRecordV1, CreatedRecordV2);
 versioned!(AcceptedRecord, AcceptedVersions, AcceptedBorrowed, AcceptedRecordV1);
 versioned!(EffectsRecord, EffectsVersions, EffectsBorrowed, EffectsRecordV1);
 versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);

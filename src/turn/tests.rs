@@ -1,14 +1,14 @@
 //! Golden bytes of everything that is stored: a change of any of them is a new version, not a new fixture.
 
 use colloquy_flow::{Date, Decimal, Json, SlotValue};
-use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId};
+use colloquy_types::{ConversationUid, FlowName, Hash, RequestId, Revision, SubjectId, Timestamp, TurnId, TurnSeq};
 
 use crate::{
     AcceptedRecord, CallOutcome, Change, ClosedReason, ControlRecord, ConversationState, CreatedRecord, Degradation,
     Detail, EffectResult, EffectValue, EffectsRecord, Effort, ErasedRecord, ErasureCause, Failure, InputKind, Intent,
-    ModelOutput, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer, Question,
-    Rating, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage, StageEvent,
-    StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
+    ModelOutput, Origin, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer,
+    Question, Rating, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage,
+    StageEvent, StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -270,15 +270,24 @@ fn created() -> CreatedRecord {
         revision: Revision([6; 32]),
         created_at: Timestamp::from_micros(1_767_603_600_000_000),
         subject: None,
+        origin: None,
     }
+}
+
+fn created_for_someone() -> CreatedRecord {
+    CreatedRecord { subject: SubjectId::parse("customer-17").ok(), ..created() }
 }
 
 golden!(
     created_records_keep_their_bytes,
     CreatedRecord,
-    CreatedRecord { subject: SubjectId::parse("customer-17").ok(), ..created() },
-    "created.v2.hex"
+    CreatedRecord {
+        origin: Some(Origin { uid: ConversationUid([7; 16]), turn_seq: TurnSeq::new(300), hash: Hash([8; 32]) }),
+        ..created_for_someone()
+    },
+    "created.v3.hex"
 );
+earlier!(created_records_of_version_2_are_read, CreatedRecord, created_for_someone(), "created.v2.hex");
 earlier!(created_records_of_version_1_are_read, CreatedRecord, created(), "created.v1.hex");
 golden!(
     accepted_records_keep_their_bytes,
@@ -352,6 +361,39 @@ golden!(
         comment: "just what I asked for".to_owned(),
     },
     "control_feedback.v1.hex"
+);
+golden!(
+    pauses_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Paused {
+        request_id: request(),
+        request_digest: [3; 16],
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        reason: "ticket 4711".to_owned(),
+    },
+    "control_paused.v1.hex"
+);
+golden!(
+    resumptions_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Resumed {
+        request_id: request(),
+        request_digest: [3; 16],
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        reason: "ticket 4711".to_owned(),
+    },
+    "control_resumed.v1.hex"
+);
+golden!(
+    forks_keep_their_bytes,
+    ControlRecord,
+    ControlRecord::Forked {
+        request_id: request(),
+        request_digest: [3; 16],
+        at: Timestamp::from_micros(1_767_603_610_000_000),
+        state: Box::new(later_state()),
+    },
+    "control_forked.v1.hex"
 );
 golden!(
     erasures_keep_their_bytes,

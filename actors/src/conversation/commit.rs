@@ -26,6 +26,7 @@ impl<'a> BatchBuilder<'a> {
                 revision: loaded.pin.revision,
                 created_at: loaded.created_at,
                 subject: loaded.subject.clone(),
+                origin: loaded.origin,
             };
             let payload = created.encode().map_err(too_large)?;
             let salt = entropy.bytes16();

@@ -25,6 +25,9 @@ impl Control {
         match self {
             Self::Reset { .. } => Some(EndingKind::Reset),
             Self::Feedback { .. } => Some(EndingKind::Feedback),
+            Self::Pause { paused: true, .. } => Some(EndingKind::Paused),
+            Self::Pause { paused: false, .. } => Some(EndingKind::Resumed),
+            Self::Fork(_) => Some(EndingKind::Forked),
             Self::Erase(_) => None,
         }
     }
@@ -32,8 +35,10 @@ impl Control {
 
 impl Conversation {
     pub(super) fn begin_control(&self, myself: &ActorRef<Message>, state: &mut State, submission: ControlSubmission) {
-        if let Control::Erase(erase) = submission.control {
-            return self.begin_erasure(myself, state, submission, erase);
+        match submission.control {
+            Control::Erase(erase) => return self.begin_erasure(myself, state, submission, erase),
+            Control::Fork(_) => return self.begin_fork(myself, state, submission),
+            Control::Reset { .. } | Control::Feedback { .. } | Control::Pause { .. } => {}
         }
         let (uid, loaded) = match self.check_control(state, &submission) {
             Ok(checked) => checked,
@@ -50,8 +55,16 @@ impl Conversation {
                 let (turn_seq, rating, comment) = (turn_seq.get(), *rating, comment.clone());
                 (ControlRecord::Feedback { request_id, request_digest, at, turn_seq, rating, comment }, Vec::new())
             }
+            Control::Pause { paused, reason } => {
+                let reason = reason.clone();
+                let record = match paused {
+                    true => ControlRecord::Paused { request_id, request_digest, at, reason },
+                    false => ControlRecord::Resumed { request_id, request_digest, at, reason },
+                };
+                (record, Vec::new())
+            }
             // Begun above.
-            Control::Erase(_) => return,
+            Control::Erase(_) | Control::Fork(_) => return,
         };
         let batch = state.with_loaded(None, |lease, loaded| {
             let mut batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), at)?;
@@ -59,7 +72,7 @@ impl Conversation {
             Ok(batch)
         });
         let deadline = submission.deadline;
-        let work = Work::Control(Box::new(RunningControl { submission, uid, changes, at }));
+        let work = Work::Control(Box::new(RunningControl { submission, uid, changes, at, creating: None }));
         self.append(myself, state, work, deadline, batch);
     }
 
@@ -90,7 +103,15 @@ impl Conversation {
             Control::Feedback { turn_seq, .. } if *turn_seq < TurnSeq::new(1) || *turn_seq > head.turn_seq => {
                 return Err(Err(Error::TurnAbsent { turn_seq: *turn_seq }));
             }
-            Control::Reset { .. } | Control::Feedback { .. } | Control::Erase(_) => {}
+            // What is so already need not be written.
+            Control::Pause { paused, .. } if *paused == loaded.paused_at.is_some() => {
+                return Err(Ok(ControlReply { uid, head, at: loaded.updated_at, replayed: true }));
+            }
+            Control::Reset { .. }
+            | Control::Feedback { .. }
+            | Control::Erase(_)
+            | Control::Pause { .. }
+            | Control::Fork(_) => {}
         }
         self.check_wanted(submission).map_err(Err)?;
         Ok((uid, loaded))
@@ -115,8 +136,12 @@ impl Conversation {
         let Some(ending) = control.submission.control.ending() else {
             return self.erased(myself, state, control, head);
         };
+        let RunningControl { submission, uid, changes, at, creating } = control;
+        state.install(creating);
         let Some(loaded) = state.loaded_mut() else { return };
-        let RunningControl { submission, uid, changes, at } = control;
+        if let Control::Pause { paused, .. } = submission.control {
+            loaded.paused_at = paused.then_some(at);
+        }
         loaded.state.apply_all(&changes);
         loaded.head = head;
         loaded.updated_at = at;

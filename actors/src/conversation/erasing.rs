@@ -46,7 +46,7 @@ impl Conversation {
         let record = ErasedRecord { at, cause: erase.cause() }.encode().map_err(commit::too_large);
         let batch = record.and_then(|payload| batch.push(RecordKind::Erased, &payload)).map(|()| batch);
         let deadline = submission.deadline;
-        let work = Work::Control(Box::new(RunningControl { submission, uid, changes: Vec::new(), at }));
+        let work = Work::Control(Box::new(RunningControl { submission, uid, changes: Vec::new(), at, creating: None }));
         self.append(myself, state, work, deadline, batch);
     }
 

@@ -6,7 +6,7 @@ use colloquy_flow::Flow;
 use colloquy_store::{Opened, RecordKind, StoredRecord};
 use colloquy_turn::{
     AcceptedRecord, ControlRecord, ConversationState, CreatedRecord, Effect, EffectResult, EffectsRecord, Intent,
-    PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
+    Origin, PinnedRevision, Remembered, SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation,
 };
 use colloquy_types::{FlowName, Head, RequestId, Revision, SubjectId, Timestamp};
 
@@ -28,6 +28,10 @@ pub(crate) struct Loaded {
     pub(crate) window: Window,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    /// Where it branched off, when it is a fork.
+    pub(crate) origin: Option<Origin>,
+    /// Since when no turns are taken; none while they are.
+    pub(crate) paused_at: Option<Timestamp>,
     pub(crate) since_snapshot: SinceSnapshot,
     /// A turn that was promised and has not ended: a crash came in between.
     pub(crate) open_accepted: Option<AcceptedRecord>,
@@ -98,6 +102,8 @@ impl Loaded {
             window: Window::default(),
             created_at: now,
             updated_at: now,
+            origin: None,
+            paused_at: None,
             since_snapshot: SinceSnapshot::default(),
             open_accepted: None,
             open_effects: OpenEffects::default(),
@@ -123,13 +129,17 @@ impl Loaded {
         Ok(Some(loaded))
     }
 
-    fn from_created(created: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+    pub(crate) fn from_created(created: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
         let record = CreatedRecord::decode(&created.payload).map_err(|_| undecodable(created))?;
         let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
-        Ok(Self::new(pin, flow, record.subject, record.created_at))
+        Ok(Self { origin: record.origin, ..Self::new(pin, flow, record.subject, record.created_at) })
     }
 
-    fn from_snapshot(created: &StoredRecord, stored: &StoredRecord, flows: &FlowCatalogue) -> Result<Self, Error> {
+    pub(crate) fn from_snapshot(
+        created: &StoredRecord,
+        stored: &StoredRecord,
+        flows: &FlowCatalogue,
+    ) -> Result<Self, Error> {
         let created = CreatedRecord::decode(&created.payload).map_err(|_| undecodable(created))?;
         let record = SnapshotRecord::decode(&stored.payload).map_err(|_| undecodable(stored))?;
         let (pin, flow) = pinned(record.flow_tenant, record.flow, record.revision, flows)?;
@@ -142,6 +152,9 @@ impl Loaded {
             window: Window::restore(record.turns_remembered),
             created_at: record.created_at,
             updated_at: stored.header.time,
+            origin: created.origin,
+            // A paused conversation writes no snapshot.
+            paused_at: None,
             since_snapshot: SinceSnapshot { snapshot_bytes: stored.payload.len(), ..SinceSnapshot::default() },
             open_accepted: record.open_accepted,
             open_effects: OpenEffects::default(),
@@ -149,7 +162,7 @@ impl Loaded {
         })
     }
 
-    fn fold(&mut self, stored: &StoredRecord, flows: &FlowCatalogue) -> Result<(), Error> {
+    pub(crate) fn fold(&mut self, stored: &StoredRecord, flows: &FlowCatalogue) -> Result<(), Error> {
         let undecodable = |_| undecodable(stored);
         match stored.header.kind {
             RecordKind::Turn => {
@@ -168,24 +181,44 @@ impl Loaded {
             RecordKind::EffectIntent | RecordKind::EffectResult => {
                 self.open_effects.add(EffectsRecord::decode(&stored.payload).map_err(undecodable)?);
             }
-            RecordKind::Control => match ControlRecord::decode(&stored.payload).map_err(undecodable)? {
-                ControlRecord::Reset { request_id, request_digest, changes, .. } => {
-                    self.state.apply_all(&changes);
-                    self.remember(&request_id, request_digest, EndingKind::Reset, stored.header.turn_seq.get());
-                }
-                ControlRecord::Upgraded { to, changes, .. } => {
-                    let name = self.pin.name.clone();
-                    (self.pin, self.flow) = pinned(to.flow_tenant, name, to.revision, flows)?;
-                    self.state.apply_all(&changes);
-                }
-                ControlRecord::Feedback { request_id, request_digest, .. } => {
-                    self.remember(&request_id, request_digest, EndingKind::Feedback, stored.header.turn_seq.get());
-                }
-            },
+            RecordKind::Control => {
+                let record = ControlRecord::decode(&stored.payload).map_err(undecodable)?;
+                self.fold_control(record, stored.header.turn_seq.get(), flows)?;
+            }
             _ => {}
         }
         self.updated_at = stored.header.time;
         self.since_snapshot.bytes += stored.payload.len();
+        Ok(())
+    }
+
+    fn fold_control(&mut self, record: ControlRecord, turn_seq: u64, flows: &FlowCatalogue) -> Result<(), Error> {
+        match record {
+            ControlRecord::Reset { request_id, request_digest, changes, .. } => {
+                self.state.apply_all(&changes);
+                self.remember(&request_id, request_digest, EndingKind::Reset, turn_seq);
+            }
+            ControlRecord::Upgraded { to, changes, .. } => {
+                let name = self.pin.name.clone();
+                (self.pin, self.flow) = pinned(to.flow_tenant, name, to.revision, flows)?;
+                self.state.apply_all(&changes);
+            }
+            ControlRecord::Feedback { request_id, request_digest, .. } => {
+                self.remember(&request_id, request_digest, EndingKind::Feedback, turn_seq);
+            }
+            ControlRecord::Forked { request_id, request_digest, state, .. } => {
+                self.state = *state;
+                self.remember(&request_id, request_digest, EndingKind::Forked, turn_seq);
+            }
+            ControlRecord::Paused { request_id, request_digest, at, .. } => {
+                self.paused_at = Some(at);
+                self.remember(&request_id, request_digest, EndingKind::Paused, turn_seq);
+            }
+            ControlRecord::Resumed { request_id, request_digest, .. } => {
+                self.paused_at = None;
+                self.remember(&request_id, request_digest, EndingKind::Resumed, turn_seq);
+            }
+        }
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use colloquy_flow::BusyPolicy;
+use colloquy_flow::{BusyPolicy, Flow};
 use colloquy_store::AppendError;
-use colloquy_turn::{EffectResult, InputKind, Rating};
+use colloquy_turn::{ConversationState, EffectResult, InputKind, Origin, Rating};
 use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnSeq};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     events::TurnEvents,
     pinning::Pinned,
-    reply::{Answer, ControlReply, Described},
+    reply::{Answer, ControlReply, Described, FlowPin},
 };
 
 /// Everything a conversation actor handles.
@@ -96,6 +96,20 @@ pub(crate) enum Control {
     Feedback { turn_seq: TurnSeq, rating: Rating, comment: String },
     /// The conversation ends and is forgotten.
     Erase(Erase),
+    /// No turns are taken any more, or they are again.
+    Pause { paused: bool, reason: String },
+    /// The conversation begins with what another one was.
+    Fork(Box<Fork>),
+}
+
+/// What a fork begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Fork {
+    pub(crate) pin: FlowPin,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) state: ConversationState,
+    pub(crate) subject: Option<SubjectId>,
+    pub(crate) origin: Origin,
 }
 
 /// Which conversation is to be erased, beyond its key.

@@ -170,7 +170,9 @@ impl Cancel {
 fn known(request_id: RequestId, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) -> Answer {
     match kind {
         EndingKind::Turn => Answer::Recorded { request_id, turn_seq, flow: loaded.pin.clone() },
-        EndingKind::Reset | EndingKind::Feedback => Answer::Ended(Err(Error::RequestIdReused)),
+        EndingKind::Reset | EndingKind::Feedback | EndingKind::Forked | EndingKind::Paused | EndingKind::Resumed => {
+            Answer::Ended(Err(Error::RequestIdReused))
+        }
         EndingKind::Closed(ClosedReason::Cancelled) => Answer::Ended(Err(Error::Cancelled)),
         EndingKind::Closed(reason) => {
             // The window keeps how it ended; the words of a closed turn are its flow's fallback.

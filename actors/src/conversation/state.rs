@@ -113,6 +113,8 @@ pub(super) struct RunningControl {
     pub(super) uid: ConversationUid,
     pub(super) changes: Vec<Change>,
     pub(super) at: Timestamp,
+    /// Set when it creates the conversation.
+    pub(super) creating: Option<Box<Loaded>>,
 }
 
 impl State {

@@ -99,6 +99,9 @@ impl Conversation {
         let creating = match &state.body {
             Body::Broken(error) | Body::Unusable(_, _, error) => return Err(error.clone()),
             Body::Open(_, loaded) => {
+                if let Some(since) = loaded.paused_at {
+                    return Err(Error::Paused { since });
+                }
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });
                 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{ClosedReason, InputKind, Rating, Remembered};
-use colloquy_types::{ConversationUid, TurnSeq};
+use colloquy_types::{ConversationKey, ConversationUid, TurnSeq};
 
 /// How many requests a conversation remembers.
 pub(crate) const WINDOW_LEN: usize = 1000;
@@ -32,6 +32,26 @@ pub(crate) fn reset_digest(reason: &str) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"reset\0");
     hasher.update(reason.as_bytes());
+    first16(&hasher.finalize())
+}
+
+/// The digest of a pause's payload, or of its end's.
+pub(crate) fn pause_digest(paused: bool, reason: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(if paused { "pause\0" } else { "resume\0" }.as_bytes());
+    hasher.update(reason.as_bytes());
+    first16(&hasher.finalize())
+}
+
+/// The digest of a fork's payload.
+pub(crate) fn fork_digest(source: &ConversationKey, at: Option<TurnSeq>) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"fork\0");
+    hasher.update(source.as_str().as_bytes());
+    hasher.update(b"\0");
+    if let Some(at) = at {
+        hasher.update(&at.get().to_le_bytes());
+    }
     first16(&hasher.finalize())
 }
 
@@ -70,6 +90,12 @@ pub(crate) enum EndingKind {
     Reset,
     /// In feedback.
     Feedback,
+    /// In the fork that this conversation began as.
+    Forked,
+    /// In a pause.
+    Paused,
+    /// In the end of a pause.
+    Resumed,
     /// In a turn that was closed.
     Closed(ClosedReason),
 }
@@ -80,6 +106,9 @@ impl EndingKind {
             Self::Turn => RecordKind::Turn as u8,
             Self::Reset => RecordKind::Control as u8,
             Self::Feedback => RecordKind::Control as u8 | 0x10,
+            Self::Forked => RecordKind::Control as u8 | 0x20,
+            Self::Paused => RecordKind::Control as u8 | 0x30,
+            Self::Resumed => RecordKind::Control as u8 | 0x40,
             Self::Closed(ClosedReason::DeadlineExceeded) => RecordKind::TurnClosed as u8,
             Self::Closed(ClosedReason::Cancelled) => RecordKind::TurnClosed as u8 | 0x10,
             Self::Closed(ClosedReason::Failed) => RecordKind::TurnClosed as u8 | 0x20,
@@ -92,6 +121,9 @@ impl EndingKind {
         match (byte & 0x0f, byte >> 4) {
             (TURN, _) => Self::Turn,
             (CONTROL, 1) => Self::Feedback,
+            (CONTROL, 2) => Self::Forked,
+            (CONTROL, 3) => Self::Paused,
+            (CONTROL, 4) => Self::Resumed,
             (CONTROL, _) => Self::Reset,
             (_, 1) => Self::Closed(ClosedReason::Cancelled),
             (_, 2) => Self::Closed(ClosedReason::Failed),
@@ -209,6 +241,9 @@ mod tests {
             EndingKind::Turn,
             EndingKind::Reset,
             EndingKind::Feedback,
+            EndingKind::Forked,
+            EndingKind::Paused,
+            EndingKind::Resumed,
         ]) {
             assert_eq!(EndingKind::from_byte(kind.to_byte()), kind);
         }

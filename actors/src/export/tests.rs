@@ -61,6 +61,7 @@ impl Written {
             revision: self.loaded.flow.revision(),
             created_at: NOW,
             subject: None,
+            origin: None,
         };
         for _ in 0..turns {
             let outcome = self.world.turn(&self.loaded.flow, self.state.clone(), "when do you open?");

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Runtime, deadline_unknown};
 use crate::{
-    conversation::{Control, ControlSubmission, Message, feedback_digest, hash16, reset_digest},
+    conversation::{Control, ControlSubmission, Message, feedback_digest, hash16, pause_digest, reset_digest},
     error::{DeadlineOutcome, Error},
     reply::ControlReply,
     shared::Shared,
@@ -30,6 +30,21 @@ pub struct ResetConversation {
     pub reason: String,
     /// The turn that must be the last one when it starts.
     pub expected_seq: Option<TurnSeq>,
+    /// When the caller no longer wants an answer.
+    pub deadline: Instant,
+}
+
+/// A pause, or the end of one, as a caller asks for it.
+#[derive(Clone, Debug)]
+pub struct PauseConversation {
+    /// The conversation.
+    pub key: ConversationKey,
+    /// The caller's idempotency key.
+    pub request_id: RequestId,
+    /// Whether turns are to be refused, or taken again.
+    pub paused: bool,
+    /// Why, for the log.
+    pub reason: String,
     /// When the caller no longer wants an answer.
     pub deadline: Instant,
 }
@@ -115,6 +130,17 @@ impl Runtime {
         let digest = reset_digest(&reason);
         let what = Control::Reset { reason, expected_seq };
         control(&self.shared, &key, request_id, digest, what, deadline).await
+    }
+
+    /// Has a conversation refuse turns from here on, or take them again. What runs and what waits already ends first.
+    /// It survives restarts; reading, feedback, resets and erasures go on.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn pause(&self, pause: PauseConversation) -> Result<ControlReply, Error> {
+        let PauseConversation { key, request_id, paused, reason, deadline } = pause;
+        let digest = pause_digest(paused, &reason);
+        control(&self.shared, &key, request_id, digest, Control::Pause { paused, reason }, deadline).await
     }
 
     /// Keeps what someone thought of a turn. It changes nothing of the conversation's state.

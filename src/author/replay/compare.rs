@@ -156,6 +156,7 @@ impl Comparer {
                 let changes = reset(&self.flow, state);
                 state.apply_all(&changes);
             }
+            Entry::Control(ControlRecord::Forked { state: began, .. }) => state.clone_from(began),
             _ => {}
         }
         Ok(())

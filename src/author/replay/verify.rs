@@ -147,7 +147,14 @@ impl Verifier {
             Entry::Control(ControlRecord::Upgraded { from, to, changes, .. }) => {
                 self.upgraded(running, place, &from, to, &changes)
             }
-            Entry::Control(ControlRecord::Feedback { .. }) => Ok(None),
+            Entry::Control(ControlRecord::Forked { state, .. }) => {
+                // What it begins with is what was decided elsewhere.
+                running.state = *state;
+                Ok(None)
+            }
+            Entry::Control(
+                ControlRecord::Feedback { .. } | ControlRecord::Paused { .. } | ControlRecord::Resumed { .. },
+            ) => Ok(None),
             Entry::Snapshot(snapshot) => Ok(running.snapshot(place, &snapshot)),
             Entry::Other => Ok(None),
         }

@@ -37,6 +37,7 @@ impl Recorded {
             revision: loaded.flow.revision(),
             created_at: Timestamp::from_micros(1),
             subject: None,
+            origin: None,
         };
         let records = vec![(EntryKind::Created, created.encode().unwrap())];
         let state = open_conversation(&loaded.flow);

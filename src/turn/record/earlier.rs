@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use colloquy_flow::SlotValue;
-use colloquy_types::{FlowName, RequestId, Revision, Timestamp, TurnId};
+use colloquy_types::{FlowName, RequestId, Revision, SubjectId, Timestamp, TurnId};
 use serde::Deserialize;
 
 use super::{
@@ -28,7 +28,24 @@ pub(super) struct CreatedRecordV1 {
 impl From<CreatedRecordV1> for CreatedRecord {
     fn from(v1: CreatedRecordV1) -> Self {
         let CreatedRecordV1 { flow, flow_tenant, revision, created_at } = v1;
-        Self { flow, flow_tenant, revision, created_at, subject: None }
+        Self { flow, flow_tenant, revision, created_at, subject: None, origin: None }
+    }
+}
+
+/// A conversation's first record before it told where a fork branched off.
+#[derive(Deserialize)]
+pub(super) struct CreatedRecordV2 {
+    flow: FlowName,
+    flow_tenant: String,
+    revision: Revision,
+    created_at: Timestamp,
+    subject: Option<SubjectId>,
+}
+
+impl From<CreatedRecordV2> for CreatedRecord {
+    fn from(v2: CreatedRecordV2) -> Self {
+        let CreatedRecordV2 { flow, flow_tenant, revision, created_at, subject } = v2;
+        Self { flow, flow_tenant, revision, created_at, subject, origin: None }
     }
 }
 

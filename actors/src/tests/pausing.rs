@@ -1,0 +1,60 @@
+//! A paused conversation takes no turns, whatever happens to its actor, and loses nothing.
+
+use super::*;
+use crate::runtime::PauseConversation;
+
+async fn pause(runtime: &Runtime, request_id: &str, paused: bool) -> Result<crate::ControlReply, Error> {
+    let (request_id, deadline) = (RequestId::parse(request_id).unwrap(), Instant::now() + Duration::from_secs(10));
+    let reason = "ticket 4711".to_owned();
+    runtime.pause(PauseConversation { key: key("c"), request_id, paused, reason, deadline }).await
+}
+
+#[tokio::test]
+async fn a_paused_conversation_takes_no_turns_until_it_is_resumed_also_after_a_restart() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    runtime.submit_turn(turn("c", "r-1", "cancel order A-1001")).await.unwrap();
+    assert!(!pause(&runtime, "p-1", true).await.unwrap().replayed);
+    assert!(matches!(runtime.submit_turn(turn("c", "r-2", "yes")).await, Err(Error::Paused { .. })));
+    // Known ids keep their endings, and reading goes on.
+    assert!(runtime.submit_turn(turn("c", "r-1", "cancel order A-1001")).await.unwrap().replayed);
+    runtime.shared().directory.get(&key("c")).unwrap().actor.kill();
+    restarted(&runtime, "c").await;
+    let described = runtime.describe(&key("c"), Instant::now() + Duration::from_secs(10)).await.unwrap();
+    assert!(described.paused_at.is_some());
+    assert!(matches!(runtime.submit_turn(turn("c", "r-2", "yes")).await, Err(Error::Paused { .. })));
+    assert!(pause(&runtime, "p-1", true).await.unwrap().replayed, "the same request");
+    assert!(pause(&runtime, "p-2", true).await.unwrap().replayed, "it is so already");
+    assert!(!pause(&runtime, "p-3", false).await.unwrap().replayed);
+    assert_eq!(seq(&runtime.submit_turn(turn("c", "r-2", "yes")).await.unwrap()), 2);
+    // Created, turn, pause, resume, turn: what was so already wrote nothing.
+    assert_eq!(gate.verify(&key("c")).await.unwrap().records, 5);
+}
+
+#[tokio::test]
+async fn what_runs_and_waits_ends_before_the_pause() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
+    gate.inner.hold();
+    let submit = |request_id: &str| {
+        let (runtime, turn) = (runtime.clone(), turn("c", request_id, "hello"));
+        tokio::spawn(async move { runtime.submit_turn(turn).await })
+    };
+    let running = submit("r-1");
+    gate.until_waiting(1).await;
+    let in_flight = || runtime.shared().directory.get(&key("c")).unwrap().info.in_flight.get();
+    let waiting = submit("r-2");
+    wait_for(|| in_flight() == 2).await;
+    let pausing = {
+        let runtime = runtime.clone();
+        tokio::spawn(async move { pause(&runtime, "p-1", true).await })
+    };
+    wait_for(|| in_flight() == 3).await;
+    let behind = submit("r-3");
+    wait_for(|| in_flight() == 4).await;
+    gate.inner.let_go();
+    assert_eq!((seq(&running.await.unwrap().unwrap()), seq(&waiting.await.unwrap().unwrap())), (2, 3));
+    pausing.await.unwrap().unwrap();
+    assert!(matches!(behind.await.unwrap(), Err(Error::Paused { .. })));
+}
