@@ -6,7 +6,7 @@
 //! next activation ends it. What a crash of the actor loses: turns that wait in its queue and were
 //! promised nothing; their callers are told so, and sending them again is safe.
 //!
-//! The downside of this design: one conversation decides one turn per sync.
+//! The downside of this design: one conversation decides on one core, and what it tells waits for its syncs.
 
 mod answers;
 mod commit;
@@ -17,6 +17,7 @@ mod erasing;
 mod forking;
 mod loaded;
 mod message;
+mod pipelining;
 mod replying;
 mod state;
 mod turning;
@@ -83,7 +84,7 @@ impl Actor for Conversation {
             }
             Message::Pinned { reply, passing } => {
                 drop(reply.send(self.pinned(state)));
-                if passing && state.running.is_none() && state.queue.is_empty() {
+                if passing && state.is_idle() {
                     self.retire(&myself, state);
                 }
                 self.next(&myself, state);
@@ -140,6 +141,16 @@ impl Conversation {
 
     /// Answers a request id that was seen before, or attaches it to its running turn; gives back a new one.
     fn answer_repeated(&self, state: &mut State, mut submission: Box<Submission>) -> Option<Box<Submission>> {
+        // What runs or is being synced has no ending yet, also when what is loaded is ahead of it.
+        if let Some((digest, waiters)) = state.same_request(&submission.request_hash) {
+            if digest == submission.request_digest {
+                self.shared.metrics.duplicates.inc();
+                waiters.attach(*submission);
+            } else {
+                submission.answer(Err(Error::RequestIdReused));
+            }
+            return None;
+        }
         if let Body::Open(_, loaded) = &state.body {
             match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
                 Known::No => {}
@@ -160,18 +171,7 @@ impl Conversation {
                 }
             }
         }
-        match state.same_request(&submission.request_hash) {
-            None => Some(submission),
-            Some((digest, _)) if digest != submission.request_digest => {
-                submission.answer(Err(Error::RequestIdReused));
-                None
-            }
-            Some((_, waiters)) => {
-                self.shared.metrics.duplicates.inc();
-                waiters.attach(*submission);
-                None
-            }
-        }
+        Some(submission)
     }
 
     fn control(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<ControlSubmission>) {
@@ -184,7 +184,8 @@ impl Conversation {
 
     /// Starts what waits until something runs or nothing waits.
     fn next(&self, myself: &ActorRef<Message>, state: &mut State) {
-        while state.running.is_none() && !state.retired {
+        while !state.retired && state.may_begin() {
+            state.make_way();
             match state.queue.pop_front() {
                 Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
                 Some(Queued::Control(submission)) => self.begin_control(myself, state, *submission),
@@ -223,6 +224,9 @@ impl Conversation {
     }
 
     fn appended(&self, myself: &ActorRef<Message>, state: &mut State, attempt: u64, result: Result<Head, AppendError>) {
+        let Some(result) = self.ahead_appended(myself, state, attempt, result) else {
+            return self.next(myself, state);
+        };
         if attempt != state.attempt {
             return;
         }
@@ -248,15 +252,19 @@ impl Conversation {
             Body::Absent(_) => return Err(Error::ConversationAbsent),
             Body::Broken(error) | Body::Unusable(_, _, error) => return Err(error.clone()),
         };
+        let (head, of, updated_at) = match &state.synced {
+            Some(synced) => (synced.head, &synced.state, synced.updated_at),
+            None => (loaded.head, &loaded.state, loaded.updated_at),
+        };
         Ok(Box::new(Described {
             key: lease.key.clone(),
             uid: lease.uid,
             flow: loaded.pin.clone(),
             subject: loaded.subject.clone(),
-            head: loaded.head,
-            state: loaded.state.clone(),
+            head,
+            state: of.clone(),
             created_at: loaded.created_at,
-            updated_at: loaded.updated_at,
+            updated_at,
             origin: loaded.origin,
             paused_at: loaded.paused_at,
         }))

@@ -8,6 +8,7 @@ mod gate;
 mod history;
 mod outside;
 mod pausing;
+mod pipelining;
 
 use std::{sync::Arc, time::Duration};
 

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub turns_closed: Counter,
     /// Accepted turns that a new activation took up.
     pub turns_resumed: Counter,
+    /// Turns on which the next one was decided before they were synced.
+    pub turns_ahead: Counter,
     /// Calls whose deadline passed before they were started.
     pub expired: Counter,
     /// Calls answered with the ending of an earlier one.
@@ -98,6 +100,7 @@ impl Default for Metrics {
             counter
         };
         let turns_resumed = counter("turns_resumed", "Accepted turns that a new activation took up");
+        let turns_ahead = counter("turns_ahead", "Turns on which the next one was decided before they were synced");
         let expired = counter("calls_expired", "Calls whose deadline passed before they were started");
         let duplicates = counter("duplicates", "Calls answered with the ending of an earlier one");
         let transitions_blocked = counter("transitions_blocked", "Transitions that were proposed and not declared");
@@ -140,6 +143,7 @@ impl Default for Metrics {
             turns_replaced: by(&outcomes, "replaced"),
             turns_closed: by(&outcomes, "closed"),
             turns_resumed,
+            turns_ahead,
             expired,
             duplicates,
             transitions_blocked,

@@ -69,6 +69,11 @@ impl<'a> BatchBuilder<'a> {
         self.batch.head_after().turn_seq.get()
     }
 
+    /// The head that the conversation reaches with this batch.
+    pub(crate) fn head_after(&self) -> Head {
+        self.batch.head_after()
+    }
+
     pub(crate) fn finish(self) -> Batch {
         self.batch
     }

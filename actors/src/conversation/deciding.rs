@@ -64,6 +64,8 @@ pub(super) struct Deciding {
     known: OpenEffects,
     /// Whether a batch of this turn is on its way.
     pub(super) writing: bool,
+    /// Whether its calls wait until everything before it is synced.
+    pub(super) held_back: bool,
     /// Whether a record says that an action was called.
     pub(super) acted: bool,
     /// An answer of another round is ignored.
@@ -96,6 +98,7 @@ impl Deciding {
             kept: Kept::of(&known.results),
             known,
             writing: false,
+            held_back: false,
             round: 0,
             stages_told: 0,
             progress_told: None,
@@ -105,7 +108,7 @@ impl Deciding {
 
     /// Whether the machine can go on.
     pub(super) fn is_ready(&self) -> bool {
-        !self.writing && self.awaited.is_empty()
+        !self.writing && !self.held_back && self.awaited.is_empty()
     }
 
     /// Goes on with the results of the round.
@@ -146,6 +149,12 @@ impl Deciding {
         for effect in std::mem::take(&mut self.awaited) {
             self.answer(effect.step, EffectValue::Interrupted(Arc::clone(shown)));
         }
+    }
+
+    /// The same before any call of the round has begun.
+    pub(super) fn drop_all(&mut self, shown: &Arc<str>) {
+        self.awaited.append(&mut self.held);
+        self.drop_calls(shown);
     }
 
     /// The stages that ended since this was last asked.

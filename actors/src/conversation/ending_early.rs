@@ -35,6 +35,9 @@ impl Conversation {
         {
             turn.waiters.attach_cancel(*cancel);
             self.end_early(myself, state, EndEarly::Interrupt);
+        } else if let Some(ahead) = state.ahead.iter_mut().find(|ahead| ahead.request_hash == cancel.request_hash) {
+            // Too late: its record is with the writer.
+            ahead.waiters.attach_cancel(*cancel);
         } else if let Some((submission, waiters)) = state.take_queued(&cancel.request_hash) {
             waiters.fail(&Error::Cancelled);
             submission.answer(Err(Error::Cancelled));

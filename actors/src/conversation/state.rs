@@ -11,6 +11,7 @@ use super::{
     deciding::Deciding,
     loaded::Loaded,
     message::{ControlSubmission, Submission},
+    pipelining::{Ahead, Synced},
     replying::Waiters,
     upgrading::Upgrading,
 };
@@ -21,6 +22,10 @@ pub(crate) struct State {
     pub(super) body: Body,
     pub(super) running: Option<Running>,
     pub(super) queue: VecDeque<Queued>,
+    /// Turns that are with the writer and made way for the next one, the oldest first.
+    pub(super) ahead: VecDeque<Ahead>,
+    /// What is synced, while what is loaded is ahead of that.
+    pub(super) synced: Option<Box<Synced>>,
     /// Counts appends; an answer to another attempt is ignored.
     pub(super) attempt: u64,
     /// Counts the rounds of calls; an answer of another round is ignored.
@@ -99,6 +104,8 @@ pub(super) struct Committing {
     pub(super) at: Timestamp,
     pub(super) bytes: usize,
     pub(super) snapshot_bytes: Option<usize>,
+    /// The head that it leads to.
+    pub(super) head_after: Head,
     /// The move to another revision that goes with it.
     pub(super) upgrading: Option<Upgrading>,
 }
@@ -119,11 +126,27 @@ pub(super) struct RunningControl {
 
 impl State {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, running: None, queue: VecDeque::new(), attempt: 0, round: 0, retired: false, followed: None }
+        let (ahead, synced) = (VecDeque::new(), None);
+        Self {
+            body,
+            running: None,
+            queue: VecDeque::new(),
+            ahead,
+            synced,
+            attempt: 0,
+            round: 0,
+            retired: false,
+            followed: None,
+        }
     }
 
     /// The head as last synced.
     pub(super) fn head(&self) -> Head {
+        self.synced.as_ref().map_or_else(|| self.head_loaded(), |synced| synced.head)
+    }
+
+    /// The head of what is loaded, which the next turn comes behind.
+    pub(super) fn head_loaded(&self) -> Head {
         match &self.body {
             Body::Open(_, loaded) => loaded.head,
             Body::Unusable(_, head, _) => *head,
@@ -137,6 +160,9 @@ impl State {
             && turn.request_hash == *request_hash
         {
             return Some((turn.accepted.request_digest, &mut turn.waiters));
+        }
+        if let Some(ahead) = self.ahead.iter_mut().find(|ahead| ahead.request_hash == *request_hash) {
+            return Some((ahead.request_digest, &mut ahead.waiters));
         }
         self.queue.iter_mut().find_map(|queued| match queued {
             Queued::Turn(submission, waiters) if submission.request_hash == *request_hash => {

@@ -54,7 +54,7 @@ impl Conversation {
         let accepted_at = self.shared.clock.now();
         let budget = submission.deadline.saturating_duration_since(now);
         let journalled = submission.events.is_some() || waiters.is_followed();
-        let turn_seq = state.head().turn_seq.next();
+        let turn_seq = state.head_loaded().turn_seq.next();
         let Submission {
             request_id,
             request_hash,
@@ -119,7 +119,7 @@ impl Conversation {
                 Some(Box::new(Loaded::new(pin, found.flow, subject, now)))
             }
         };
-        let head = state.head();
+        let head = state.head_loaded();
         match submission.expected_seq {
             Some(expected) if expected != head.turn_seq => Err(Error::SeqMismatch { head }),
             _ => Ok(creating),
@@ -178,7 +178,6 @@ impl Conversation {
                     let waits = self.look_at(&turn, &mut deciding, effects);
                     deciding.machine = Some(machine);
                     if waits {
-                        turn.waiters.stages(deciding.new_stages());
                         return self.wait(myself, state, turn, deciding);
                     }
                     match deciding.resumed() {
@@ -191,13 +190,21 @@ impl Conversation {
     }
 
     /// Starts the calls of a round, and writes what must be synced before it can end.
-    fn wait(
+    pub(super) fn wait(
         &self,
         myself: &ActorRef<Message>,
         state: &mut State,
         mut turn: Box<RunningTurn>,
         mut deciding: Box<Deciding>,
     ) {
+        if !state.ahead.is_empty() {
+            deciding.held_back = true;
+            let deadline = turn.deadline;
+            turn.phase = Phase::Deciding(deciding);
+            state.running = Some(Running { work: Work::Turn(turn), started_at: Instant::now(), deadline });
+            return;
+        }
+        turn.waiters.stages(deciding.new_stages());
         if let Some((stage, text)) = deciding.new_progress() {
             turn.waiters.progress(stage, &text);
         }
@@ -239,7 +246,7 @@ impl Conversation {
     }
 
     /// Goes on with a turn whose wait may be over: to its end, or to the early one that was asked for.
-    fn carry_on(&self, myself: &ActorRef<Message>, state: &mut State, turn: Box<RunningTurn>) {
+    pub(super) fn carry_on(&self, myself: &ActorRef<Message>, state: &mut State, turn: Box<RunningTurn>) {
         let is_ready = matches!(&turn.phase, Phase::Deciding(deciding) if deciding.is_ready());
         if turn.ending.is_some() && is_ready {
             self.end_now(myself, state, turn);
@@ -300,9 +307,13 @@ impl Conversation {
             Ok(decided) => decided,
             Err(error) => return self.give_up(myself, state, turn, &error),
         };
-        turn.waiters.stages(outcome.record.stages.get(stages_told..).unwrap_or_default());
+        if state.ahead.is_empty() {
+            turn.waiters.stages(outcome.record.stages.get(stages_told..).unwrap_or_default());
+        }
+        let head_after = batch.head_after();
         let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
-        turn.phase = Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, upgrading }));
+        turn.phase =
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -343,10 +354,11 @@ impl Conversation {
             Ok(closed) => closed,
             Err(error) => return turn.waiters.fail(&error),
         };
-        let bytes = batch.bytes();
+        let (bytes, head_after) = (batch.bytes(), batch.head_after());
+        let (snapshot_bytes, upgrading) = (None, None);
         let pending = Pending::Closed(record);
         turn.phase =
-            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes: None, upgrading: None }));
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -398,7 +410,7 @@ impl Conversation {
     }
 
     fn turn_committed(&self, loaded: &mut Loaded, turn: RunningTurn, committing: Committing, head: Head) {
-        let Committing { pending, at, bytes, snapshot_bytes, upgrading } = committing;
+        let Committing { pending, at, bytes, snapshot_bytes, upgrading, .. } = committing;
         if let Some(upgrading) = upgrading {
             self.upgraded(loaded, upgrading);
         }
@@ -427,7 +439,7 @@ impl Conversation {
         turn.waiters.ended(&ending, loaded);
     }
 
-    fn count(&self, record: &TurnRecord) {
+    pub(super) fn count(&self, record: &TurnRecord) {
         let metrics = &self.shared.metrics;
         match record.outcome {
             TurnOutcome::Complete => metrics.turns_complete.inc(),
