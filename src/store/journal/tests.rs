@@ -1,5 +1,6 @@
 //! Tests of the journal: the kit, the I/O layer, recovery, the format.
 
+mod clocks;
 mod compaction;
 mod crashes;
 mod fake_disk;
