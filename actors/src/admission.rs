@@ -1,9 +1,14 @@
-//! Admission: how many calls may be in flight, per process, per tenant and per conversation.
+//! Admission: how many calls may be in flight, per process, per tenant and per conversation, and how many may come in a
+//! time.
 //!
 //! A [`Permit`] travels inside the message and gives its places back when dropped, wherever that is:
 //! with the reply, with a dead actor's mailbox, or with a caller that went away before sending.
 
+mod delay;
+mod rates;
+
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,13 +18,16 @@ use std::{
 
 use dashmap::DashMap;
 
+pub use self::rates::Rate;
+use self::{delay::Shedding, rates::Buckets};
 use crate::{
-    error::{Error, LimitKind},
+    error::{Error, LimitKind, RateOf},
     settings::Limits,
 };
 
-/// How soon a refused caller should try again. A turn takes well under this.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How soon a refused caller should try again at the soonest; a turn takes well under this. And at the latest.
+const RETRY_SOONEST: Duration = Duration::from_millis(50);
+const RETRY_LATEST: Duration = Duration::from_secs(5);
 /// Tenants without a call in flight are forgotten when more than this many are known.
 const TENANTS_SWEEP_AT: usize = 1024;
 
@@ -52,10 +60,14 @@ pub(crate) struct Permit {
     global: Arc<Count>,
     tenant: Arc<Count>,
     conversation: Arc<Count>,
+    /// Bytes of its input, and the count they are in.
+    bytes: usize,
+    held_bytes: Arc<AtomicUsize>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.conversation.give();
         self.tenant.give();
         self.global.give();
@@ -67,23 +79,36 @@ impl Drop for Permit {
 pub(crate) struct Admission {
     limits: Limits,
     global: Arc<Count>,
+    bytes: Arc<AtomicUsize>,
     tenants: DashMap<Box<str>, Arc<Count>>,
+    tenant_rates: Buckets,
+    peer_rates: Buckets,
+    shedding: Shedding,
 }
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, global: Arc::default(), tenants: DashMap::new() }
+        Self {
+            global: Arc::default(),
+            bytes: Arc::default(),
+            tenants: DashMap::new(),
+            tenant_rates: Buckets::new(limits.tenant_rate),
+            peer_rates: Buckets::new(limits.peer_rate),
+            shedding: Shedding::new(limits.wait_target, limits.in_flight_max.get()),
+            limits,
+        }
     }
 
     /// Takes a place of each kind, or none.
     ///
     /// # Errors
     /// [`Error::Overloaded`] names the first limit that is reached.
-    pub(crate) fn admit(&self, tenant: &str, conversation: &Arc<Count>) -> Result<Permit, Error> {
-        let refused = |limit, bound| Error::Overloaded { limit, bound, retry_after: RETRY_AFTER };
-        let global_max = self.limits.in_flight_max.get();
-        if !self.global.take(global_max) {
-            return Err(refused(LimitKind::Global, global_max));
+    pub(crate) fn admit(&self, tenant: &str, conversation: &Arc<Count>, bytes: usize) -> Result<Permit, Error> {
+        let refused = |limit, bound| Error::Overloaded { limit, bound, retry_after: self.retry_after() };
+        let (global_max, limit) = (self.limits.in_flight_max.get(), self.shedding.limit(self.global.get()));
+        if !self.global.take(limit) {
+            let kind = if limit < global_max { LimitKind::Shedding } else { LimitKind::Global };
+            return Err(refused(kind, limit));
         }
         let tenant_count = self.tenant(tenant);
         let tenant_max = self.limits.tenant_in_flight_max.get();
@@ -97,12 +122,66 @@ impl Admission {
             self.global.give();
             return Err(refused(LimitKind::Conversation, queue_max));
         }
-        Ok(Permit { global: Arc::clone(&self.global), tenant: tenant_count, conversation: Arc::clone(conversation) })
+        let (conversation, held_bytes) = (Arc::clone(conversation), Arc::clone(&self.bytes));
+        let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // From here on its drop gives everything back.
+        let permit = Permit { global: Arc::clone(&self.global), tenant: tenant_count, conversation, bytes, held_bytes };
+        let bytes_max = self.limits.queue_bytes_max.get();
+        if held > bytes_max {
+            return Err(refused(LimitKind::Bytes, bytes_max));
+        }
+        Ok(permit)
+    }
+
+    /// Takes a token of the tenant.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn rate_tenant(&self, tenant: &str) -> Result<(), Error> {
+        let refused = |retry_after| Error::RateLimited { of: RateOf::Tenant, retry_after };
+        self.tenant_rates.take(tenant).map_err(refused)
+    }
+
+    /// Takes a token of the peer.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn rate_peer(&self, peer: IpAddr) -> Result<(), Error> {
+        if self.limits.peer_rate.is_none() {
+            return Ok(());
+        }
+        let refused = |retry_after| Error::RateLimited { of: RateOf::Peer, retry_after };
+        self.peer_rates.take(&peer_name(peer)).map_err(refused)
+    }
+
+    /// Notes how long a call waited between the door and its actor.
+    pub(crate) fn waited(&self, wait: Duration) {
+        self.shedding.waited(wait);
+    }
+
+    /// When a refused caller should try again: twice what those who are let in wait at least.
+    pub(crate) fn retry_after(&self) -> Duration {
+        (self.shedding.standing() * 2).clamp(RETRY_SOONEST, RETRY_LATEST)
     }
 
     /// Calls in flight in this process.
     pub(crate) fn in_flight(&self) -> usize {
         self.global.get()
+    }
+
+    /// How many calls may be in flight now.
+    pub(crate) fn limit(&self) -> usize {
+        self.shedding.limit(self.global.get())
+    }
+
+    /// How long calls wait at least, as measured last.
+    pub(crate) fn standing(&self) -> Duration {
+        self.shedding.standing()
+    }
+
+    /// Bytes of input of the calls in flight.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn tenant(&self, tenant: &str) -> Arc<Count> {
@@ -117,6 +196,17 @@ impl Admission {
     }
 }
 
+/// What tells peers apart: the address, or of IPv6 the part that a provider gives to one customer.
+fn peer_name(peer: IpAddr) -> String {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
@@ -125,7 +215,12 @@ mod tests {
 
     fn limits(global: usize, tenant: usize, conversation: usize) -> Limits {
         let bound = |n| NonZeroUsize::new(n).unwrap();
-        Limits { in_flight_max: bound(global), tenant_in_flight_max: bound(tenant), queue_len_max: bound(conversation) }
+        Limits {
+            in_flight_max: bound(global),
+            tenant_in_flight_max: bound(tenant),
+            queue_len_max: bound(conversation),
+            ..Limits::default()
+        }
     }
 
     fn refusal(result: Result<Permit, Error>) -> LimitKind {
@@ -139,25 +234,44 @@ mod tests {
     fn each_limit_refuses_by_its_own_name_and_keeps_no_place() {
         let (a, b): (Arc<Count>, Arc<Count>) = Default::default();
         let admission = Admission::new(limits(3, 2, 1));
-        let first = admission.admit("acme", &a).unwrap();
-        assert_eq!(refusal(admission.admit("acme", &a)), LimitKind::Conversation);
-        let _second = admission.admit("acme", &b).unwrap();
+        let first = admission.admit("acme", &a, 0).unwrap();
+        assert_eq!(refusal(admission.admit("acme", &a, 0)), LimitKind::Conversation);
+        let _second = admission.admit("acme", &b, 0).unwrap();
         let c = Arc::default();
-        assert_eq!(refusal(admission.admit("acme", &c)), LimitKind::Tenant);
-        let _third = admission.admit("other", &c).unwrap();
-        assert_eq!(refusal(admission.admit("third", &Arc::default())), LimitKind::Global);
+        assert_eq!(refusal(admission.admit("acme", &c, 0)), LimitKind::Tenant);
+        let _third = admission.admit("other", &c, 0).unwrap();
+        assert_eq!(refusal(admission.admit("third", &Arc::default(), 0)), LimitKind::Global);
         assert_eq!(admission.in_flight(), 3);
         drop(first);
         assert_eq!((admission.in_flight(), a.get()), (2, 0));
-        let _again = admission.admit("acme", &a).unwrap();
+        let _again = admission.admit("acme", &a, 0).unwrap();
+    }
+
+    #[test]
+    fn input_is_bounded_in_bytes_and_given_back() {
+        let limits = Limits { queue_bytes_max: NonZeroUsize::new(100).unwrap(), ..limits(9, 9, 9) };
+        let (admission, conversation) = (Admission::new(limits), Arc::default());
+        let held = admission.admit("acme", &conversation, 60).unwrap();
+        assert_eq!(refusal(admission.admit("acme", &conversation, 41)), LimitKind::Bytes);
+        assert_eq!((admission.bytes(), admission.in_flight(), conversation.get()), (60, 1, 1), "it keeps no place");
+        drop(held);
+        assert_eq!((admission.bytes(), admission.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_a_network_of_one_customer() {
+        let name = |text: &str| peer_name(text.parse().unwrap());
+        assert_eq!(name("::ffff:192.0.2.7"), name("192.0.2.7"));
+        assert_eq!(name("2001:db8:1:2:3::4"), name("2001:db8:1:2:ffff::9"));
+        assert_ne!(name("2001:db8:1:2::4"), name("2001:db8:1:3::4"));
     }
 
     #[test]
     fn tenants_without_calls_are_forgotten() {
         let admission = Admission::new(limits(usize::MAX >> 1, 10, 10));
-        let kept = admission.admit("kept", &Arc::default()).unwrap();
+        let kept = admission.admit("kept", &Arc::default(), 0).unwrap();
         for n in 0..TENANTS_SWEEP_AT * 3 {
-            drop(admission.admit(&format!("t{n}"), &Arc::default()).unwrap());
+            drop(admission.admit(&format!("t{n}"), &Arc::default(), 0).unwrap());
         }
         assert!(admission.tenants.len() <= TENANTS_SWEEP_AT);
         assert!(admission.tenants.contains_key("kept"));

@@ -18,6 +18,21 @@ pub enum LimitKind {
     Conversation,
     /// Flows that are compiled, played or replayed.
     FlowWork,
+    /// Calls in flight in this process, while those that are let in wait too long.
+    Shedding,
+    /// Bytes of input of all calls in flight.
+    Bytes,
+    /// Turns that can be expected to end within the deadline.
+    Deadline,
+}
+
+/// Whose calls came too fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateOf {
+    /// The tenant's.
+    Tenant,
+    /// The peer's.
+    Peer,
 }
 
 /// What is known of a turn whose time ran out.
@@ -113,6 +128,14 @@ pub enum Error {
         /// Its bound.
         bound: usize,
         /// When to try again.
+        retry_after: Duration,
+    },
+    /// Calls came faster than they may.
+    #[error("too many calls in a time")]
+    RateLimited {
+        /// Whose.
+        of: RateOf,
+        /// When the next one may come.
         retry_after: Duration,
     },
     /// The turn's time ran out.

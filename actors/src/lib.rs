@@ -29,8 +29,9 @@ pub use colloquy_flow::{BusyPolicy, Flow};
 pub use colloquy_store::{Compacted, HistoryRecord, Listed, journal::backup::KnownBackup};
 
 pub use self::{
+    admission::Rate,
     directory::ActorStatus,
-    error::{DeadlineOutcome, Error, LimitKind},
+    error::{DeadlineOutcome, Error, LimitKind, RateOf},
     export::{Export, ExportEvent},
     flows::{
         CompiledFlow, CurrentFlow, FindFlow, FlowAuthor, FlowCatalogue, FlowFault, FlowFile, FlowRevision, FlowSources,

@@ -117,6 +117,12 @@ pub struct RuntimeStats {
     pub in_flight: usize,
     /// The bounds on them.
     pub limits: Limits,
+    /// How many may be in flight now.
+    pub in_flight_limit: usize,
+    /// How long they wait for their conversation at least.
+    pub queue_wait: Duration,
+    /// Bytes of their input.
+    pub queue_bytes: usize,
     /// Open watches.
     pub watchers: usize,
     /// Whether new turns are refused because the process ends.
@@ -192,6 +198,14 @@ impl Runtime {
         })
     }
 
+    /// Takes note of a call that writes, from `peer`.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`] when its calls come faster than they may.
+    pub fn rate_peer(&self, peer: std::net::IpAddr) -> Result<(), Error> {
+        self.shared.admission.rate_peer(peer)
+    }
+
     /// Ends a turn by its request id: takes it out of the queue, or ends it where it stands and keeps what was shown of
     /// it as a partial turn. Waits until it has ended.
     ///
@@ -220,7 +234,7 @@ impl Runtime {
         turn: SubmitTurn,
         events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
-        let (handle, permit) = self.admit(&turn.key)?;
+        let (handle, permit) = self.shared.admit_write(&turn.key, turn.text.len())?;
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             request_hash: hash16(turn.request_id.as_str().as_bytes()),
@@ -235,6 +249,7 @@ impl Runtime {
             deadline: turn.deadline,
             trace: turn.trace,
             events,
+            sent_at: Instant::now(),
             reply,
             permit,
         };
@@ -374,6 +389,9 @@ impl Runtime {
             conversations_active: shared.directory.len(),
             in_flight: shared.admission.in_flight(),
             limits: shared.settings.limits,
+            in_flight_limit: shared.admission.limit(),
+            queue_wait: shared.admission.standing(),
+            queue_bytes: shared.admission.bytes(),
             watchers: shared.watches.len(),
             draining: shared.is_draining(),
             engine: shared.store.engine(),

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use crate::admission::Rate;
+
 /// How many calls may be in flight at once. Each bound counts calls that wait or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -11,6 +13,14 @@ pub struct Limits {
     pub tenant_in_flight_max: NonZeroUsize,
     /// Of one conversation: the running turn and its queue.
     pub queue_len_max: NonZeroUsize,
+    /// Bytes of input of all calls in flight.
+    pub queue_bytes_max: NonZeroUsize,
+    /// Calls that write, by tenant; any number when not given.
+    pub tenant_rate: Option<Rate>,
+    /// Calls that write, by peer; any number when not given.
+    pub peer_rate: Option<Rate>,
+    /// How long calls may wait at least between the door and their conversation, before fewer are let in.
+    pub wait_target: Duration,
 }
 
 const fn at_least_one(number: usize) -> NonZeroUsize {
@@ -23,6 +33,10 @@ impl Default for Limits {
             in_flight_max: at_least_one(4096),
             tenant_in_flight_max: at_least_one(4096),
             queue_len_max: at_least_one(512),
+            queue_bytes_max: at_least_one(64 << 20),
+            tenant_rate: None,
+            peer_rate: None,
+            wait_target: Duration::from_millis(10),
         }
     }
 }

@@ -119,13 +119,23 @@ impl Shared {
         }
     }
 
-    /// The actor of `key`, and a place for a call to it.
+    /// The actor of `key`, and a place for a call to it that reads.
     pub(crate) fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
+        self.admit_bytes(key, 0)
+    }
+
+    /// The same for a call that writes, with so many bytes of input.
+    pub(crate) fn admit_write(&self, key: &ConversationKey, bytes: usize) -> Result<(Handle, Permit), Error> {
+        self.admission.rate_tenant(key.tenant())?;
+        self.admit_bytes(key, bytes)
+    }
+
+    fn admit_bytes(&self, key: &ConversationKey, bytes: usize) -> Result<(Handle, Permit), Error> {
         if self.is_draining() {
             return Err(Error::Draining);
         }
         let handle = self.handle(key).ok_or(Error::Draining)?;
-        let permit = self.admission.admit(key.tenant(), &handle.info.in_flight)?;
+        let permit = self.admission.admit(key.tenant(), &handle.info.in_flight, bytes)?;
         Ok((handle, permit))
     }
 

@@ -8,6 +8,7 @@ mod crash;
 mod echo;
 mod late;
 mod load;
+mod overload;
 mod process;
 mod turns;
 
@@ -46,6 +47,11 @@ enum Command {
     /// Has turns wait for a source that is ten seconds late: each must take what its call may take, within 50 ms,
     /// and the server's memory must not grow.
     Late(late::LateArgs),
+    /// Offers a multiple of what the server can do, from one thread: what it does must not fall much, what it does not
+    /// must be refused soon and with a hint, and all must be well again soon after. Ends with 1 when it is not so.
+    ///
+    /// Example: colloquy-loadtest overload --times 3 --duration 60
+    Overload(overload::OverloadArgs),
     /// Kills a server under load, again and again: what its callers were told must be there, once and unchanged.
     /// Then plays crash points of the journal on a simulated disk. Ends with 1 when a promise was not kept.
     ///
@@ -93,7 +99,12 @@ fn main() -> ExitCode {
     if let Command::Server { arguments } = cli.command {
         return colloquy::run(std::iter::once("colloquy".to_owned()).chain(arguments));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Who is overloaded must be the server: the generator keeps to one core.
+    let mut builder = match cli.command {
+        Command::Overload(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the async runtime cannot start: {error}");
@@ -123,6 +134,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Late(args) => {
             let report = late::run(&args).await?;
+            report.print(args.json);
+            u64::from(!report.is_well())
+        }
+        Command::Overload(args) => {
+            let report = overload::run(&args).await?;
             report.print(args.json);
             u64::from(!report.is_well())
         }

@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
 };
 
@@ -16,12 +16,23 @@ pub(crate) struct Process {
     child: Child,
     /// Where it listens.
     pub(crate) address: String,
+    /// Where its metrics are.
+    http: String,
 }
 
 impl Process {
     /// SIGKILL, and wait until it is gone.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("the server cannot be killed")
+    }
+
+    /// Its metrics as they stand, in their text form.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let mut stream = tokio::net::TcpStream::connect(&self.http).await.context("no metrics")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n").await?;
+        let mut text = String::new();
+        tokio::time::timeout(START, stream.read_to_string(&mut text)).await.context("the metrics do not come")??;
+        Ok(text)
     }
 
     /// Its resident memory, in bytes (Linux).
@@ -69,7 +80,8 @@ impl Starting {
         let listening: serde_json::Value = serde_json::from_str(&line).context("the server said something else")?;
         let address = listening.get("grpc").and_then(serde_json::Value::as_str);
         let address = address.context("the server did not say where it listens")?.to_owned();
-        Ok(Process { child, address })
+        let http = listening.get("http").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Ok(Process { child, address, http })
     }
 }
 

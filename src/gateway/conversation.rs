@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    Cancelled, CommittedTurn, EraseConversation, EventPlace, ForkConversation, RecordFeedback, ResetConversation,
-    Runtime, SubmitTurn,
+    Cancelled, CommittedTurn, EraseConversation, Error, EventPlace, ForkConversation, RecordFeedback,
+    ResetConversation, Runtime, SubmitTurn,
 };
 use colloquy_proto::{
     RESPONSE_BYTES_MAX, encoded_len,
@@ -40,16 +40,22 @@ impl Conversations {
         Self { runtime, metrics }
     }
 
+    /// Takes note of a call that writes.
+    fn rate<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let Some(peer) = request.remote_addr() else { return Ok(()) };
+        self.runtime.rate_peer(peer.ip()).map_err(|error| self.error(&error, ""))
+    }
+
     fn refuse(&self, status: Status) -> Status {
         self.metrics.calls_refused.inc();
         status
     }
 
-    fn error(&self, error: &colloquy_actors::Error, key: &str) -> Status {
+    fn error(&self, error: &Error, key: &str) -> Status {
         self.refuse(status::status(error, key))
     }
 
-    fn failed(&self, error: &colloquy_actors::Error, call: &Call) -> Status {
+    fn failed(&self, error: &Error, call: &Call) -> Status {
         call.refused(error);
         self.error(error, call.key.as_str())
     }
@@ -86,12 +92,16 @@ impl ConversationService for Conversations {
         request: Request<v1::SubmitTurnRequest>,
     ) -> Result<Response<v1::SubmitTurnResponse>, Status> {
         let arrived = Instant::now();
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let include_stages = message.include_stages;
         let turn = validate::turn(message, &metadata).map_err(|status| self.refuse(status))?;
         let call = call("SubmitTurn", &turn);
         let reply = self.runtime.submit_turn(submit(turn, deadline)).await;
+        if let Err(Error::Overloaded { .. }) = &reply {
+            self.metrics.refusal_seconds.observe(arrived.elapsed().as_secs_f64());
+        }
         let reply = reply.map_err(|error| self.failed(&error, &call))?;
         call.ended(&reply);
         self.metrics.turn_seconds.observe(arrived.elapsed().as_secs_f64());
@@ -105,6 +115,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::StreamTurnRequest>,
     ) -> Result<Response<Self::StreamTurnStream>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let turn = validate::turn(message.turn.unwrap_or_default(), &metadata).map_err(|s| self.refuse(s))?;
@@ -123,6 +134,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::CancelTurnRequest>,
     ) -> Result<Response<v1::CancelTurnResponse>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let mut faults = Faults::default();
@@ -231,6 +243,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::ResetConversationRequest>,
     ) -> Result<Response<v1::ResetConversationResponse>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let mut faults = Faults::default();
@@ -252,6 +265,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::ForkConversationRequest>,
     ) -> Result<Response<v1::ForkConversationResponse>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let mut faults = Faults::default();
@@ -274,6 +288,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::EraseConversationRequest>,
     ) -> Result<Response<v1::EraseConversationResponse>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let mut faults = Faults::default();
@@ -294,6 +309,7 @@ impl ConversationService for Conversations {
         &self,
         request: Request<v1::RecordFeedbackRequest>,
     ) -> Result<Response<v1::RecordFeedbackResponse>, Status> {
+        self.rate(&request)?;
         let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let mut faults = Faults::default();

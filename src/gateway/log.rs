@@ -78,6 +78,7 @@ fn is_ours(error: &Error) -> bool {
         | Error::ConversationExists
         | Error::HistoryChanged { .. }
         | Error::Overloaded { .. }
+        | Error::RateLimited { .. }
         | Error::DeadlineExceeded { .. }
         | Error::StoreUnavailable
         | Error::DiskFull

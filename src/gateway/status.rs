@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use colloquy_actors::{DeadlineOutcome, Error, FlowFault, LimitKind, ScenarioMismatch};
+use colloquy_actors::{DeadlineOutcome, Error, FlowFault, LimitKind, RateOf, ScenarioMismatch};
 use colloquy_proto::v1::ErrorReason;
 use colloquy_types::Head;
 use tonic::{Code, Status};
@@ -144,6 +144,13 @@ fn row(error: &Error, key: &str) -> Row {
             .with("held_by", held_by.map_or_else(|| "control".to_owned(), |turn_id| turn_id.to_string()))
             .with("held_for_ms", held_for.as_millis())
             .with("held_at_most_ms", held_at_most.as_millis()),
+        Error::RateLimited { of, retry_after } => {
+            let of = match of {
+                RateOf::Tenant => "tenant",
+                RateOf::Peer => "peer",
+            };
+            Row::new(Code::ResourceExhausted, ErrorReason::RateLimited).with("of", of).retry(*retry_after)
+        }
         Error::Cancelled => Row::new(Code::Cancelled, ErrorReason::Cancelled),
         Error::Paused { since } => {
             Row::new(Code::FailedPrecondition, ErrorReason::Paused).with("since_us", since.as_micros())
@@ -157,6 +164,9 @@ fn row(error: &Error, key: &str) -> Row {
                 LimitKind::Tenant => (ErrorReason::AdmissionFull, "tenant"),
                 LimitKind::Conversation => (ErrorReason::QueueFull, "conversation"),
                 LimitKind::FlowWork => (ErrorReason::AdmissionFull, "flow_work"),
+                LimitKind::Shedding => (ErrorReason::AdmissionFull, "shedding"),
+                LimitKind::Bytes => (ErrorReason::AdmissionFull, "bytes"),
+                LimitKind::Deadline => (ErrorReason::QueueFull, "deadline"),
             };
             Row::new(Code::ResourceExhausted, reason).with("limit", name).with("bound", bound).retry(*retry_after)
         }
@@ -291,6 +301,15 @@ mod tests {
                 false,
             ),
             (Error::Cancelled, Code::Cancelled, "CANCELLED", false),
+            (
+                Error::RateLimited { of: RateOf::Peer, retry_after: RETRY_SOON },
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                true,
+            ),
+            (overloaded(LimitKind::Shedding), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Bytes), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Deadline), Code::ResourceExhausted, "QUEUE_FULL", true),
             (Error::Paused { since: Timestamp::from_micros(1) }, Code::FailedPrecondition, "PAUSED", false),
             (Error::ConversationExists, Code::AlreadyExists, "CONVERSATION_EXISTS", false),
             (Error::RequestAbsent, Code::NotFound, "REQUEST_NOT_FOUND", false),

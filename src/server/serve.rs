@@ -72,6 +72,9 @@ impl Probe for Console {
         metrics.conversations_active.set(gauge(stats.conversations_active));
         metrics.in_flight.set(gauge(stats.in_flight));
         metrics.watchers.set(gauge(stats.watchers));
+        metrics.in_flight_limit.set(gauge(stats.in_flight_limit));
+        metrics.queue_bytes.set(gauge(stats.queue_bytes));
+        metrics.queue_wait_micros.set(gauge64(u64::try_from(stats.queue_wait.as_micros()).unwrap_or(u64::MAX)));
         metrics.storage.journal_bytes.set(gauge64(stats.store.journal_bytes));
         metrics.storage.dead_bytes.set(gauge64(stats.store.dead_bytes));
         metrics.storage.erasures_pending.set(gauge64(stats.store.erasures_pending));

@@ -8,6 +8,7 @@ mod enrichments;
 mod fault;
 mod file;
 mod gate;
+mod limits;
 mod models;
 mod reader;
 mod retention;
@@ -20,7 +21,7 @@ mod units;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use colloquy_actors::{Limits, RetryPolicy, RuntimeSettings, WorldSpec};
+use colloquy_actors::{RetryPolicy, RuntimeSettings, WorldSpec};
 use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
@@ -44,7 +45,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 28] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -64,6 +65,10 @@ const KEYS: [Key; 24] = [
     key("limits.in_flight", "4096", "calls in flight: 1 to 65536"),
     key("limits.tenant_in_flight", "4096", "calls in flight of one tenant: 1 to limits.in_flight"),
     key("limits.queue", "512", "calls in flight of one conversation: 1 to limits.in_flight"),
+    key("limits.queue_bytes", "64 MiB", "bytes of input of all calls in flight: 1 MiB to 64 GiB"),
+    key("limits.tenant_rate", "none", "calls of one tenant that write, such as `100/s, 500 at once`, or none"),
+    key("limits.peer_rate", "none", "the same of one peer: an address, or an IPv6 network of 64 bits"),
+    key("limits.wait_target", "10ms", "wait before a conversation above which fewer calls are let in: 1ms to 1m"),
     key("deadlines.turn_default", "10s", "deadline of a turn whose caller names none: 10ms to deadlines.turn_max"),
     key("deadlines.turn_max", "5m", "longest deadline a caller may name: 10ms to 1h"),
     key("deadlines.drain", "20s", "how long ending turns may take at a stop: 0s to 10m"),
@@ -243,9 +248,7 @@ impl Settings {
         let compaction_bytes_per_second =
             reader.read("store.compaction_bytes_per_second", "0 B to 16 GiB", size(0..=16 << 30))?;
         let compaction_dead_ratio = reader.read("store.compaction_dead_ratio", "a number from 0 to 1", ratio)?;
-        let in_flight_max = reader.read("limits.in_flight", "a number from 1 to 65536", count)?;
-        let tenant_in_flight_max = reader.read("limits.tenant_in_flight", "a number from 1 to 65536", count)?;
-        let queue_len_max = reader.read("limits.queue", "a number from 1 to 65536", count)?;
+        let limits = limits::read(reader)?;
         let turn_max = reader.read("deadlines.turn_max", "10ms to 1h", within(ten_ms..=hour))?;
         let turn_default = reader.read("deadlines.turn_default", "10ms to 1h", within(ten_ms..=hour))?;
         let drain = reader.read("deadlines.drain", "0s to 10m", within(Duration::ZERO..=Duration::from_secs(600)))?;
@@ -279,12 +282,10 @@ impl Settings {
         let sources = reader.tables("enrichments", enrichments::read);
         let kept = reader.tables("retention", |report, placed, _| retention::read(report, placed));
         first_pause_within_longest(reader, retry.pause, retry.pause_max);
-        part_within_whole(reader, "limits.tenant_in_flight", tenant_in_flight_max, in_flight_max);
-        part_within_whole(reader, "limits.queue", queue_len_max, in_flight_max);
         default_within_max(reader, turn_default, turn_max);
         addresses_differ(reader, grpc_listen, http_listen);
         let runtime = RuntimeSettings {
-            limits: Limits { in_flight_max, tenant_in_flight_max, queue_len_max },
+            limits,
             turn_deadline_default: turn_default,
             turn_deadline_max: turn_max,
             ..RuntimeSettings::default()

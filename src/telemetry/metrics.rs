@@ -68,12 +68,20 @@ pub struct Metrics {
     pub calls_refused: Counter,
     /// From a turn's arrival in the gateway to its reply.
     pub turn_seconds: Histogram,
+    /// From the arrival of a call in the gateway to its refusal for want of room.
+    pub refusal_seconds: Histogram,
     /// Live conversation actors.
     pub conversations_active: Gauge<i64>,
     /// Calls that wait or run.
     pub in_flight: Gauge<i64>,
     /// Open watches.
     pub watchers: Gauge<i64>,
+    /// Calls that may wait or run now; as of the last scrape.
+    pub in_flight_limit: Gauge<i64>,
+    /// Bytes of input of calls that wait or run; as of the last scrape.
+    pub queue_bytes: Gauge<i64>,
+    /// How long calls wait for their conversation at least, in microseconds; as of the last scrape.
+    pub queue_wait_micros: Gauge<i64>,
     /// Conversations that the start found damaged.
     pub store_damaged: Gauge<i64>,
     /// Records appended since the start.
@@ -124,6 +132,9 @@ impl Default for Metrics {
         let conversations_active = gauge("conversations_active", "Live conversation actors");
         let in_flight = gauge("calls_in_flight", "Calls that wait or run");
         let watchers = gauge("watchers", "Open watches");
+        let in_flight_limit = gauge("calls_in_flight_limit", "Calls that may wait or run now");
+        let queue_bytes = gauge("queue_bytes", "Bytes of input of calls that wait or run");
+        let queue_wait_micros = gauge("queue_wait_micros", "How long calls wait for their conversation at least");
         let store_damaged = gauge("store_damaged", "Conversations that the start found damaged");
         let turn_seconds = Histogram::new(LATENCY_BUCKETS);
         registry.register_with_unit(
@@ -131,6 +142,13 @@ impl Default for Metrics {
             "From a turn's arrival in the gateway to its reply",
             Unit::Seconds,
             turn_seconds.clone(),
+        );
+        let refusal_seconds = Histogram::new(LATENCY_BUCKETS);
+        registry.register_with_unit(
+            "refusal",
+            "From a call's arrival in the gateway to its refusal for want of room",
+            Unit::Seconds,
+            refusal_seconds.clone(),
         );
         let storage = StorageMetrics::new(&mut registry);
         let outside = OutsideMetrics::new(&mut registry);
@@ -157,9 +175,13 @@ impl Default for Metrics {
             restarts_killed: by(&restarts, "killed"),
             calls_refused,
             turn_seconds,
+            refusal_seconds,
             conversations_active,
             in_flight,
             watchers,
+            in_flight_limit,
+            queue_bytes,
+            queue_wait_micros,
             store_damaged,
             store_records,
             store_syncs,

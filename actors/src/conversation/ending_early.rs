@@ -20,7 +20,7 @@ use super::{
     state::{Body, EndEarly, Phase, Queued, Running, RunningTurn, State, Work},
 };
 use crate::{
-    error::Error,
+    error::{Error, LimitKind},
     reply::{Ending, TurnReply},
 };
 
@@ -80,6 +80,12 @@ impl Conversation {
                 let reply = current.map(|loaded| TurnReply { ending, replayed: false, flow: loaded.pin.clone() });
                 submission.answer(reply.ok_or(Error::ConversationAbsent));
             }
+            BusyPolicy::Enqueue if state.is_too_late(&submission) => {
+                self.shared.metrics.expired.inc();
+                let (limit, bound) = (LimitKind::Deadline, state.queue.len() + 1);
+                let retry_after = self.shared.admission.retry_after().max(state.pace.expected(bound));
+                submission.answer(Err(Error::Overloaded { limit, bound, retry_after }));
+            }
             policy => {
                 state.queue.push_back(Queued::Turn(submission, Waiters::default()));
                 match policy {
@@ -136,6 +142,12 @@ impl State {
     /// What becomes of turns here that find it busy, if their callers do not say.
     fn busy(&self) -> BusyPolicy {
         self.current().map(|loaded| loaded.flow.busy()).unwrap_or_default()
+    }
+
+    /// Whether a turn cannot be expected to end within its deadline behind all that runs and waits.
+    fn is_too_late(&self, submission: &Submission) -> bool {
+        let left = submission.deadline.saturating_duration_since(Instant::now());
+        self.pace.expected(self.queue.len() + 1) > left
     }
 
     /// Takes the turn that waits under this request id.

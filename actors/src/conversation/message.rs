@@ -70,6 +70,8 @@ pub(crate) struct Submission {
     /// `Some` when the caller streams: gets the turn's events once it begins, and the turn is then journalled as
     /// accepted before it runs.
     pub(crate) events: Option<oneshot::Sender<Arc<TurnEvents>>>,
+    /// When it was sent to the actor.
+    pub(crate) sent_at: Instant,
     pub(crate) reply: oneshot::Sender<Answer>,
     pub(crate) permit: Permit,
 }

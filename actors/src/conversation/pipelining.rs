@@ -9,11 +9,13 @@
 //! Only plain turns are decided ahead: those that are followed, that name the turn they expect, or that are no turns
 //! wait for the sync, because they would tell what is not synced.
 
+use std::sync::Arc;
+
 use colloquy_store::AppendError;
 use colloquy_turn::{ConversationState, Remembered, TurnRecord};
 use colloquy_types::{Head, Timestamp};
 use ractor::ActorRef;
-use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::{
     Conversation,
@@ -37,6 +39,7 @@ pub(super) struct Ahead {
     pub(super) request_hash: [u8; 16],
     pub(super) request_digest: [u8; 16],
     pub(super) waiters: Waiters,
+    begun_at: Instant,
     record: Box<TurnRecord>,
     after: Synced,
 }
@@ -93,6 +96,7 @@ impl State {
             request_hash: turn.request_hash,
             request_digest: turn.accepted.request_digest,
             waiters: turn.waiters,
+            begun_at: turn.begun_at,
             record,
             after: Synced { head: head_after, state: *state, updated_at: at },
         });
@@ -124,11 +128,12 @@ impl Conversation {
         result: Result<Head, AppendError>,
     ) -> Option<Result<Head, AppendError>> {
         let Some(ahead) = state.ahead.pop_front_if(|ahead| ahead.attempt == attempt) else { return Some(result) };
-        let Ahead { waiters, record, after, .. } = ahead;
+        let Ahead { waiters, begun_at, record, after, .. } = ahead;
         match result {
             Ok(head) => {
                 debug_assert_eq!(head, after.head, "the writer takes records as they are, or not at all");
                 self.shared.metrics.turns_ahead.inc();
+                state.pace.ended(begun_at);
                 self.count(&record);
                 let turn = CommittedTurn { record: *record, head, committed_at: after.updated_at };
                 state.synced = (!state.ahead.is_empty()).then(|| Box::new(after));

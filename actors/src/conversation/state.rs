@@ -1,6 +1,6 @@
 //! What a conversation actor owns, and the questions about it that change nothing.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use colloquy_store::Lease;
 use colloquy_turn::{AcceptedRecord, Change, ConversationState, TurnClosedRecord, TurnRecord};
@@ -32,8 +32,32 @@ pub(crate) struct State {
     pub(super) round: u64,
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
+    /// How fast turns end here.
+    pub(super) pace: TurnPace,
     /// What happened in the last turn that was followed, for whoever lost it on its last words.
     pub(super) followed: Option<([u8; 16], RetainedEvents)>,
+}
+
+/// How fast turns end, one behind the other: a moving average of the time from one end to the next.
+#[derive(Debug, Default)]
+pub(super) struct TurnPace {
+    each: Duration,
+    last_end: Option<Instant>,
+}
+
+impl TurnPace {
+    /// A turn that began at `begun` has ended.
+    pub(super) fn ended(&mut self, begun: Instant) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.last_end.map_or(begun, |last| last.max(begun)));
+        self.each = if self.last_end.is_none() { took } else { (self.each * 7 + took) / 8 };
+        self.last_end = Some(now);
+    }
+
+    /// How long so many turns can be expected to take.
+    pub(super) fn expected(&self, turns: usize) -> Duration {
+        self.each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
+    }
 }
 
 pub(super) enum Body {
@@ -75,6 +99,7 @@ pub(super) struct RunningTurn {
     /// Set while the conversation is being created; becomes the body when its first batch is synced.
     pub(super) creating: Option<Box<Loaded>>,
     pub(super) deadline: Instant,
+    pub(super) begun_at: Instant,
     /// Set once the turn is to end early, as soon as it can.
     pub(super) ending: Option<EndEarly>,
     /// The caller's; not kept across activations.
@@ -136,6 +161,7 @@ impl State {
             attempt: 0,
             round: 0,
             retired: false,
+            pace: TurnPace::default(),
             followed: None,
         }
     }

@@ -86,6 +86,7 @@ impl Conversation {
             journalled: false,
             creating,
             deadline,
+            begun_at: now,
             ending: None,
             trace,
         });
@@ -400,6 +401,8 @@ impl Conversation {
                 self.carry_on(myself, state, turn);
             }
             Phase::Committing(committing) => {
+                state.pace.ended(turn.begun_at);
+                let Some(loaded) = state.loaded_mut() else { return };
                 let (request_hash, events) = (turn.request_hash, turn.waiters.events().cloned());
                 self.turn_committed(loaded, *turn, *committing, head);
                 if let Some(events) = events {
@@ -473,6 +476,7 @@ impl Conversation {
             journalled: true,
             creating: None,
             deadline: Instant::now() + left,
+            begun_at: Instant::now(),
             ending: None,
             trace: None,
         });

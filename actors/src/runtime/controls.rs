@@ -102,7 +102,7 @@ pub(crate) async fn control(
     control: Control,
     deadline: Instant,
 ) -> Result<ControlReply, Error> {
-    let (handle, permit) = shared.admit(key)?;
+    let (handle, permit) = shared.admit_write(key, 0)?;
     let (reply, answer) = oneshot::channel();
     let submission = ControlSubmission {
         request_hash: hash16(request_id.as_str().as_bytes()),

@@ -4,6 +4,8 @@ mod enrichments;
 mod models;
 mod retention;
 
+use colloquy_actors::Limits;
+
 use super::*;
 
 /// The variables that tests name.

@@ -1,0 +1,60 @@
+//! What is let in, and what is refused at once.
+
+use std::num::NonZeroU32;
+
+use super::{
+    outside::{AMPLE, Conduct, World, errand, started, submitted},
+    *,
+};
+use crate::{Rate, RateOf, error::LimitKind};
+
+#[tokio::test]
+async fn a_turn_that_cannot_end_in_time_behind_the_others_is_refused_at_once() {
+    let each = Duration::from_millis(200);
+    let world = World::new(&[("model", Conduct::After(each))]);
+    let runtime = started(&Gate::new(), &world).await;
+    runtime.submit_turn(errand("r-0", "tell", AMPLE)).await.unwrap();
+    let running = submitted(&runtime, errand("r-1", "tell", AMPLE));
+    wait_for(|| world.running() == 1).await;
+    let waiting = submitted(&runtime, errand("r-2", "tell", AMPLE));
+    let in_flight = || runtime.shared().directory.get(&key("c")).unwrap().info.in_flight.get();
+    wait_for(|| in_flight() == 2).await;
+    let begun = Instant::now();
+    let refused = runtime.submit_turn(errand("r-3", "tell", each)).await.unwrap_err();
+    let Error::Overloaded { limit: LimitKind::Deadline, bound: 2, retry_after } = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(begun.elapsed() < each / 2, "it was refused when nothing could be done any more");
+    assert!(retry_after > each, "{retry_after:?}");
+    // One that has the time waits.
+    let patient = submitted(&runtime, errand("r-4", "desk", AMPLE));
+    for turn in [running, waiting, patient] {
+        turn.await.unwrap().unwrap();
+    }
+    assert_eq!(runtime.describe(&key("c"), Instant::now() + AMPLE).await.unwrap().head.turn_seq.get(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_calls_too_fast_is_told_when_to_come_back() {
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let limits = Limits {
+        tenant_rate: Some(Rate { per_second: number(10), burst: number(3) }),
+        peer_rate: Some(Rate { per_second: number(1), burst: number(1) }),
+        ..Limits::default()
+    };
+    let runtime = start_with(Gate::new(), RuntimeSettings { limits, ..RuntimeSettings::default() }).await;
+    for number in 0..3 {
+        runtime.submit_turn(turn("c", &format!("r-{number}"), "hello")).await.unwrap();
+    }
+    let refused = runtime.submit_turn(turn("c", "r-3", "hello")).await.unwrap_err();
+    let Error::RateLimited { of: RateOf::Tenant, retry_after } = refused else { panic!("{refused:?}") };
+    // Reading costs nothing, and another tenant has its own.
+    runtime.describe(&key("c"), Instant::now() + AMPLE).await.unwrap();
+    let other = ConversationKey::from_parts("other", "c").unwrap();
+    runtime.submit_turn(SubmitTurn { key: other, ..turn("c", "r-0", "hello") }).await.unwrap();
+    tokio::time::advance(retry_after).await;
+    runtime.submit_turn(turn("c", "r-3", "hello")).await.unwrap();
+    let peer = "192.0.2.7".parse().unwrap();
+    runtime.rate_peer(peer).unwrap();
+    assert!(matches!(runtime.rate_peer(peer), Err(Error::RateLimited { of: RateOf::Peer, .. })));
+}
