@@ -6,6 +6,7 @@ mod kills;
 mod misbehaving;
 mod mixed;
 mod sources;
+mod streams;
 
 use std::{
     fs,

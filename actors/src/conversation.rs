@@ -27,6 +27,7 @@ mod window;
 use std::sync::Arc;
 
 use colloquy_store::{AppendError, NotApplied};
+use colloquy_telemetry::Polled;
 use colloquy_types::Head;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -74,6 +75,7 @@ impl Actor for Conversation {
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _poll = self.shared.metrics.stalls.poll(Polled::Conversation);
         match message {
             Message::Submit(submission) => self.submit(&myself, state, submission),
             Message::Control(submission) => self.control(&myself, state, submission),

@@ -10,6 +10,7 @@ mod export;
 mod flow;
 mod log;
 mod operator;
+mod stalls;
 mod status;
 mod streams;
 mod validate;
@@ -28,7 +29,7 @@ use colloquy_telemetry::Metrics;
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::{conversation::Conversations, flow::Flows, operator::Operator};
+use crate::{conversation::Conversations, flow::Flows, operator::Operator, stalls::StallLayer};
 
 /// Bounds and times of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub async fn serve(
     health.set_serving::<ConversationServiceServer<Conversations>>().await;
     health.set_serving::<FlowServiceServer<Flows>>().await;
     health.set_serving::<OperatorServiceServer<Operator>>().await;
+    let stalls = metrics.stalls.clone();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(colloquy_proto::FILE_DESCRIPTOR_SET)
@@ -104,6 +106,7 @@ pub async fn serve(
         .max_concurrent_streams(settings.streams_per_connection)
         .http2_keepalive_interval(Some(settings.keepalive_interval))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
+        .layer(StallLayer(stalls))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

@@ -5,6 +5,7 @@
 
 mod logging;
 mod metrics;
+mod stalls;
 
 pub use self::{
     logging::{Format, InitError, init},
@@ -13,4 +14,5 @@ pub use self::{
         outside::{CostHeld, GateSample, OutsideMetrics, Tokens},
         storage::StorageMetrics,
     },
+    stalls::{Poll, Polled, STALL, Stalls},
 };

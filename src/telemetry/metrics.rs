@@ -12,6 +12,7 @@ use prometheus_client::{
 };
 
 use self::{outside::OutsideMetrics, storage::StorageMetrics};
+use crate::stalls::Stalls;
 
 /// Bounds of latency buckets, in seconds: 50 µs to 10 s.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -92,6 +93,8 @@ pub struct Metrics {
     pub storage: StorageMetrics,
     /// What is called outside.
     pub outside: OutsideMetrics,
+    /// Polls that took too long.
+    pub stalls: Stalls,
 }
 
 impl Default for Metrics {
@@ -152,6 +155,7 @@ impl Default for Metrics {
         );
         let storage = StorageMetrics::new(&mut registry);
         let outside = OutsideMetrics::new(&mut registry);
+        let stalls = Stalls::new(&mut registry);
         Self {
             registry,
             turns_complete: by(&outcomes, "complete"),
@@ -187,6 +191,7 @@ impl Default for Metrics {
             store_syncs,
             storage,
             outside,
+            stalls,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use colloquy_flow::Flow;
 use colloquy_store::RecordKind;
+use colloquy_telemetry::Polled;
 use colloquy_turn::{
     CallOutcome, Effect, EffectKind, EffectResult, EffectValue, EffectsRecord, Effort, Failure, Intent, Machine,
     PinnedRevision, Stage, Step, TurnInput, Usage,
@@ -338,7 +339,7 @@ impl Conversation {
             EffectKind::Time | EffectKind::Identifier => return,
         };
         let (actor, round, begun) = (myself.clone(), deciding.round, Instant::now());
-        deciding.calls.get_or_insert_default().spawn(async move {
+        let call = async move {
             let ended = timeout_at(deadline + OVERDUE, AssertUnwindSafe(answer).catch_unwind()).await;
             let (value, lost) = match ended {
                 Ok(Ok(answer)) => answer,
@@ -349,7 +350,8 @@ impl Conversation {
             let result = EffectResult { step: effect.step, value, effort };
             // The actor may be gone; then nobody waits.
             drop(actor.send_message(Message::Performed { round, result }));
-        });
+        };
+        deciding.calls.get_or_insert_default().spawn(self.shared.metrics.stalls.watch(Polled::Call, call));
     }
 
     fn context(&self, turn: &RunningTurn, step: u16, deadline: Instant) -> CallContext {

@@ -1,0 +1,169 @@
+//! Polls that take too long.
+//!
+//! A task that keeps its thread for long keeps everyone waiting who is to run there, whatever their deadlines. What runs
+//! on the async runtime therefore measures its own polls, and those above [`STALL`] are counted by what they were and
+//! logged, at most once a second each. It is wall time: a machine that gives the process no core shows here as well.
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+/// The longest that a poll may take.
+pub const STALL: Duration = Duration::from_millis(10);
+/// From one line of the log to the next of the same kind.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Polled {
+    /// A message in a conversation's actor.
+    Conversation,
+    /// A call of a model, a source or a tool.
+    Call,
+    /// A request in the gateway.
+    Gateway,
+}
+
+impl Polled {
+    const ALL: [Self; 3] = [Self::Conversation, Self::Call, Self::Gateway];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Conversation => "conversation",
+            Self::Call => "call",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
+}
+
+#[derive(Debug)]
+struct Row {
+    stalls: Counter,
+    /// Milliseconds after the beginning at which the last one was logged.
+    logged_at: AtomicU64,
+}
+
+/// Counts stalls. Cheap to clone; clones share.
+#[derive(Clone, Debug)]
+pub struct Stalls {
+    rows: Arc<BTreeMap<Polled, Row>>,
+    began: Instant,
+}
+
+/// Measures from its making to its drop.
+#[derive(Debug)]
+pub struct Poll<'a> {
+    stalls: &'a Stalls,
+    what: Polled,
+    began: Instant,
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        if took >= STALL {
+            self.stalls.stalled(self.what, took);
+        }
+    }
+}
+
+impl Stalls {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let family = Family::<What, Counter>::default();
+        registry.register(
+            "stalls",
+            "Polls that kept their thread for 10 ms or longer, by what they were",
+            family.clone(),
+        );
+        let row = |what: Polled| {
+            let stalls = family.get_or_create(&What { what: what.name() }).clone();
+            (what, Row { stalls, logged_at: AtomicU64::new(0) })
+        };
+        Self { rows: Arc::new(Polled::ALL.into_iter().map(row).collect()), began: Instant::now() }
+    }
+
+    /// Measures what runs until the answer is dropped, which must be before anything is awaited.
+    pub fn poll(&self, what: Polled) -> Poll<'_> {
+        Poll { stalls: self, what, began: Instant::now() }
+    }
+
+    /// Measures every poll of a future.
+    pub fn watch<F: Future>(&self, what: Polled, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let (stalls, mut future) = (self.clone(), Box::pin(future));
+        poll_fn(move |context| {
+            let _poll = stalls.poll(what);
+            future.as_mut().poll(context)
+        })
+    }
+
+    /// How many there were.
+    pub fn count(&self, what: Polled) -> u64 {
+        self.rows.get(&what).map_or(0, |row| row.stalls.get())
+    }
+
+    fn stalled(&self, what: Polled, took: Duration) {
+        let Some(row) = self.rows.get(&what) else { return };
+        row.stalls.inc();
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (logged_at, quiet) = (row.logged_at.load(Ordering::Relaxed), u64::try_from(QUIET.as_millis()).unwrap_or(0));
+        let is_first = row.stalls.get() == 1;
+        let may_log = is_first || now.saturating_sub(logged_at) >= quiet;
+        // Of several at once, one logs.
+        if may_log && row.logged_at.compare_exchange(logged_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let (what, took_ms) = (what.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            tracing::warn!(what, took_ms, "a poll kept its thread for long");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps the thread, as what must not be does.
+    fn keep_thread(time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_poll_that_keeps_its_thread_is_counted_by_what_it_was() {
+        let mut registry = Registry::default();
+        let stalls = Stalls::new(&mut registry);
+        drop(stalls.poll(Polled::Conversation));
+        let mut polls = 0;
+        let slow = poll_fn(|context| {
+            polls += 1;
+            keep_thread(if polls == 2 { STALL } else { Duration::ZERO });
+            context.waker().wake_by_ref();
+            if polls == 3 { std::task::Poll::Ready(7) } else { std::task::Poll::Pending }
+        });
+        let mut watched = std::pin::pin!(stalls.watch(Polled::Call, slow));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let ended = std::iter::repeat_with(|| watched.as_mut().poll(&mut context)).find(std::task::Poll::is_ready);
+        assert_eq!(ended, Some(std::task::Poll::Ready(7)));
+        assert_eq!((stalls.count(Polled::Call), stalls.count(Polled::Gateway)), (1, 0));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("stalls_total{what=\"call\"} 1\n"), "{text}");
+    }
+}
