@@ -8,6 +8,7 @@
 //!
 //! The downside of this design: one conversation decides one turn per sync.
 
+mod activating;
 mod answers;
 mod commit;
 mod controlling;
@@ -15,6 +16,7 @@ mod deciding;
 mod erasing;
 mod loaded;
 mod message;
+mod passivating;
 mod replying;
 mod state;
 mod turning;
@@ -30,6 +32,7 @@ use tokio::time::Instant;
 
 pub use self::message::BusyPolicy;
 use self::{
+    activating::Activating,
     commit::BatchBuilder,
     replying::Waiters,
     state::{Body, Queued, Running, State, Work},
@@ -37,12 +40,12 @@ use self::{
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Control, ControlSubmission, Erase, Message, Submission},
+    message::{Control, ControlSubmission, Erase, Message, Passivate, Submission},
     window::{erase_digest, feedback_digest, hash16, input_digest, reset_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},
-    error::Error,
+    error::{Error, LimitKind},
     reply::Described,
     shared::Shared,
 };
@@ -61,9 +64,12 @@ impl Actor for Conversation {
     /// Never fails: what went wrong becomes the answer to whatever is in the mailbox.
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         self.shared.metrics.activations.inc();
+        let activating = Activating::begin(&self.shared, &self.info, myself.get_id());
         let mut state = State::new(self.activate().await);
         self.info.set_status(ActorStatus::Idle);
+        self.resized_first(&mut state);
         self.resume_accepted(&myself, &mut state);
+        activating.done();
         Ok(state)
     }
 
@@ -87,6 +93,7 @@ impl Actor for Conversation {
                 }
                 self.next(&myself, state);
             }
+            Message::Passivate(passivate) => self.passivate(&myself, state, passivate),
             Message::Performed { round, result } => self.performed(&myself, state, round, result),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
@@ -103,8 +110,14 @@ impl Actor for Conversation {
 
 impl Conversation {
     async fn activate(&self) -> Body {
+        let patience = self.shared.settings.activation_deadline;
+        let Some(_place) = self.shared.activations.enter(patience).await else {
+            let bound = self.shared.settings.activations_max.get();
+            let retry_after = patience;
+            return Body::Broken(Error::Overloaded { limit: LimitKind::Activations, bound, retry_after });
+        };
         let open = self.shared.store.open(&self.info.key);
-        let opened = match tokio::time::timeout(self.shared.settings.activation_deadline, open).await {
+        let opened = match tokio::time::timeout(patience, open).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be opened");
@@ -197,6 +210,7 @@ impl Conversation {
                 Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
                 Some(Queued::Control(submission)) => self.begin_control(myself, state, *submission),
                 None => {
+                    self.info.touch(self.shared.tick());
                     self.info.set_status(ActorStatus::Idle);
                     if !matches!(state.body, Body::Open(..)) {
                         self.retire(myself, state);

@@ -3,16 +3,21 @@
 //! [`Runtime`] is the handle through which the gateway reaches it. Everything a caller can get wrong or
 //! meet is an [`Error`]; what it gets back is in [`TurnReply`] and its neighbours.
 
+mod activations;
 mod admission;
 mod conversation;
 mod directory;
 mod error;
 mod export;
 mod flows;
+mod heartbeat;
 mod janitor;
 mod outside;
+mod passivator;
 mod pinning;
+mod quarantine;
 mod reply;
+mod restarts;
 mod root;
 mod runtime;
 mod settings;
@@ -44,13 +49,16 @@ pub use self::{
         SourceSpec, World, WorldSpec,
     },
     pinning::{Pinned, PinnedReason},
+    quarantine::{FailureCause, Quarantined},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
+    restarts::{RestartPolicies, RestartPolicy},
     runtime::{
         Attribution, Backups, Dependencies, EraseConversation, ErasureReceipt, Feedback, FeedbackPage, FlowChoice,
-        GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published, RecordFeedback,
-        ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
+        GraphEdge, GraphState, PinnedPage, PromoteFlow, Promoted, PublishFlow, Published, QuarantinePage,
+        RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph,
+        TurnStream,
     },
-    settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
+    settings::{Limits, PassivationPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},
     watch::{WatchEvent, Watcher},
 };

@@ -5,6 +5,7 @@ mod erasing;
 mod flows;
 mod pinned;
 mod replay;
+mod residence;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
     janitor::IdleRetention,
     outside::Outside,
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
-    root::Root,
+    root::{self, Root},
     settings::{Limits, RuntimeSettings},
     shared::Shared,
     watch::Watcher,
@@ -43,6 +44,7 @@ pub use self::{
         Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
     },
     pinned::PinnedPage,
+    residence::QuarantinePage,
 };
 
 /// Events that a streaming caller may leave unread before it loses the provisional ones.
@@ -110,6 +112,16 @@ pub struct RuntimeStats {
     pub started_at: Timestamp,
     /// Live conversation actors.
     pub conversations_active: usize,
+    /// What they take, as they estimate it, in bytes.
+    pub conversations_bytes: usize,
+    /// Conversations that are being opened.
+    pub activations_running: usize,
+    /// Conversations that wait to be opened.
+    pub activations_waiting: usize,
+    /// Conversations that are quarantined.
+    pub quarantined: usize,
+    /// What of the tree is unwell, in words: the process should not be sent turns meanwhile.
+    pub unwell: Vec<&'static str>,
     /// Calls that wait or run.
     pub in_flight: usize,
     /// The bounds on them.
@@ -132,7 +144,7 @@ pub struct RuntimeStats {
 #[derive(Clone)]
 pub struct Runtime {
     shared: Arc<Shared>,
-    root: ActorRef<()>,
+    root: ActorRef<root::Message>,
     started_at: Timestamp,
 }
 
@@ -338,6 +350,11 @@ impl Runtime {
         RuntimeStats {
             started_at: self.started_at,
             conversations_active: shared.directory.len(),
+            conversations_bytes: shared.directory.bytes(),
+            activations_running: shared.activations.running(),
+            activations_waiting: shared.activations.waiting(),
+            quarantined: shared.quarantine.len(),
+            unwell: shared.unwell(),
             in_flight: shared.admission.in_flight(),
             limits: shared.settings.limits,
             watchers: shared.watches.len(),

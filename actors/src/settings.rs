@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use crate::restarts::RestartPolicies;
+
 /// How many calls may be in flight at once. Each bound counts calls that wait or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -27,18 +29,20 @@ impl Default for Limits {
     }
 }
 
-/// How a failed conversation actor is restarted.
+/// When conversations leave memory. Nothing is lost by it: the next call reads them from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// Restarts at once within `window`; beyond them the next message starts it.
-    pub restarts_max: u32,
-    /// The time over which restarts are counted.
-    pub window: Duration,
+pub struct PassivationPolicy {
+    /// How long a conversation may be unused.
+    pub idle_after: Duration,
+    /// How many conversations may be in memory; beyond it the least recently used leave, down to nine tenths of it.
+    pub active_max: NonZeroUsize,
+    /// How many bytes they may take, by their own estimates; beyond it likewise.
+    pub memory_max: usize,
 }
 
-impl Default for RestartPolicy {
+impl Default for PassivationPolicy {
     fn default() -> Self {
-        Self { restarts_max: 5, window: Duration::from_secs(60) }
+        Self { idle_after: Duration::from_secs(600), active_max: at_least_one(100_000), memory_max: 1 << 30 }
     }
 }
 
@@ -76,8 +80,12 @@ pub struct RuntimeSettings {
     pub activation_deadline: Duration,
     /// The longest that a watcher may leave its stream unread.
     pub watch_stall_max: Duration,
+    /// How many conversations may be opened at once; others wait in order.
+    pub activations_max: NonZeroUsize,
+    /// When conversations leave memory.
+    pub passivation: PassivationPolicy,
     /// How failed actors come back.
-    pub restart: RestartPolicy,
+    pub restart: RestartPolicies,
     /// When snapshots are due.
     pub snapshot: SnapshotPolicy,
 }
@@ -91,7 +99,9 @@ impl Default for RuntimeSettings {
             reply_margin: Duration::from_millis(20),
             activation_deadline: Duration::from_secs(10),
             watch_stall_max: Duration::from_secs(10),
-            restart: RestartPolicy::default(),
+            activations_max: at_least_one(64),
+            passivation: PassivationPolicy::default(),
+            restart: RestartPolicies::default(),
             snapshot: SnapshotPolicy::default(),
         }
     }

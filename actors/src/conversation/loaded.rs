@@ -35,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) open_effects: OpenEffects,
     /// The revision that is promoted for it.
     pub(crate) promotable: Promotable,
+    /// How long its state was, encoded, when it was last measured; 0 for never.
+    pub(crate) state_bytes: usize,
 }
 
 /// What the records of an unended turn say that it had learned, and which actions it was about to call.
@@ -102,6 +104,7 @@ impl Loaded {
             open_accepted: None,
             open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
+            state_bytes: 0,
         }
     }
 
@@ -146,6 +149,7 @@ impl Loaded {
             open_accepted: record.open_accepted,
             open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
+            state_bytes: 0,
         })
     }
 

@@ -391,6 +391,7 @@ impl Conversation {
             kind: kind.to_byte(),
         });
         loaded.open_accepted = None;
+        self.resized(loaded);
         self.shared.watches.committed(&self.info.key, head.turn_seq);
         turn.waiters.ended(&ending, loaded);
     }

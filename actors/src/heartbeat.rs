@@ -1,0 +1,93 @@
+//! Signs of life of the actors that work on their own: nobody calls them, so nobody else would miss them.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// An actor that works on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Janitor {
+    /// Puts conversations to rest that nobody uses.
+    Passivator,
+    /// Erases conversations in which nothing happens.
+    Retention,
+}
+
+impl Janitor {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Passivator, Self::Retention];
+
+    /// Its name in the tree and in logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Passivator => "passivator",
+            Self::Retention => "janitor",
+        }
+    }
+
+    /// What is wrong when it gives no sign of life, for who looks at readiness.
+    pub(crate) const fn missed(self) -> &'static str {
+        match self {
+            Self::Passivator => "the passivator gives no sign of life",
+            Self::Retention => "the janitor of retention gives no sign of life",
+        }
+    }
+
+    /// How long it may be silent. Each beats at least every ten seconds, and before anything that it waits for, none of
+    /// which takes longer than that.
+    pub(crate) const fn silent_max(self) -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+/// When each janitor gave its last sign of life.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    began: Instant,
+    /// Milliseconds since `began`.
+    beats: [AtomicU64; Janitor::ALL.len()],
+}
+
+impl Heartbeats {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, beats: Default::default() }
+    }
+
+    /// A sign of life.
+    pub(crate) fn beat(&self, janitor: Janitor) {
+        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let [passivator, retention] = &self.beats;
+        match janitor {
+            Janitor::Passivator => passivator.store(since, Ordering::Relaxed),
+            Janitor::Retention => retention.store(since, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it has been silent for longer than it may be.
+    pub(crate) fn is_silent(&self, janitor: Janitor) -> bool {
+        let [passivator, retention] = &self.beats;
+        let beat = match janitor {
+            Janitor::Passivator => passivator,
+            Janitor::Retention => retention,
+        };
+        let beat = self.began + Duration::from_millis(beat.load(Ordering::Relaxed));
+        Instant::now().saturating_duration_since(beat) > janitor.silent_max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_told_per_janitor() {
+        let beats = Heartbeats::new(Instant::now());
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(Janitor::ALL.iter().all(|janitor| beats.is_silent(*janitor)));
+        beats.beat(Janitor::Passivator);
+        assert_eq!(Janitor::ALL.map(|janitor| beats.is_silent(janitor)), [false, true]);
+    }
+}
