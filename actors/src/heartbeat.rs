@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use ractor::ActorCell;
 use tokio::time::Instant;
 
 /// An actor that works on its own.
@@ -76,11 +77,51 @@ impl Heartbeats {
         let beat = self.began + Duration::from_millis(beat.load(Ordering::Relaxed));
         Instant::now().saturating_duration_since(beat) > janitor.silent_max()
     }
+
+    /// Kills a janitor that gives no sign of life. Its supervisor is told, as of any end.
+    pub(crate) fn kill_if_silent(&self, janitor: Janitor, actor: &ActorCell) {
+        if self.is_silent(janitor) {
+            tracing::error!(janitor = janitor.name(), "it gives no sign of life, killing it");
+            actor.kill();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use ractor::{Actor, ActorProcessingErr, ActorRef};
+
     use super::*;
+
+    /// Never comes back from its first message.
+    struct Hanging;
+
+    impl Actor for Hanging {
+        type Msg = ();
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle(&self, _: ActorRef<()>, (): (), (): &mut ()) -> Result<(), ActorProcessingErr> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_janitor_that_hangs_is_killed_and_one_that_beats_is_not() {
+        let beats = Heartbeats::new(Instant::now());
+        let (actor, ended) = Actor::spawn(None, Hanging, ()).await.unwrap();
+        actor.send_message(()).unwrap();
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        beats.kill_if_silent(Janitor::Retention, &actor.get_cell());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!ended.is_finished());
+        beats.kill_if_silent(Janitor::Retention, &actor.get_cell());
+        tokio::time::timeout(Duration::from_secs(1), ended).await.unwrap().unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_told_per_janitor() {

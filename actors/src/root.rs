@@ -158,11 +158,8 @@ impl Root {
     /// Kills janitors that give no sign of life. Their end is told like any other.
     fn look(&self, state: &Children) {
         for (child, cell) in state.running.values() {
-            if let Child::Janitor(janitor) = child
-                && self.shared.heartbeats.is_silent(*janitor)
-            {
-                tracing::error!(janitor = janitor.name(), "it gives no sign of life, killing it");
-                cell.kill();
+            if let Child::Janitor(janitor) = child {
+                self.shared.heartbeats.kill_if_silent(*janitor, cell);
             }
         }
     }

@@ -393,6 +393,11 @@ impl Runtime {
     }
 
     #[cfg(test)]
+    pub(crate) fn root(&self) -> &ActorRef<root::Message> {
+        &self.root
+    }
+
+    #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

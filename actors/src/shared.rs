@@ -205,7 +205,7 @@ impl Shared {
         }
     }
 
-    fn shard(&self, number: u16) -> Option<ActorRef<shard::Message>> {
+    pub(crate) fn shard(&self, number: u16) -> Option<ActorRef<shard::Message>> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned().flatten()
     }
 

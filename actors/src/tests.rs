@@ -4,6 +4,7 @@ mod erasing;
 mod gate;
 mod history;
 mod outside;
+mod residence;
 
 use std::{sync::Arc, time::Duration};
 
