@@ -182,7 +182,10 @@ impl Conversation {
 
     fn start_or_queue(&self, state: &mut State, submission: Box<Submission>) {
         match &state.running {
-            Some(running) if submission.busy == BusyPolicy::Reject => {
+            // A snapshot is nothing that a caller could wait for, or know of.
+            Some(running)
+                if submission.busy == BusyPolicy::Reject && !matches!(running.work, Work::Snapshot { .. }) =>
+            {
                 let now = Instant::now();
                 let busy = Error::Busy {
                     head: state.head(),
@@ -251,6 +254,9 @@ impl Conversation {
         let Some(Running { work, .. }) = state.running.take() else { return };
         match (result, work) {
             (Ok(head), Work::Turn(turn)) => self.turn_appended(myself, state, turn, head),
+            (Ok(head), Work::Snapshot { bytes, cause }) => {
+                self.snapshot_written(myself, state, (bytes, cause), head);
+            }
             (Ok(head), Work::Control(control)) => self.control_committed(myself, state, *control, head),
             (Err(error), work) => {
                 work.fail(&error.clone().into());

@@ -79,6 +79,12 @@ impl Failures {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 
+    /// Counts one more failure of what is started anew for ever, and tells after which pause.
+    pub(crate) fn next_pause(&mut self, now: Instant, policy: &RestartPolicy) -> Duration {
+        let failures = self.add(now, policy);
+        if failures > policy.restarts_max { policy.pause_max } else { policy.pause_after(failures) }
+    }
+
     /// Whether none is within the window any more.
     pub(crate) fn are_past(&self, now: Instant, policy: &RestartPolicy) -> bool {
         self.0.back().is_none_or(|time| now.saturating_duration_since(*time) > policy.window)

@@ -110,7 +110,8 @@ impl Root {
             }
             Child::Gates(place) => {
                 let Some(gates) = self.gates().get(*place).cloned() else { return Ok(()) };
-                Actor::spawn_linked(None, GateSupervisor { gates }, (), supervisor).await?.0.get_cell()
+                let gates = GateSupervisor { gates, policy: self.shared.settings.restart.gates };
+                Actor::spawn_linked(None, gates, (), supervisor).await?.0.get_cell()
             }
             Child::Janitor(heartbeat::Janitor::Retention) => {
                 Actor::spawn_linked(None, Janitor { shared }, (), supervisor).await?.0.get_cell()
@@ -141,13 +142,9 @@ impl Root {
                 }
             }
         }
-        let policy = *self.policy(&child);
-        let failures = state.failures.entry(child.clone()).or_default().add(Instant::now(), &policy);
-        let pause = if failures > policy.restarts_max { policy.pause_max } else { policy.pause_after(failures) };
-        tracing::error!(child = child.name(), failures, pause_ms = pause.as_millis(), "it ended, starting it anew");
-        if failures == policy.restarts_max.saturating_add(1) {
-            tracing::error!(child = child.name(), "it fails again and again");
-        }
+        let failures = state.failures.entry(child.clone()).or_default();
+        let pause = failures.next_pause(Instant::now(), self.policy(&child));
+        tracing::error!(child = child.name(), pause_ms = pause.as_millis(), "it ended, starting it anew");
         if pause.is_zero() {
             return self.start(myself, state, child).await;
         }

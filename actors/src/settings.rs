@@ -57,11 +57,15 @@ pub struct SnapshotPolicy {
     pub bytes: usize,
     /// See `bytes`.
     pub ratio: usize,
+    /// When a conversation leaves memory: at least this many bytes of records since the last one, ...
+    pub rest_bytes: usize,
+    /// ... and so many times the bytes that a snapshot would take.
+    pub rest_ratio: usize,
 }
 
 impl Default for SnapshotPolicy {
     fn default() -> Self {
-        Self { turns: 32, bytes: 256 << 10, ratio: 4 }
+        Self { turns: 32, bytes: 256 << 10, ratio: 4, rest_bytes: 32 << 10, rest_ratio: 2 }
     }
 }
 

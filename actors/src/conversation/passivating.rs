@@ -1,17 +1,19 @@
 //! How a conversation leaves memory: its actor makes way when nothing runs in it and nobody waits for it.
 //!
 //! The next call activates it anew from the store, so nothing is lost by it; what arrives while it makes way goes to
-//! that next activation. Watches go on: they hang on the hub and the store, not on the actor.
+//! that next activation. Watches go on: they hang on the hub and the store, not on the actor. Where the next activation
+//! gains enough by it, a snapshot is written first; a call that comes meanwhile keeps the conversation in memory.
 
-use colloquy_types::codec;
+use colloquy_types::{Head, codec};
 use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::{
     Conversation,
+    commit::{self, BatchBuilder},
     loaded::Loaded,
     message::{Message, Passivate},
-    state::{Body, State},
+    state::{Body, State, Work},
 };
 use crate::{directory::ACTOR_BYTES, error::Error};
 
@@ -22,29 +24,74 @@ const STATE_FACTOR: usize = 3;
 /// A state is measured with its first turn, and with every further turn of this many: it changes little in between.
 const MEASURED_EVERY: u64 = 16;
 
+/// Why a conversation leaves memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause {
+    Idle,
+    Watermark,
+    Asked,
+}
+
 impl Conversation {
     /// Makes way, unless something runs or waits, or somebody used it since whoever asks looked.
     pub(super) fn passivate(&self, myself: &ActorRef<Message>, state: &mut State, passivate: Passivate) {
         let busy = state.running.is_some() || !state.queue.is_empty() || self.info.in_flight.get() > 0;
-        let residence = &self.shared.metrics.residence;
-        let cause = match &passivate {
-            Passivate::Idle { .. } => &residence.passivations_idle,
-            Passivate::Watermark { .. } => &residence.passivations_watermark,
-            Passivate::Asked(_) => &residence.passivations_asked,
+        let (cause, unused_since) = match passivate {
+            Passivate::Idle { unused_since } => (Cause::Idle, Some(unused_since)),
+            Passivate::Watermark { unused_since } => (Cause::Watermark, Some(unused_since)),
+            Passivate::Asked(_) => (Cause::Asked, None),
         };
-        let leaves = match &passivate {
-            Passivate::Idle { unused_since } | Passivate::Watermark { unused_since } => {
-                !busy && self.info.last_used() <= *unused_since
-            }
-            Passivate::Asked(_) => !busy,
-        };
-        if leaves && !state.retired {
-            cause.inc();
-            self.retire(myself, state);
+        let used_since = unused_since.is_some_and(|unused_since| self.info.last_used() > unused_since);
+        let leaves = !busy && !used_since && !state.retired;
+        if leaves && !self.leave_snapshot(myself, state, cause) {
+            self.leave(myself, state, cause);
         }
         if let Passivate::Asked(reply) = passivate {
-            let answer = if leaves || state.retired { Ok(()) } else { Err(busy_with(state)) };
-            drop(reply.send(answer));
+            drop(reply.send(if leaves || state.retired { Ok(()) } else { Err(busy_with(state)) }));
+        }
+    }
+
+    fn leave(&self, myself: &ActorRef<Message>, state: &mut State, cause: Cause) {
+        let residence = &self.shared.metrics.residence;
+        match cause {
+            Cause::Idle => residence.passivations_idle.inc(),
+            Cause::Watermark => residence.passivations_watermark.inc(),
+            Cause::Asked => residence.passivations_asked.inc(),
+        };
+        self.retire(myself, state);
+    }
+
+    /// Begins to write a snapshot, if one is due; whether it did.
+    fn leave_snapshot(&self, myself: &ActorRef<Message>, state: &mut State, cause: Cause) -> bool {
+        let Body::Open(lease, loaded) = &state.body else { return false };
+        if !commit::rest_snapshot_due(loaded, &self.shared.settings.snapshot) {
+            return false;
+        }
+        let snapshot = commit::snapshot(loaded, &loaded.pin, &loaded.state, None);
+        let at = self.shared.clock.now();
+        let mut batch = BatchBuilder::behind(lease, &loaded.head, self.shared.entropy.as_ref(), at);
+        // One that is too large to be written is none.
+        let Ok(Some(bytes)) = batch.push_snapshot(&snapshot) else { return false };
+        let deadline = Instant::now() + self.shared.settings.activation_deadline;
+        self.append(myself, state, Work::Snapshot { bytes, cause }, deadline, Ok(batch));
+        true
+    }
+
+    /// Goes on from a snapshot that is synced: makes way, unless somebody came meanwhile.
+    pub(super) fn snapshot_written(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        (bytes, cause): (usize, Cause),
+        head: Head,
+    ) {
+        self.shared.metrics.residence.snapshots.inc();
+        if let Body::Open(_, loaded) = &mut state.body {
+            loaded.head = head;
+            loaded.since_snapshot.add(0, Some(bytes));
+        }
+        if state.queue.is_empty() && self.info.in_flight.get() == 0 {
+            self.leave(myself, state, cause);
         }
     }
 

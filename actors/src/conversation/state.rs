@@ -11,6 +11,7 @@ use super::{
     deciding::Deciding,
     loaded::Loaded,
     message::{ControlSubmission, Submission},
+    passivating::Cause,
     replying::Waiters,
     upgrading::Upgrading,
 };
@@ -56,6 +57,11 @@ pub(super) struct Running {
 pub(super) enum Work {
     Turn(Box<RunningTurn>),
     Control(Box<RunningControl>),
+    /// The snapshot of a conversation that is about to leave memory.
+    Snapshot {
+        bytes: usize,
+        cause: Cause,
+    },
 }
 
 pub(super) struct RunningTurn {
@@ -175,6 +181,7 @@ impl Work {
         match self {
             Self::Turn(turn) => turn.waiters.fail(error),
             Self::Control(control) => control.submission.answer(Err(error.clone())),
+            Self::Snapshot { .. } => {}
         }
     }
 }

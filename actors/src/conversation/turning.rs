@@ -277,7 +277,7 @@ impl Conversation {
                     turn_seq: batch.turn_seq(),
                     kind: EndingKind::Turn.to_byte(),
                 };
-                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, last))?;
+                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, Some(last)))?;
             }
             Ok((at, bytes, snapshot_bytes, batch))
         });

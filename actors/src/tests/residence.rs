@@ -240,3 +240,54 @@ async fn an_activation_that_waits_in_vain_is_refused_with_a_hint_and_tried_again
     gate.stalled.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!((say(&runtime, "c-1", "r-0").await, say(&runtime, "c-2", "r-0").await), (1, 1));
 }
+
+/// What is said with each turn, to make records longer.
+fn long_turn(conversation: &str, request: &str) -> SubmitTurn {
+    turn(conversation, request, &"I want to cancel order A-1234. ".repeat(300))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_leaves_a_snapshot_where_its_next_activation_gains_by_it() {
+    let gate = Gate::new();
+    let runtime = start_with(gate.clone(), idle()).await;
+    let snapshots = || runtime.shared().metrics.residence.snapshots.get();
+    say(&runtime, "short", "r-0").await;
+    for n in 0..8 {
+        runtime.submit_turn(long_turn("long", &format!("r-{n}"))).await.unwrap();
+    }
+    seconds(62).await;
+    assert_eq!((runtime.stats().conversations_active, snapshots()), (0, 1), "one of a single turn leaves none");
+    let opened = gate.open(&key("long")).await.unwrap();
+    assert_eq!((opened.snapshot.is_some(), opened.tail.len()), (true, 0));
+    gate.release(&opened.lease);
+    // Nothing was said since: it is not written again.
+    runtime.describe(&key("long"), soon()).await.unwrap();
+    seconds(62).await;
+    assert_eq!((runtime.stats().conversations_active, snapshots()), (0, 1));
+    let again = runtime.submit_turn(long_turn("long", "r-3")).await.unwrap();
+    assert_eq!((seq(&again), again.replayed), (4, true), "the snapshot remembers requests");
+    assert_eq!(say(&runtime, "long", "r-8").await, 9);
+    assert_eq!(gate.verify(&key("long")).await.unwrap().turns, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_while_the_snapshot_is_written_is_answered_and_keeps_it_in_memory() {
+    let gate = Gate::new();
+    let runtime = start_with(gate.clone(), idle()).await;
+    for n in 0..8 {
+        runtime.submit_turn(long_turn("c", &format!("r-{n}"))).await.unwrap();
+    }
+    let activation = || runtime.shared().directory.get(&key("c")).map(|handle| handle.info.activation());
+    let before = activation();
+    gate.inner.hold();
+    seconds(61).await;
+    gate.until_waiting(1).await;
+    let reject = SubmitTurn { busy: BusyPolicy::Reject, ..turn("c", "r-8", "hello") };
+    let call = sent(&runtime, reject);
+    wait_for(|| runtime.stats().in_flight == 1).await;
+    gate.inner.let_go();
+    assert_eq!(seq(&call.await.unwrap().unwrap()), 9);
+    assert_eq!(activation(), before, "it stayed");
+    assert_eq!(runtime.shared().metrics.residence.snapshots.get(), 1);
+    assert_eq!(runtime.shared().metrics.residence.passivations_idle.get(), 0);
+}
