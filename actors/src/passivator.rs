@@ -134,15 +134,14 @@ impl Passivator {
         let leaving: usize = state.leaving.iter().filter_map(|(id, _)| directory.info(*id)).map(|i| i.bytes()).sum();
         let conversations = directory.alive().saturating_sub(state.leaving.len());
         let bytes = directory.bytes().saturating_sub(leaving);
-        let low = |mark: usize| mark / 10 * LOW_TENTHS + mark % 10 * LOW_TENTHS / 10;
-        let is_over = conversations > policy.active_max.get() || bytes > policy.memory_max;
-        is_over.then(|| Over {
-            conversations: match conversations > policy.active_max.get() {
-                true => conversations - low(policy.active_max.get()),
-                false => 0,
-            },
-            bytes: if bytes > policy.memory_max { bytes - low(policy.memory_max) } else { 0 },
-        })
+        // Nothing when it is not over the mark.
+        let over = |found: usize, mark: usize| {
+            let low = mark / 10 * LOW_TENTHS + mark % 10 * LOW_TENTHS / 10;
+            if found > mark { found.saturating_sub(low) } else { 0 }
+        };
+        let over =
+            Over { conversations: over(conversations, policy.active_max.get()), bytes: over(bytes, policy.memory_max) };
+        (!over.is_none()).then_some(over)
     }
 
     /// Asks one to leave. It stays in the order, as used now, in case it refuses.

@@ -1,6 +1,7 @@
 //! Calls that race with passivation: whatever the order, each gets its one ending.
 
 use super::*;
+use crate::conversation::{Message, Passivate};
 
 /// Callers that never stop, while the conversations they call are put to rest as fast as they can be: on real threads,
 /// so that a call meets every moment of a passivation.
@@ -80,10 +81,33 @@ async fn what_is_in_the_mailbox_of_an_actor_that_makes_way_reaches_the_next_one_
     say(&runtime, "c", "r-0").await;
     let actor = runtime.shared().directory.get(&key("c")).unwrap().actor;
     let (reply, rested) = tokio::sync::oneshot::channel();
-    actor.send_message(crate::conversation::Message::Passivate(crate::conversation::Passivate::Asked(reply))).unwrap();
+    actor.send_message(Message::Passivate(Passivate::Asked(reply))).unwrap();
     // Admitted after it was asked and before it answers: counted, so it refuses.
     let call = sent(&runtime, turn("c", "r-1", "hello"));
     assert_eq!(seq(&call.await.unwrap().unwrap()), 2);
     let rested = rested.await.unwrap();
     assert!(matches!(rested, Ok(()) | Err(Error::Busy { .. })), "{rested:?}");
+}
+
+/// Whoever asks looked a while ago: a use since then counts.
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_was_used_since_it_was_looked_at_stays() {
+    let runtime = start(Gate::new()).await;
+    say(&runtime, "c", "r-0").await;
+    let handle = runtime.shared().directory.get(&key("c")).unwrap();
+    let unused_since = handle.info.last_used();
+    seconds(1).await;
+    say(&runtime, "c", "r-1").await;
+    for passivate in [Passivate::Idle { unused_since }, Passivate::Watermark { unused_since }] {
+        handle.actor.send_message(Message::Passivate(passivate)).unwrap();
+        // A call would hold it too.
+        seconds(1).await;
+        assert_eq!(
+            runtime.shared().directory.get(&key("c")).map(|now| now.actor.get_id()),
+            Some(handle.actor.get_id())
+        );
+    }
+    let unused_since = handle.info.last_used();
+    handle.actor.send_message(Message::Passivate(Passivate::Idle { unused_since })).unwrap();
+    wait_for(|| !is_active(&runtime, "c")).await;
 }
