@@ -35,8 +35,10 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 const SETTLES: Duration = Duration::from_secs(10);
 /// How long conversations may take to leave once nobody uses them.
 const LEAVE_MAX: Duration = Duration::from_secs(60);
-/// What may be in memory beyond the mark, in per cent: what comes between two looks of the passivator.
+/// What may be in memory beyond the mark, in per cent of it, or this many: what comes between two looks of the
+/// passivator.
 const OVER_MARK_MAX: u64 = 5;
+const OVER_MARK_CONVERSATIONS: u64 = 2_000;
 /// By how much memory may grow over very many conversations, in per cent.
 const TOUCH_GROWTH_MAX: u64 = 25;
 /// By how much memory may grow over very many turns, in per cent.
@@ -149,12 +151,13 @@ async fn touch(args: &TouchArgs) -> anyhow::Result<MemoryReport> {
     rested.print(args.common.json);
     let full = full.context("the mark was never reached: touch more conversations")?;
     let peak = samples.iter().map(|sample| sample.active).max().unwrap_or_default();
+    let peak_max = active_max + (active_max * OVER_MARK_MAX / 100).max(OVER_MARK_CONVERSATIONS);
     let peak_bytes = samples.iter().map(|sample| sample.estimate).max().unwrap_or_default();
     Ok(MemoryReport {
         name: "touch",
         seconds: begin.elapsed().as_secs_f64(),
         verdicts: vec![
-            Verdict::at_most("conversations in memory", peak, active_max * (100 + OVER_MARK_MAX) / 100),
+            Verdict::at_most("conversations in memory", peak, peak_max),
             Verdict::at_most("their estimate, MiB", peak_bytes >> 20, memory_mib * (100 + OVER_MARK_MAX) / 100),
             Verdict::growth("resident at the mark, at the end", full.resident, last.resident, TOUCH_GROWTH_MAX),
             Verdict::at_most("conversations in memory at rest", rested.active, 0),
