@@ -228,7 +228,7 @@ mod tests {
     use crate::restarts::RestartPolicies;
 
     fn key(number: usize) -> ConversationKey {
-        ConversationKey::from_parts(if number % 2 == 0 { "even" } else { "odd" }, &format!("c-{number:05}")).unwrap()
+        ConversationKey::from_parts(if number.is_multiple_of(2) { "even" } else { "odd" }, &format!("c-{number:05}")).unwrap()
     }
 
     fn quarantine() -> Quarantine {

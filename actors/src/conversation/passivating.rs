@@ -97,7 +97,7 @@ impl Conversation {
 
     /// Takes note of how much memory the conversation takes.
     pub(super) fn resized(&self, loaded: &mut Loaded) {
-        if loaded.state_bytes == 0 || loaded.head.turn_seq.get() % MEASURED_EVERY == 0 {
+        if loaded.state_bytes == 0 || loaded.head.turn_seq.get().is_multiple_of(MEASURED_EVERY) {
             loaded.state_bytes = codec::encode(&loaded.state).map_or(0, |encoded| encoded.len());
         }
         let bytes = ACTOR_BYTES + loaded.state_bytes * STATE_FACTOR + loaded.window.len() * REMEMBERED_BYTES;
