@@ -24,4 +24,5 @@ mod outside;
 mod peer;
 mod real;
 mod replay;
+mod residence;
 mod store;

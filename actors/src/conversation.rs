@@ -8,6 +8,7 @@
 //!
 //! The downside of this design: one conversation decides on one core, and what it tells waits for its syncs.
 
+mod activating;
 mod answers;
 mod commit;
 mod controlling;
@@ -17,6 +18,7 @@ mod erasing;
 mod forking;
 mod loaded;
 mod message;
+mod passivating;
 mod pipelining;
 mod replying;
 mod state;
@@ -33,18 +35,19 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
 use self::{
+    activating::Activating,
     commit::BatchBuilder,
     state::{Body, Queued, Running, State, Work},
     window::Known,
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Submission},
+    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission},
     window::{erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest, reset_digest},
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},
-    error::Error,
+    error::{Error, LimitKind},
     reply::Described,
     shared::Shared,
 };
@@ -63,9 +66,12 @@ impl Actor for Conversation {
     /// Never fails: what went wrong becomes the answer to whatever is in the mailbox.
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         self.shared.metrics.activations.inc();
+        let activating = Activating::begin(&self.shared, &self.info, myself.get_id());
         let mut state = State::new(self.activate().await);
         self.info.set_status(ActorStatus::Idle);
+        self.resized_first(&mut state);
         self.resume_accepted(&myself, &mut state);
+        activating.done();
         Ok(state)
     }
 
@@ -91,6 +97,7 @@ impl Actor for Conversation {
                 }
                 self.next(&myself, state);
             }
+            Message::Passivate(passivate) => self.passivate(&myself, state, passivate),
             Message::Performed { round, result } => self.performed(&myself, state, round, result),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
@@ -107,8 +114,14 @@ impl Actor for Conversation {
 
 impl Conversation {
     async fn activate(&self) -> Body {
+        let patience = self.shared.settings.activation_deadline;
+        let Some(_place) = self.shared.activations.enter(patience).await else {
+            let bound = self.shared.settings.activations_max.get();
+            let retry_after = patience;
+            return Body::Broken(Error::Overloaded { limit: LimitKind::Activations, bound, retry_after });
+        };
         let open = self.shared.store.open(&self.info.key);
-        let opened = match tokio::time::timeout(self.shared.settings.activation_deadline, open).await {
+        let opened = match tokio::time::timeout(patience, open).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be opened");
@@ -193,6 +206,7 @@ impl Conversation {
                 Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
                 Some(Queued::Control(submission)) => self.begin_control(myself, state, *submission),
                 None => {
+                    self.info.touch(self.shared.tick());
                     self.info.set_status(ActorStatus::Idle);
                     if !matches!(state.body, Body::Open(..)) {
                         self.retire(myself, state);
@@ -236,6 +250,9 @@ impl Conversation {
         let Some(Running { work, .. }) = state.running.take() else { return };
         match (result, work) {
             (Ok(head), Work::Turn(turn)) => self.turn_appended(myself, state, turn, head),
+            (Ok(head), Work::Snapshot { bytes, cause }) => {
+                self.snapshot_written(myself, state, (bytes, cause), head);
+            }
             (Ok(head), Work::Control(control)) => self.control_committed(myself, state, *control, head),
             (Err(error), work) => {
                 work.fail(&error.clone().into());

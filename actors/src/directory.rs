@@ -2,12 +2,15 @@
 //!
 //! A handle is cloned out and its guard dropped before anything is sent. A new actor is spawned under
 //! its entry's guard, which is what makes two activations of one conversation in one process impossible;
-//! the spawn itself returns at once, and the actor opens the store in its own task.
+//! the spawn itself returns at once, and the actor opens the store in its own task. What failed stays reachable until
+//! its supervisor has judged it, so that nobody starts it anew before.
+
+mod recency;
 
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,12 +21,21 @@ use dashmap::{DashMap, Entry};
 use ractor::{ActorCell, ActorId, ActorRef, ActorRuntime};
 use tokio::time::Instant;
 
+pub(crate) use self::recency::Oldest;
+use self::recency::Recency;
 use crate::{
     admission::Count,
     conversation::{Conversation, Message},
+    error::Error,
     shard,
     shared::Shared,
 };
+
+/// What an actor takes that holds nothing yet: its cell, ports and task, its places in the directory and in the
+/// store's leases. Measured with `colloquy-loadtest memory`.
+pub(crate) const ACTOR_BYTES: usize = 10 << 10;
+/// How much larger than twice its content a map of the directory may stay before it is shrunk.
+const SPARE_CAPACITY: usize = 1024;
 
 /// What a conversation actor is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,21 +59,47 @@ pub(crate) struct ActorInfo {
     /// Calls that wait or run.
     pub(crate) in_flight: Arc<Count>,
     started_at: Instant,
+    /// When it was last used, in [`Shared::tick`]s.
+    last_used: AtomicU64,
+    /// About how much memory it takes.
+    bytes: AtomicUsize,
     status: AtomicU8,
     lease: OnceLock<Lease>,
 }
 
 impl ActorInfo {
-    fn new(key: ConversationKey, restarts: u32) -> Self {
+    fn new(key: ConversationKey, restarts: u32, tick: u64) -> Self {
         Self {
             shard: shard::of(&key),
             key,
             restarts,
             in_flight: Arc::default(),
             started_at: Instant::now(),
+            last_used: AtomicU64::new(tick),
+            bytes: AtomicUsize::new(ACTOR_BYTES),
             status: AtomicU8::new(ActorStatus::Activating as u8),
             lease: OnceLock::new(),
         }
+    }
+
+    /// Takes note that it is used at `tick`.
+    pub(crate) fn touch(&self, tick: u64) {
+        self.last_used.store(tick, Ordering::Relaxed);
+    }
+
+    /// When it was last used.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call is with it, or it does something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0 || self.status() != ActorStatus::Idle
+    }
+
+    /// About how much memory it takes, as it last said.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_status(&self, status: ActorStatus) {
@@ -107,6 +145,10 @@ pub(crate) struct Directory {
     handles: DashMap<ConversationKey, Handle>,
     /// Supervisors are told of a child by its actor id only.
     infos: DashMap<ActorId, Arc<ActorInfo>>,
+    recency: Recency,
+    /// Actors that have not ended, those that are on their way out among them, and what they take.
+    alive: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Directory {
@@ -115,25 +157,36 @@ impl Directory {
     }
 
     /// The live actor of `key`, or a new one below `supervisor`.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`], or [`Error::Restarted`] while it may not be started; [`Error::Draining`] when the tree
+    /// is gone.
     pub(crate) fn get_or_spawn(
         &self,
         key: &ConversationKey,
-        restarts: u32,
         supervisor: ActorCell,
         shared: &Arc<Shared>,
-    ) -> Option<Handle> {
-        match self.handles.entry(key.clone()) {
-            Entry::Occupied(occupied) => Some(occupied.get().clone()),
+    ) -> Result<Handle, Error> {
+        let (handle, tick) = match self.handles.entry(key.clone()) {
+            Entry::Occupied(occupied) => return Ok(occupied.get().clone()),
             Entry::Vacant(vacant) => {
-                let info = Arc::new(ActorInfo::new(key.clone(), restarts));
+                // Asked under the entry's guard: a failure is judged before its actor is taken out of the entry.
+                let restarts = shared.quarantine.check(key)?;
+                let tick = shared.tick();
+                let info = Arc::new(ActorInfo::new(key.clone(), restarts, tick));
                 let conversation = Conversation { shared: Arc::clone(shared), info: Arc::clone(&info) };
-                let (actor, _started) = ActorRuntime::spawn_linked_instant(None, conversation, (), supervisor).ok()?;
+                let spawned = ActorRuntime::spawn_linked_instant(None, conversation, (), supervisor);
+                let Ok((actor, _started)) = spawned else { return Err(Error::Draining) };
+                self.alive.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(info.bytes(), Ordering::Relaxed);
                 self.infos.insert(actor.get_id(), Arc::clone(&info));
                 let handle = Handle { actor, info };
                 vacant.insert(handle.clone());
-                Some(handle)
+                (handle, tick)
             }
-        }
+        };
+        self.recency.add(handle.actor.get_id(), tick);
+        Ok(handle)
     }
 
     /// Takes the actor `id` out of the way of `key`, if it is still the one that is reached.
@@ -144,12 +197,67 @@ impl Directory {
     /// Forgets an actor that ended, and tells what it was.
     pub(crate) fn forget(&self, id: ActorId) -> Option<Arc<ActorInfo>> {
         let (_, info) = self.infos.remove(&id)?;
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(info.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.unlink(&info.key, id);
         Some(info)
     }
 
+    /// What is known of an actor that has not been forgotten.
+    pub(crate) fn info(&self, id: ActorId) -> Option<Arc<ActorInfo>> {
+        self.infos.get(&id).map(|info| Arc::clone(&info))
+    }
+
+    /// Takes note of how much memory an actor takes now.
+    pub(crate) fn resized(&self, info: &ActorInfo, bytes: usize) {
+        let before = info.bytes.swap(bytes, Ordering::Relaxed);
+        // Wrapping, as the counter does: the sum comes out right in any order.
+        self.bytes.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.handles.len()
+    }
+
+    /// Actors that have not ended.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// About how much memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes out the actor that was used least recently, if that was before `before`; one that is busy was used at
+    /// `now`. It is looked at again only once it is [`Directory::put_back`].
+    pub(crate) fn take_oldest(&self, before: u64, now: u64) -> Oldest {
+        self.recency.take_oldest(before, |id| {
+            let info = self.infos.get(&id)?;
+            Some(if info.is_busy() { now } else { info.last_used() })
+        })
+    }
+
+    /// Puts an actor that was taken out back into the order, as used at `tick`.
+    pub(crate) fn put_back(&self, id: ActorId, tick: u64) {
+        self.recency.add(id, tick);
+    }
+
+    /// Gives back memory that maps keep for more actors than there are.
+    pub(crate) fn tidy(&self) {
+        self.recency.sweep(self.alive(), |id| self.infos.contains_key(&id));
+        if self.handles.capacity() > self.handles.len() * 4 + SPARE_CAPACITY {
+            self.handles.shrink_to_fit();
+        }
+        if self.infos.capacity() > self.infos.len() * 4 + SPARE_CAPACITY {
+            self.infos.shrink_to_fit();
+        }
+    }
+
+    /// Forgets every actor of a shard whose supervisor ended, and with it its children.
+    pub(crate) fn forget_shard(&self, shard: u16) -> Vec<Arc<ActorInfo>> {
+        let ids: Vec<_> = self.infos.iter().filter(|info| info.shard == shard).map(|info| *info.key()).collect();
+        ids.into_iter().filter_map(|id| self.forget(id)).collect()
     }
 
     /// Every live actor's info; a copy, in no order.

@@ -1,11 +1,14 @@
 //! How a call to the runtime can end other than well: the one vocabulary the gateway maps to statuses.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use colloquy_store::{AppendError, NotApplied, ReadError};
 use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
 
-use crate::flows::{FlowFault, ScenarioResult};
+use crate::{
+    flows::{FlowFault, ScenarioResult},
+    quarantine::Quarantined,
+};
 
 /// Which admission limit refused a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum LimitKind {
     Conversation,
     /// Flows that are compiled, played or replayed.
     FlowWork,
+    /// Conversations that are opened at once.
+    Activations,
     /// Calls in flight in this process, while those that are let in wait too long.
     Shedding,
     /// Bytes of input of all calls in flight.
@@ -147,6 +152,9 @@ pub enum Error {
     /// The conversation's actor was restarted while the call was with it; the request id makes a retry safe.
     #[error("the conversation was restarted")]
     Restarted,
+    /// The conversation failed again and again; it is left alone until an operator releases it.
+    #[error("the conversation is quarantined: {0}")]
+    Quarantined(Arc<Quarantined>),
     /// The process is ending and takes no new turns.
     #[error("draining")]
     Draining,

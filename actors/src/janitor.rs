@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     conversation::{Control, Erase, erase_digest},
     error::Error,
+    heartbeat,
     runtime::controls,
     shared::Shared,
 };
@@ -21,6 +22,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 /// From the end of a walk to the next one.
 const PAUSE_BETWEEN: Duration = Duration::from_secs(600);
+/// From one sign of life to the next meanwhile.
+const BEAT: Duration = Duration::from_secs(10);
 /// Conversations on a page.
 const PAGE_ROWS: usize = 200;
 /// How long a page, or an erasure, may take.
@@ -51,6 +54,8 @@ pub(crate) struct Janitor {
 pub(crate) struct Place {
     tenant: Option<String>,
     after: Option<String>,
+    /// Until when nothing is looked at.
+    rests_until: Option<Instant>,
 }
 
 impl Actor for Janitor {
@@ -60,15 +65,22 @@ impl Actor for Janitor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Place, ActorProcessingErr> {
+        self.shared.heartbeats.beat(heartbeat::Janitor::Retention);
         myself.send_after(PAUSE, || ());
         Ok(Place::default())
     }
 
     async fn handle(&self, myself: ActorRef<()>, (): (), place: &mut Place) -> Result<(), ActorProcessingErr> {
+        self.shared.heartbeats.beat(heartbeat::Janitor::Retention);
+        if place.rests_until.is_some_and(|until| Instant::now() < until) {
+            myself.send_after(BEAT, || ());
+            return Ok(());
+        }
         let walked = self.walk(place).await;
+        place.rests_until = walked.then(|| Instant::now() + PAUSE_BETWEEN);
         let beat = self.shared.clock.now().as_micros() / 1_000_000;
         self.shared.metrics.storage.janitor_beat.set(i64::try_from(beat).unwrap_or(i64::MAX));
-        myself.send_after(if walked { PAUSE_BETWEEN } else { PAUSE }, || ());
+        myself.send_after(if walked { BEAT } else { PAUSE }, || ());
         Ok(())
     }
 }
@@ -100,6 +112,7 @@ impl Janitor {
                     return false;
                 }
                 erased += 1;
+                self.shared.heartbeats.beat(heartbeat::Janitor::Retention);
                 self.erase(&row.key, since).await;
             }
             self.shared.metrics.storage.janitor_looked.inc();
@@ -109,7 +122,8 @@ impl Janitor {
             return false;
         }
         let beyond = (Bound::Excluded(tenant.clone()), Bound::Unbounded);
-        *place = Place { tenant: tenants.range(beyond).next().map(|(tenant, _)| tenant.clone()), after: None };
+        let tenant = tenants.range(beyond).next().map(|(tenant, _)| tenant.clone());
+        *place = Place { tenant, ..Place::default() };
         place.tenant.is_none()
     }
 

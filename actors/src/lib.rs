@@ -3,6 +3,7 @@
 //! [`Runtime`] is the handle through which the gateway reaches it. Everything a caller can get wrong or
 //! meet is an [`Error`]; what it gets back is in [`TurnReply`] and its neighbours.
 
+mod activations;
 mod admission;
 mod conversation;
 mod directory;
@@ -10,10 +11,14 @@ mod error;
 mod events;
 mod export;
 mod flows;
+mod heartbeat;
 mod janitor;
 mod outside;
+mod passivator;
 mod pinning;
+mod quarantine;
 mod reply;
+mod restarts;
 mod root;
 mod runtime;
 mod settings;
@@ -45,14 +50,16 @@ pub use self::{
         SourceSpec, World, WorldSpec,
     },
     pinning::{Pinned, PinnedReason},
+    quarantine::{FailureCause, Quarantined},
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
+    restarts::{RestartPolicies, RestartPolicy},
     runtime::{
         Attribution, Backups, Cancelled, Dependencies, EraseConversation, ErasureReceipt, EventPlace, Feedback,
         FeedbackPage, FlowChoice, ForkConversation, GraphEdge, GraphState, PauseConversation, PinnedPage, PromoteFlow,
-        Promoted, PublishFlow, Published, RecordFeedback, ResetConversation, Runtime, RuntimeStats, StartError,
-        StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
+        Promoted, PublishFlow, Published, QuarantinePage, RecordFeedback, ResetConversation, Runtime, RuntimeStats,
+        StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
     },
-    settings::{Limits, RestartPolicy, RuntimeSettings, SnapshotPolicy},
+    settings::{Limits, PassivationPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},
     watch::{WatchEvent, Watcher},
 };

@@ -1,23 +1,54 @@
 //! The root of the supervision tree: starts the shard supervisors, the keeper of the flows, the supervisors of gates
-//! and the janitor, and starts one anew should it fail.
+//! and the janitors, and starts one anew should it fail, by the policy of its kind. What fails again and again is
+//! started anew after the longest pause, for ever: the process cannot do without it, and says so in its readiness.
+//! A janitor that gives no sign of life is killed, and then started anew.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::time::Instant;
 
 use crate::{
     flows::keeper::Keeper,
+    heartbeat,
     janitor::Janitor,
     outside::{GateSupervisor, Gates},
+    passivator::Passivator,
+    restarts::{Failures, RestartPolicy},
     shard::{SHARDS, Shard},
     shared::Shared,
 };
 
-/// What the root knows its children by, besides what is shared.
+/// How often the root looks for janitors that give no sign of life.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What stands below the root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Child {
+    /// A shard supervisor.
+    Shard(u16),
+    /// The keeper of the flows.
+    Flows,
+    /// The supervisor of these gates, by their place.
+    Gates(usize),
+    /// A janitor.
+    Janitor(heartbeat::Janitor),
+}
+
+/// What the root is told; from itself.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The pause of a child that failed is over.
+    Start(Child),
+    /// Time to look for silent janitors.
+    Look,
+}
+
+/// What the root knows of its children.
 #[derive(Default)]
 pub(crate) struct Children {
-    gates: HashMap<ActorId, Gates>,
-    janitor: Option<ActorId>,
+    running: HashMap<ActorId, (Child, ActorCell)>,
+    failures: HashMap<Child, Failures>,
 }
 
 /// The tree's root.
@@ -25,105 +56,151 @@ pub(crate) struct Root {
     pub(crate) shared: Arc<Shared>,
 }
 
+impl Child {
+    fn name(&self) -> String {
+        match self {
+            Self::Shard(number) => format!("shard supervisor {number}"),
+            Self::Flows => "keeper of the flows".to_owned(),
+            Self::Gates(number) => format!("supervisor of gates {number}"),
+            Self::Janitor(janitor) => janitor.name().to_owned(),
+        }
+    }
+}
+
 impl Root {
-    async fn start_shard(&self, myself: &ActorRef<()>) -> Result<ActorCell, ActorProcessingErr> {
-        let shard = Shard { shared: Arc::clone(&self.shared) };
-        let (actor, _) = Actor::spawn_linked(None, shard, (), myself.get_cell()).await?;
-        Ok(actor.get_cell())
+    /// Every child there should be.
+    fn children(&self) -> Vec<Child> {
+        let shards = (0..SHARDS).map(Child::Shard);
+        let gates = (0..self.gates().len()).map(Child::Gates);
+        let janitors = heartbeat::Janitor::ALL.into_iter().filter(|janitor| self.shared.has(*janitor));
+        shards.chain([Child::Flows]).chain(gates).chain(janitors.map(Child::Janitor)).collect()
     }
 
-    async fn start_keeper(&self, myself: &ActorRef<()>) -> Result<(), ActorProcessingErr> {
-        let keeper = Keeper { shared: Arc::clone(&self.shared) };
-        let (actor, _) = Actor::spawn_linked(None, keeper, (), myself.get_cell()).await?;
-        self.shared.set_keeper(actor);
-        Ok(())
+    fn gates(&self) -> Vec<Gates> {
+        self.shared.outside.gates()
     }
 
-    /// Starts the janitor, if there is anything for it to do.
-    async fn start_janitor(&self, myself: &ActorRef<()>, state: &mut Children) -> Result<(), ActorProcessingErr> {
-        if !self.shared.idle.tenants.is_empty() {
-            let janitor = Janitor { shared: Arc::clone(&self.shared) };
-            let (actor, _) = Actor::spawn_linked(None, janitor, (), myself.get_cell()).await?;
-            state.janitor = Some(actor.get_id());
+    fn policy(&self, child: &Child) -> &RestartPolicy {
+        let policies = &self.shared.settings.restart;
+        match child {
+            Child::Shard(_) => &policies.shard,
+            Child::Flows => &policies.flows,
+            Child::Gates(_) => &policies.gates,
+            Child::Janitor(_) => &policies.janitor,
         }
-        Ok(())
     }
 
-    async fn start_gates(
+    async fn start(
         &self,
-        myself: &ActorRef<()>,
-        gates: Gates,
+        myself: &ActorRef<Message>,
         state: &mut Children,
+        child: Child,
     ) -> Result<(), ActorProcessingErr> {
-        let supervisor = GateSupervisor { gates: gates.clone() };
-        let (actor, _) = Actor::spawn_linked(None, supervisor, (), myself.get_cell()).await?;
-        state.gates.insert(actor.get_id(), gates);
+        let (shared, supervisor) = (Arc::clone(&self.shared), myself.get_cell());
+        let cell = match &child {
+            Child::Shard(number) => {
+                let (actor, _) = Actor::spawn_linked(None, Shard { shared }, (), supervisor).await?;
+                self.shared.set_shard(*number, Some(actor.clone()));
+                actor.get_cell()
+            }
+            Child::Flows => {
+                let (actor, _) = Actor::spawn_linked(None, Keeper { shared }, (), supervisor).await?;
+                self.shared.set_keeper(actor.clone());
+                actor.get_cell()
+            }
+            Child::Gates(place) => {
+                let Some(gates) = self.gates().get(*place).cloned() else { return Ok(()) };
+                let gates = GateSupervisor { gates, policy: self.shared.settings.restart.gates };
+                Actor::spawn_linked(None, gates, (), supervisor).await?.0.get_cell()
+            }
+            Child::Janitor(heartbeat::Janitor::Retention) => {
+                Actor::spawn_linked(None, Janitor { shared }, (), supervisor).await?.0.get_cell()
+            }
+            Child::Janitor(heartbeat::Janitor::Passivator) => {
+                Actor::spawn_linked(None, Passivator { shared }, (), supervisor).await?.0.get_cell()
+            }
+        };
+        state.running.insert(cell.get_id(), (child, cell));
         Ok(())
     }
 
-    async fn replace(
+    async fn child_ended(
         &self,
-        myself: &ActorRef<()>,
+        myself: &ActorRef<Message>,
+        state: &mut Children,
         id: ActorId,
-        state: &mut Children,
     ) -> Result<(), ActorProcessingErr> {
-        if state.janitor == Some(id) && !self.shared.is_draining() {
-            tracing::error!("the janitor ended, starting it anew");
-            return self.start_janitor(myself, state).await;
-        }
-        if let Some(gates) = state.gates.remove(&id)
-            && !self.shared.is_draining()
-        {
-            tracing::error!(gates = gates.kind.supervisor(), "supervisor of gates ended, starting it anew");
-            return self.start_gates(myself, gates, state).await;
-        }
-        if self.shared.keeper().is_some_and(|keeper| keeper.get_id() == id) && !self.shared.is_draining() {
-            tracing::error!("the keeper of the flows ended, starting it anew");
-            return self.start_keeper(myself).await;
-        }
-        self.replace_shard(myself, id).await
-    }
-
-    async fn replace_shard(&self, myself: &ActorRef<()>, id: ActorId) -> Result<(), ActorProcessingErr> {
-        let Some(number) = self.shared.shard_number(id) else { return Ok(()) };
+        let Some((child, _)) = state.running.remove(&id) else { return Ok(()) };
         if self.shared.is_draining() {
             return Ok(());
         }
-        tracing::error!(shard = number, "shard supervisor ended, starting it anew");
-        let cell = self.start_shard(myself).await?;
-        self.shared.set_shard(number, cell);
+        if let Child::Shard(number) = child {
+            self.shared.set_shard(number, None);
+            for info in self.shared.directory.forget_shard(number) {
+                if let Some(lease) = info.lease() {
+                    self.shared.store.release(lease);
+                }
+            }
+        }
+        let failures = state.failures.entry(child.clone()).or_default();
+        let pause = failures.next_pause(Instant::now(), self.policy(&child));
+        tracing::error!(child = child.name(), pause_ms = pause.as_millis(), "it ended, starting it anew");
+        if pause.is_zero() {
+            return self.start(myself, state, child).await;
+        }
+        drop(myself.send_after(pause, move || Message::Start(child)));
         Ok(())
+    }
+
+    /// Kills janitors that give no sign of life. Their end is told like any other.
+    fn look(&self, state: &Children) {
+        for (child, cell) in state.running.values() {
+            if let Child::Janitor(janitor) = child {
+                self.shared.heartbeats.kill_if_silent(*janitor, cell);
+            }
+        }
     }
 }
 
 impl Actor for Root {
-    type Msg = ();
+    type Msg = Message;
     type State = Children;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        for number in 0..SHARDS {
-            let cell = self.start_shard(&myself).await?;
-            self.shared.set_shard(usize::from(number), cell);
-        }
-        self.start_keeper(&myself).await?;
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         let mut state = Children::default();
-        for gates in self.shared.outside.gates() {
-            self.start_gates(&myself, gates, &mut state).await?;
+        for child in self.children() {
+            self.start(&myself, &mut state, child).await?;
         }
-        self.start_janitor(&myself, &mut state).await?;
+        drop(myself.send_interval(LOOK, || Message::Look));
         Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Start(child) if !self.shared.is_draining() => self.start(&myself, state, child).await,
+            Message::Start(_) => Ok(()),
+            Message::Look => {
+                self.look(state);
+                Ok(())
+            }
+        }
     }
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<()>,
+        myself: ActorRef<Message>,
         event: SupervisionEvent,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(child, _) | SupervisionEvent::ActorTerminated(child, ..) => {
-                self.replace(&myself, child.get_id(), state).await
+                self.child_ended(&myself, state, child.get_id()).await
             }
             _ => Ok(()),
         }

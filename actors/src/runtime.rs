@@ -6,6 +6,7 @@ mod flows;
 mod forking;
 mod pinned;
 mod replay;
+mod residence;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ use crate::{
     janitor::IdleRetention,
     outside::Outside,
     reply::{Answer, CommittedTurn, Described, Ending, TurnEvent, TurnReply},
-    root::Root,
+    root::{self, Root},
     settings::{Limits, RuntimeSettings},
     shared::Shared,
     watch::Watcher,
@@ -47,6 +48,7 @@ pub use self::{
     },
     forking::ForkConversation,
     pinned::PinnedPage,
+    residence::QuarantinePage,
 };
 
 /// How often a drain looks whether the last call has ended.
@@ -113,6 +115,16 @@ pub struct RuntimeStats {
     pub started_at: Timestamp,
     /// Live conversation actors.
     pub conversations_active: usize,
+    /// What they take, as they estimate it, in bytes.
+    pub conversations_bytes: usize,
+    /// Conversations that are being opened.
+    pub activations_running: usize,
+    /// Conversations that wait to be opened.
+    pub activations_waiting: usize,
+    /// Conversations that are quarantined.
+    pub quarantined: usize,
+    /// What of the tree is unwell, in words: the process should not be sent turns meanwhile.
+    pub unwell: Vec<&'static str>,
     /// Calls that wait or run.
     pub in_flight: usize,
     /// The bounds on them.
@@ -141,7 +153,7 @@ pub struct RuntimeStats {
 #[derive(Clone)]
 pub struct Runtime {
     shared: Arc<Shared>,
-    root: ActorRef<()>,
+    root: ActorRef<root::Message>,
     started_at: Timestamp,
 }
 
@@ -387,6 +399,11 @@ impl Runtime {
         RuntimeStats {
             started_at: self.started_at,
             conversations_active: shared.directory.len(),
+            conversations_bytes: shared.directory.bytes(),
+            activations_running: shared.activations.running(),
+            activations_waiting: shared.activations.waiting(),
+            quarantined: shared.quarantine.len(),
+            unwell: shared.unwell(),
             in_flight: shared.admission.in_flight(),
             limits: shared.settings.limits,
             in_flight_limit: shared.admission.limit(),
@@ -425,6 +442,11 @@ impl Runtime {
 
     fn admit(&self, key: &ConversationKey) -> Result<(Handle, Permit), Error> {
         self.shared.admit(key)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> &ActorRef<root::Message> {
+        &self.root
     }
 
     #[cfg(test)]

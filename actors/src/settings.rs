@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use crate::admission::Rate;
+use crate::restarts::RestartPolicies;
 
 /// How many calls may be in flight at once. Each bound counts calls that wait or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +42,20 @@ impl Default for Limits {
     }
 }
 
-/// How a failed conversation actor is restarted.
+/// When conversations leave memory. Nothing is lost by it: the next call reads them from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// Restarts at once within `window`; beyond them the next message starts it.
-    pub restarts_max: u32,
-    /// The time over which restarts are counted.
-    pub window: Duration,
+pub struct PassivationPolicy {
+    /// How long a conversation may be unused.
+    pub idle_after: Duration,
+    /// How many conversations may be in memory; beyond it the least recently used leave, down to nine tenths of it.
+    pub active_max: NonZeroUsize,
+    /// How many bytes they may take, by their own estimates; beyond it likewise.
+    pub memory_max: usize,
 }
 
-impl Default for RestartPolicy {
+impl Default for PassivationPolicy {
     fn default() -> Self {
-        Self { restarts_max: 5, window: Duration::from_secs(60) }
+        Self { idle_after: Duration::from_secs(600), active_max: at_least_one(100_000), memory_max: 1 << 30 }
     }
 }
 
@@ -67,11 +70,15 @@ pub struct SnapshotPolicy {
     pub bytes: usize,
     /// See `bytes`.
     pub ratio: usize,
+    /// When a conversation leaves memory: at least this many bytes of records since the last one, ...
+    pub rest_bytes: usize,
+    /// ... and so many times the bytes that a snapshot would take.
+    pub rest_ratio: usize,
 }
 
 impl Default for SnapshotPolicy {
     fn default() -> Self {
-        Self { turns: 32, bytes: 256 << 10, ratio: 4 }
+        Self { turns: 32, bytes: 256 << 10, ratio: 4, rest_bytes: 32 << 10, rest_ratio: 2 }
     }
 }
 
@@ -90,8 +97,12 @@ pub struct RuntimeSettings {
     pub activation_deadline: Duration,
     /// The longest that a watcher may leave its stream unread.
     pub watch_stall_max: Duration,
+    /// How many conversations may be opened at once; others wait in order.
+    pub activations_max: NonZeroUsize,
+    /// When conversations leave memory.
+    pub passivation: PassivationPolicy,
     /// How failed actors come back.
-    pub restart: RestartPolicy,
+    pub restart: RestartPolicies,
     /// When snapshots are due.
     pub snapshot: SnapshotPolicy,
 }
@@ -105,7 +116,9 @@ impl Default for RuntimeSettings {
             reply_margin: Duration::from_millis(20),
             activation_deadline: Duration::from_secs(10),
             watch_stall_max: Duration::from_secs(10),
-            restart: RestartPolicy::default(),
+            activations_max: at_least_one(64),
+            passivation: PassivationPolicy::default(),
+            restart: RestartPolicies::default(),
             snapshot: SnapshotPolicy::default(),
         }
     }

@@ -1,17 +1,19 @@
 //! Shard supervisors: 64 of them, each over the conversations of 64 partitions, so that an exit wakes
-//! one supervisor of few children. A child that failed or was killed is started anew from the store; the
-//! policy is data.
+//! one supervisor of few children. What becomes of a child that failed or was killed is data, a [`RestartPolicy`]:
+//! it is started anew from the store, at once or after a pause, and quarantined when it fails again and again.
+//!
+//! [`RestartPolicy`]: crate::RestartPolicy
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use colloquy_types::{ConversationKey, PARTITIONS};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::time::Instant;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use crate::shared::Shared;
+use crate::{
+    directory::ActorInfo,
+    quarantine::{FailureCause, Verdict},
+    shared::Shared,
+};
 
 /// How many shard supervisors there are.
 pub(crate) const SHARDS: u16 = 64;
@@ -29,35 +31,46 @@ pub(crate) struct Shard {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Recent restarts by conversation; swept as they leave the policy's window.
-#[derive(Default)]
-pub(crate) struct Restarts(HashMap<ConversationKey, VecDeque<Instant>>);
+/// What a supervisor is told, besides what ractor tells it.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From an activation that did not come to its end, which ractor tells nobody, and from whoever finds an actor
+    /// gone. May repeat.
+    Failed { id: ActorId, cause: FailureCause },
+    /// From itself, after the pause. Does nothing when somebody started it meanwhile, or may not.
+    Restart(ConversationKey),
+}
 
 impl Actor for Shard {
-    type Msg = ();
-    type State = Restarts;
+    type Msg = Message;
+    type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<Restarts, ActorProcessingErr> {
-        Ok(Restarts::default())
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<Message>, message: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Failed { id, cause } => self.child_failed(&myself, id, cause),
+            Message::Restart(key) => self.restart(&key),
+        }
+        Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        _: ActorRef<()>,
+        myself: ActorRef<Message>,
         event: SupervisionEvent,
-        state: &mut Restarts,
+        (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let metrics = &self.shared.metrics;
         match event {
+            // The panic's own words may hold user text; they are not logged.
             SupervisionEvent::ActorFailed(child, _) => {
-                // The panic's own words may hold user text; they are not logged.
-                metrics.restarts_panic.inc();
-                self.child_died(child.get_id(), "panic", state);
+                self.child_failed(&myself, child.get_id(), FailureCause::Panic);
             }
             SupervisionEvent::ActorTerminated(child, _, reason) if reason.as_deref() == Some(KILLED) => {
-                metrics.restarts_killed.inc();
-                self.child_died(child.get_id(), KILLED, state);
+                self.child_failed(&myself, child.get_id(), FailureCause::Killed);
             }
             SupervisionEvent::ActorTerminated(child, ..) => drop(self.shared.directory.forget(child.get_id())),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
@@ -67,28 +80,52 @@ impl Actor for Shard {
 }
 
 impl Shard {
-    fn child_died(&self, id: ractor::ActorId, cause: &'static str, state: &mut Restarts) {
-        let Some(info) = self.shared.directory.forget(id) else { return };
+    fn child_failed(&self, myself: &ActorRef<Message>, id: ActorId, cause: FailureCause) {
+        let Some(info) = self.shared.directory.info(id) else { return };
+        // One that had made way already: the next activation has its place.
+        let was_reached = self.shared.directory.get(&info.key).is_some_and(|handle| handle.actor.get_id() == id);
+        let verdict = (was_reached && !self.shared.is_draining())
+            .then(|| self.shared.quarantine.failed(&info.key, cause, self.shared.clock.now()));
+        self.shared.directory.forget(id);
         if let Some(lease) = info.lease() {
             self.shared.store.release(lease);
         }
-        if self.shared.is_draining() {
-            return;
+        match cause {
+            FailureCause::Killed => self.shared.metrics.restarts_killed.inc(),
+            _ => self.shared.metrics.restarts_panic.inc(),
+        };
+        if let Some(verdict) = verdict {
+            self.carry_out(myself, &info, cause, verdict);
         }
-        let policy = &self.shared.settings.restart;
-        let now = Instant::now();
-        state.0.retain(|_, times| {
-            while times.front().is_some_and(|time| now.saturating_duration_since(*time) > policy.window) {
-                times.pop_front();
+    }
+
+    fn carry_out(&self, myself: &ActorRef<Message>, info: &ActorInfo, cause: FailureCause, verdict: Verdict) {
+        let (shard, cause, restarts) = (info.shard, cause.name(), info.restarts);
+        match verdict {
+            Verdict::Restart(pause) => {
+                tracing::warn!(shard, cause, restarts, pause_ms = pause.as_millis(), "conversation actor died");
+                if pause.is_zero() {
+                    return self.restart(&info.key);
+                }
+                let key = info.key.clone();
+                drop(myself.send_after(pause, move || Message::Restart(key)));
             }
-            !times.is_empty()
-        });
-        let times = state.0.entry(info.key.clone()).or_default();
-        let within_policy = times.len() < policy.restarts_max as usize;
-        tracing::warn!(shard = info.shard, cause, restarts = info.restarts, within_policy, "conversation actor died");
-        if within_policy {
-            times.push_back(now);
-            self.shared.spawn(&info.key, info.restarts.saturating_add(1));
+            Verdict::Quarantine(quarantined) => {
+                self.shared.metrics.residence.quarantines.inc();
+                // Which one it is tells the listing of quarantined conversations.
+                tracing::warn!(shard, cause, restarts, why = %quarantined, "conversation quarantined");
+            }
+            Verdict::Crowded => {
+                self.shared.metrics.residence.quarantines_refused.inc();
+                tracing::warn!(shard, cause, restarts, "too many conversations fail to quarantine this one too");
+            }
+        }
+    }
+
+    fn restart(&self, key: &ConversationKey) {
+        if !self.shared.is_draining() {
+            // Held again, or the tree is going: then it is not to be started.
+            drop(self.shared.spawn(key));
         }
     }
 }

@@ -8,18 +8,22 @@ use std::sync::{
 use colloquy_store::ConversationStore;
 use colloquy_telemetry::Metrics;
 use colloquy_types::{Clock, ConversationKey, Entropy};
-use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
+use ractor::{ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
+    activations::Activations,
     admission::{Admission, Permit},
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
     error::Error,
     events::Retained,
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
+    heartbeat::{Heartbeats, Janitor},
     outside::Outside,
+    quarantine::{FailureCause, Quarantine},
     settings::RuntimeSettings,
+    shard,
     watch::WatchHub,
 };
 
@@ -40,13 +44,17 @@ pub(crate) struct Shared {
     pub(crate) store_facts: crate::StoreFacts,
     pub(crate) idle: crate::IdleRetention,
     pub(crate) admission: Admission,
+    pub(crate) activations: Activations,
     pub(crate) directory: Directory,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) heartbeats: Heartbeats,
     pub(crate) watches: Arc<WatchHub>,
     /// What happened in turns that ended, for callers that come back to them.
     pub(crate) retained: Retained,
     /// Places of exports, each of which holds a page of a history in memory.
     pub(crate) exports: Arc<Semaphore>,
-    shards: RwLock<Vec<ActorCell>>,
+    /// A place is empty while its supervisor is gone.
+    shards: RwLock<Vec<Option<ActorRef<shard::Message>>>>,
     keeper: RwLock<Option<ActorRef<keeper::Message>>>,
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
@@ -58,7 +66,11 @@ impl Shared {
     pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
         let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside, store_facts, idle } =
             dependencies;
+        let started = tokio::time::Instant::now();
         Arc::new_cyclic(|myself| Self {
+            activations: Activations::new(settings.activations_max),
+            quarantine: Quarantine::new(settings.restart.conversation),
+            heartbeats: Heartbeats::new(started),
             admission: Admission::new(settings.limits),
             settings,
             store,
@@ -79,43 +91,61 @@ impl Shared {
             keeper: RwLock::default(),
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),
-            started: tokio::time::Instant::now(),
+            started,
             myself: myself.clone(),
         })
     }
 
-    /// The live actor of `key`, or a new one; `None` when the tree is gone.
-    pub(crate) fn handle(&self, key: &ConversationKey) -> Option<Handle> {
-        self.directory.get(key).or_else(|| self.spawn(key, 0))
+    /// The live actor of `key`, or a new one.
+    ///
+    /// # Errors
+    /// [`Error::Quarantined`], [`Error::Restarted`] while it may not be started, [`Error::Draining`] when the tree is
+    /// gone.
+    pub(crate) fn handle(&self, key: &ConversationKey) -> Result<Handle, Error> {
+        self.directory.get(key).map_or_else(|| self.spawn(key), Ok)
     }
 
-    pub(crate) fn spawn(&self, key: &ConversationKey, restarts: u32) -> Option<Handle> {
-        let myself = self.myself.upgrade()?;
-        let supervisor = self.shard(crate::shard::of(key))?;
-        self.directory.get_or_spawn(key, restarts, supervisor, &myself)
+    pub(crate) fn spawn(&self, key: &ConversationKey) -> Result<Handle, Error> {
+        let myself = self.myself.upgrade().ok_or(Error::Draining)?;
+        let supervisor = self.shard(shard::of(key)).ok_or(Error::Restarted)?;
+        self.directory.get_or_spawn(key, supervisor.get_cell(), &myself)
     }
 
-    /// Sends `message` to the conversation's actor, through a new activation if the old one just ended.
-    /// A message that cannot be delivered is dropped, which tells its caller so.
+    /// Sends `message` to the conversation's actor, through the next activation if the old one made way. One whose actor
+    /// failed is answered so, until its supervisor has decided what becomes of it.
     pub(crate) fn send(&self, mut handle: Handle, mut message: Message) {
         for _ in 0..SEND_TRIES {
             match handle.actor.send_message(message) {
                 Ok(()) => return,
-                Err(MessagingErr::SendErr(undelivered)) => {
-                    self.unlink(&handle.info, handle.actor.get_id());
-                    message = undelivered;
-                    let Some(next) = self.handle(&handle.info.key) else { return };
-                    handle = next;
-                }
+                Err(MessagingErr::SendErr(undelivered)) => message = undelivered,
                 Err(_) => return,
             }
+            let id = handle.actor.get_id();
+            handle = match self.handle(&handle.info.key) {
+                Ok(next) if next.actor.get_id() == id => {
+                    self.report_failed(&next.info, id, FailureCause::Ended);
+                    return message.refuse(&Error::Restarted);
+                }
+                Ok(next) => next,
+                Err(error) => return message.refuse(&error),
+            };
         }
+        message.refuse(&Error::Restarted);
     }
 
     /// Sends what an earlier activation had not started to the next one.
     pub(crate) fn forward(&self, key: &ConversationKey, message: Message) {
-        if let Some(handle) = self.handle(key) {
-            self.send(handle, message);
+        match self.handle(key) {
+            Ok(handle) => self.send(handle, message),
+            Err(error) => message.refuse(&error),
+        }
+    }
+
+    /// Tells the supervisor of an actor that it failed; the supervisor may know already.
+    pub(crate) fn report_failed(&self, info: &ActorInfo, id: ActorId, cause: FailureCause) {
+        if let Some(supervisor) = self.shard(info.shard) {
+            // One that is going takes its children's places with it.
+            drop(supervisor.send_message(shard::Message::Failed { id, cause }));
         }
     }
 
@@ -134,9 +164,33 @@ impl Shared {
         if self.is_draining() {
             return Err(Error::Draining);
         }
-        let handle = self.handle(key).ok_or(Error::Draining)?;
+        let handle = self.handle(key)?;
         let permit = self.admission.admit(key.tenant(), &handle.info.in_flight, bytes)?;
+        handle.info.touch(self.tick());
         Ok((handle, permit))
+    }
+
+    /// Milliseconds since the start: when conversations are used.
+    pub(crate) fn tick(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether there is such a janitor: one without anything to do is not started.
+    pub(crate) fn has(&self, janitor: Janitor) -> bool {
+        match janitor {
+            Janitor::Passivator => true,
+            Janitor::Retention => !self.idle.tenants.is_empty(),
+        }
+    }
+
+    /// What is wrong with the tree: janitors that give no sign of life, and shards without a supervisor.
+    pub(crate) fn unwell(&self) -> Vec<&'static str> {
+        let silent = |janitor: &Janitor| self.has(*janitor) && self.heartbeats.is_silent(*janitor);
+        let silent = Janitor::ALL.into_iter().filter(silent).map(Janitor::missed);
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let gone =
+            shards.iter().any(Option::is_none).then_some("a shard supervisor fails and waits to be started anew");
+        silent.chain(gone).collect()
     }
 
     pub(crate) fn unlink(&self, info: &ActorInfo, id: ActorId) {
@@ -165,15 +219,19 @@ impl Shared {
         }
     }
 
-    fn shard(&self, number: u16) -> Option<ActorCell> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned()
+    pub(crate) fn shard(&self, number: u16) -> Option<ActorRef<shard::Message>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(number)).cloned().flatten()
     }
 
-    pub(crate) fn set_shard(&self, number: usize, cell: ActorCell) {
+    /// Puts the supervisor of a shard in its place, or takes it away.
+    pub(crate) fn set_shard(&self, number: u16, supervisor: Option<ActorRef<shard::Message>>) {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        match shards.get_mut(number) {
-            Some(place) => *place = cell,
-            None => shards.push(cell),
+        let number = usize::from(number);
+        if shards.len() <= number {
+            shards.resize(number + 1, None);
+        }
+        if let Some(place) = shards.get_mut(number) {
+            *place = supervisor;
         }
     }
 
@@ -184,10 +242,5 @@ impl Shared {
 
     pub(crate) fn set_keeper(&self, keeper: ActorRef<keeper::Message>) {
         *self.keeper.write().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
-    }
-
-    pub(crate) fn shard_number(&self, id: ActorId) -> Option<usize> {
-        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().position(|cell| cell.get_id() == id)
     }
 }

@@ -10,6 +10,7 @@ mod history;
 mod outside;
 mod pausing;
 mod pipelining;
+mod residence;
 
 use std::{sync::Arc, time::Duration};
 

@@ -33,7 +33,7 @@ pub enum ActorKind {
     Source,
     /// The keeper of a session with a source.
     Session,
-    /// What erases idle conversations.
+    /// What passivates or erases idle conversations.
     Janitor,
 }
 
@@ -123,12 +123,13 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
         }
     }
     let has_janitor = !shared.idle.tenants.is_empty();
-    let below_root = usize::from(SHARDS) + 2 + shared.outside.gates().len() + usize::from(has_janitor);
+    let below_root = usize::from(SHARDS) + 3 + shared.outside.gates().len() + usize::from(has_janitor);
     let mut rows = vec![
         row(ROOT.to_owned(), String::new(), ActorKind::Root, below_root),
         row(format!("{ROOT}/flows"), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
+    rows.push(row(format!("{ROOT}/passivator"), ROOT.to_owned(), ActorKind::Janitor, 0));
     if has_janitor {
         rows.push(row(format!("{ROOT}/janitor"), ROOT.to_owned(), ActorKind::Janitor, 0));
     }

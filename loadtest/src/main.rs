@@ -8,6 +8,7 @@ mod crash;
 mod echo;
 mod late;
 mod load;
+mod memory;
 mod overload;
 mod process;
 mod turns;
@@ -52,6 +53,12 @@ enum Command {
     ///
     /// Example: colloquy-loadtest overload --times 3 --duration 60
     Overload(overload::OverloadArgs),
+    /// Looks at the memory of a server with very many conversations, or very many turns: it must stay at its mark. Ends
+    /// with 1 when it does not.
+    ///
+    /// Example: colloquy-loadtest memory touch --conversations 1000000 --active-max 50000
+    #[command(subcommand)]
+    Memory(memory::Memory),
     /// Kills a server under load, again and again: what its callers were told must be there, once and unchanged.
     /// Then plays crash points of the journal on a simulated disk. Ends with 1 when a promise was not kept.
     ///
@@ -140,6 +147,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Overload(args) => {
             let report = overload::run(&args).await?;
             report.print(args.json);
+            u64::from(!report.is_well())
+        }
+        Command::Memory(args) => {
+            let report = memory::run(&args).await?;
+            report.print(args.json());
             u64::from(!report.is_well())
         }
         Command::Crash(args) => {

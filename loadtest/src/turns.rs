@@ -16,7 +16,7 @@ use crate::{
 /// How long a turn may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// What a conversation says, over and over.
-const SCRIPT: [&str; 4] =
+pub(crate) const SCRIPT: [&str; 4] =
     ["I want to cancel order A-1234", "no, leave it", "where is order B-2345?", "what are your opening hours?"];
 
 /// What to send and where to.

@@ -315,6 +315,38 @@ impl Client {
         Ok(self.operator.clone().compact_store(request).await?.into_inner())
     }
 
+    /// One page of the conversations that are quarantined.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn quarantined(
+        &self,
+        message: v1::ListQuarantinedRequest,
+    ) -> Result<v1::ListQuarantinedResponse, ClientError> {
+        let request = self.request(message, None);
+        Ok(self.operator.clone().list_quarantined(request).await?.into_inner())
+    }
+
+    /// Releases a conversation from its quarantine; whether it was quarantined.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn release(&self, key: &Key) -> Result<bool, ClientError> {
+        let message = v1::ReleaseConversationRequest { key: key.wire() };
+        let request = self.request(message, Some(key));
+        Ok(self.operator.clone().release_conversation(request).await?.into_inner().released)
+    }
+
+    /// Puts a conversation to rest; whether it was in memory.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn passivate(&self, key: &Key) -> Result<bool, ClientError> {
+        let message = v1::PassivateConversationRequest { key: key.wire() };
+        let request = self.request(message, Some(key));
+        Ok(self.operator.clone().passivate_conversation(request).await?.into_inner().was_active)
+    }
+
     /// Figures of the server.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_actors::{
     ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, Described, Ending, ErasureReceipt, Feedback,
-    FlowPin, GateFigures, Listed, RuntimeStats, TreeRow, TurnReply,
+    FlowPin, GateFigures, Listed, Quarantined, RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
@@ -225,6 +225,17 @@ pub(crate) fn compacted(compacted: &Compacted, erasures_pending: u64) -> v1::Com
     }
 }
 
+pub(crate) fn quarantined(row: &Quarantined) -> v1::QuarantinedConversation {
+    v1::QuarantinedConversation {
+        key: Some(key(&row.key)),
+        since_us: row.since.as_micros(),
+        reason: row.to_string(),
+        failures: row.failures,
+        window_ms: u64::try_from(row.window.as_millis()).unwrap_or(u64::MAX),
+        cause: row.cause.name().to_owned(),
+    }
+}
+
 pub(crate) fn feedback(feedback: Feedback) -> v1::Feedback {
     let rating = match feedback.rating {
         Rating::Bad => -1,
@@ -324,5 +335,9 @@ pub(crate) fn runtime(stats: RuntimeStats, version: &str) -> v1::GetRuntimeRespo
         dead_bytes: stats.store.dead_bytes,
         erasures_pending: stats.store.erasures_pending,
         compacted_at_us: stats.store.compacted_at.map(Timestamp::as_micros).unwrap_or_default(),
+        conversations_bytes: stats.conversations_bytes as u64,
+        activations_running: stats.activations_running as u64,
+        activations_waiting: stats.activations_waiting as u64,
+        quarantined: stats.quarantined as u64,
     }
 }

@@ -82,6 +82,8 @@ fn is_ours(error: &Error) -> bool {
         | Error::DeadlineExceeded { .. }
         | Error::StoreUnavailable
         | Error::DiskFull
+        // Told once, when it was quarantined.
+        | Error::Quarantined(_)
         | Error::Draining
         | Error::SlowReader { .. }
         | Error::TooLarge { .. }

@@ -2,6 +2,7 @@
 
 use colloquy_actors::{ControlReply, PauseConversation, Runtime, TreeFilter};
 use colloquy_proto::v1::{self, operator_service_server::OperatorService};
+use colloquy_types::TenantId;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{convert, deadline, log::Call, status, validate::Faults};
@@ -95,6 +96,47 @@ impl OperatorService for Operator {
         let compacted = self.runtime.compact(deadline).await.map_err(|error| status::status(&error, ""))?;
         let pending = self.runtime.stats().store.erasures_pending;
         Ok(Response::new(convert::compacted(&compacted, pending)))
+    }
+
+    async fn list_quarantined(
+        &self,
+        request: Request<v1::ListQuarantinedRequest>,
+    ) -> Result<Response<v1::ListQuarantinedResponse>, Status> {
+        let message = request.into_inner();
+        let mut faults = Faults::default();
+        let rows = faults.page_size(message.page_size, PAGE_ROWS_DEFAULT);
+        let tenant = if message.tenant.is_empty() { Some(None) } else { faults.tenant(&message.tenant).map(Some) };
+        let (rows, tenant) = faults.finish(rows.zip(tenant))?;
+        let after = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
+        let page = self.runtime.quarantined(tenant.as_ref().map(TenantId::as_str), after, rows);
+        Ok(Response::new(v1::ListQuarantinedResponse {
+            rows: page.rows.iter().map(|row| convert::quarantined(row)).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            total: page.total as u64,
+        }))
+    }
+
+    async fn release_conversation(
+        &self,
+        request: Request<v1::ReleaseConversationRequest>,
+    ) -> Result<Response<v1::ReleaseConversationResponse>, Status> {
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let released = self.runtime.release(&faults.finish(key)?);
+        Ok(Response::new(v1::ReleaseConversationResponse { released }))
+    }
+
+    async fn passivate_conversation(
+        &self,
+        request: Request<v1::PassivateConversationRequest>,
+    ) -> Result<Response<v1::PassivateConversationResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
+        let key = faults.finish(key)?;
+        let passivated = self.runtime.passivate(&key, deadline).await;
+        let was_active = passivated.map_err(|error| status::status(&error, key.as_str()))?;
+        Ok(Response::new(v1::PassivateConversationResponse { was_active }))
     }
 
     async fn get_runtime(&self, _: Request<v1::GetRuntimeRequest>) -> Result<Response<v1::GetRuntimeResponse>, Status> {

@@ -167,6 +167,7 @@ fn row(error: &Error, key: &str) -> Row {
                 LimitKind::Shedding => (ErrorReason::AdmissionFull, "shedding"),
                 LimitKind::Bytes => (ErrorReason::AdmissionFull, "bytes"),
                 LimitKind::Deadline => (ErrorReason::QueueFull, "deadline"),
+                LimitKind::Activations => (ErrorReason::AdmissionFull, "activations"),
             };
             Row::new(Code::ResourceExhausted, reason).with("limit", name).with("bound", bound).retry(*retry_after)
         }
@@ -178,6 +179,11 @@ fn row(error: &Error, key: &str) -> Row {
             Row::new(Code::DeadlineExceeded, ErrorReason::Deadline).with("outcome", outcome)
         }
         Error::Restarted => Row::new(Code::Unavailable, ErrorReason::Restarted).retry(RETRY_SOON),
+        Error::Quarantined(why) => Row::new(Code::FailedPrecondition, ErrorReason::Quarantined)
+            .with("since_us", why.since.as_micros())
+            .with("failures", why.failures)
+            .with("window_ms", why.window.as_millis())
+            .resource("conversation", key),
         Error::Draining => Row::new(Code::Unavailable, ErrorReason::Draining).retry(RETRY_LATER),
         Error::StoreUnavailable => Row::new(Code::Unavailable, ErrorReason::StoreUnavailable).retry(RETRY_LATER),
         Error::DiskFull => Row::new(Code::Unavailable, ErrorReason::DiskFull).retry(RETRY_LATER),
@@ -267,9 +273,22 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_types::{Timestamp, TurnSeq};
+    use std::sync::Arc;
+
+    use colloquy_actors::{FailureCause, Quarantined};
+    use colloquy_types::{ConversationKey, Timestamp, TurnSeq};
 
     use super::*;
+
+    fn quarantined() -> Error {
+        Error::Quarantined(Arc::new(Quarantined {
+            key: ConversationKey::from_parts("acme", "c-1").unwrap(),
+            since: Timestamp::from_micros(7),
+            failures: 6,
+            window: RETRY_LATER,
+            cause: FailureCause::Panic,
+        }))
+    }
 
     #[test]
     fn every_error_has_its_code_its_reason_and_a_retry_hint_where_one_helps() {
@@ -319,6 +338,7 @@ mod tests {
             (overloaded(LimitKind::Conversation), Code::ResourceExhausted, "QUEUE_FULL", true),
             (Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown }, Code::DeadlineExceeded, "DEADLINE", false),
             (Error::Restarted, Code::Unavailable, "RESTARTED", true),
+            (quarantined(), Code::FailedPrecondition, "QUARANTINED", false),
             (Error::Draining, Code::Unavailable, "DRAINING", true),
             (Error::StoreUnavailable, Code::Unavailable, "STORE_UNAVAILABLE", true),
             (Error::DiskFull, Code::Unavailable, "DISK_FULL", true),
@@ -326,6 +346,7 @@ mod tests {
             (Error::SlowReader { sent: TurnSeq::new(2) }, Code::ResourceExhausted, "SLOW_READER", true),
             (Error::TooLarge { what: "w".into() }, Code::FailedPrecondition, "RECORD_TOO_LARGE", false),
             (overloaded(LimitKind::FlowWork), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Activations), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (
                 Error::RevisionAbsent { flow: "f".into(), revision: "r".into() },
                 Code::NotFound,

@@ -55,13 +55,17 @@ impl Probe for Console {
     fn unready(&self) -> Vec<&'static str> {
         let stats = self.runtime.stats();
         let reasons = [(stats.draining, "draining"), (!stats.store.writable, "the store takes no writes")];
-        reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
+        let holding = reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason));
+        holding.chain(stats.unwell).collect()
     }
 
     fn notes(&self) -> Vec<String> {
-        let damaged = self.runtime.stats().store.damaged;
-        let note = || format!("damaged conversations found at the start: {damaged}; the log names them");
-        (damaged > 0).then(note).into_iter().collect()
+        let stats = self.runtime.stats();
+        let (damaged, quarantined) = (stats.store.damaged, stats.quarantined);
+        let damaged_note = || format!("damaged conversations found at the start: {damaged}; the log names them");
+        let quarantined_note = || format!("conversations in quarantine: {quarantined}; ListQuarantined tells why");
+        let notes = [(damaged > 0).then(damaged_note), (quarantined > 0).then(quarantined_note)];
+        notes.into_iter().flatten().collect()
     }
 
     fn metrics(&self) -> String {
@@ -71,6 +75,10 @@ impl Probe for Console {
         let gauge64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         metrics.conversations_active.set(gauge(stats.conversations_active));
         metrics.in_flight.set(gauge(stats.in_flight));
+        metrics.residence.bytes.set(gauge(stats.conversations_bytes));
+        metrics.residence.activations_running.set(gauge(stats.activations_running));
+        metrics.residence.activations_waiting.set(gauge(stats.activations_waiting));
+        metrics.residence.quarantined.set(gauge(stats.quarantined));
         metrics.watchers.set(gauge(stats.watchers));
         metrics.in_flight_limit.set(gauge(stats.in_flight_limit));
         metrics.queue_bytes.set(gauge(stats.queue_bytes));

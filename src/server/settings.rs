@@ -4,6 +4,7 @@
 //! environment. Models and enrichments are tables of the file alone; each kind of table has a shape. A fault names its
 //! place, the value, the bound and the fix.
 
+mod conversations;
 mod enrichments;
 mod fault;
 mod file;
@@ -45,7 +46,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 36] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -69,6 +70,14 @@ const KEYS: [Key; 28] = [
     key("limits.tenant_rate", "none", "calls of one tenant that write, such as `100/s, 500 at once`, or none"),
     key("limits.peer_rate", "none", "the same of one peer: an address, or an IPv6 network of 64 bits"),
     key("limits.wait_target", "10ms", "wait before a conversation above which fewer calls are let in: 1ms to 1m"),
+    key("conversations.idle_after", "10m", "how long a conversation may be unused in memory: 1s to 168h"),
+    key("conversations.active_max", "100000", "how many conversations may be in memory: 1 to 10000000"),
+    key("conversations.memory_max", "1 GiB", "what they may take by their own estimates: 1 MiB to 1024 GiB"),
+    key("conversations.activations", "64", "how many conversations may be opened at once: 1 to 4096"),
+    key("conversations.restarts", "5", "failures in a window after which one more quarantines: 0 to 100"),
+    key("conversations.restart_window", "60s", "time over which failures are counted: 1s to 24h"),
+    key("conversations.restart_pause", "100ms", "pause after the second failure; then twice that: 1ms to 1m"),
+    key("conversations.restart_pause_max", "5s", "longest pause: conversations.restart_pause to 10m"),
     key("deadlines.turn_default", "10s", "deadline of a turn whose caller names none: 10ms to deadlines.turn_max"),
     key("deadlines.turn_max", "5m", "longest deadline a caller may name: 10ms to 1h"),
     key("deadlines.drain", "20s", "how long ending turns may take at a stop: 0s to 10m"),
@@ -249,6 +258,7 @@ impl Settings {
             reader.read("store.compaction_bytes_per_second", "0 B to 16 GiB", size(0..=16 << 30))?;
         let compaction_dead_ratio = reader.read("store.compaction_dead_ratio", "a number from 0 to 1", ratio)?;
         let limits = limits::read(reader)?;
+        let runtime = conversations::read(reader)?;
         let turn_max = reader.read("deadlines.turn_max", "10ms to 1h", within(ten_ms..=hour))?;
         let turn_default = reader.read("deadlines.turn_default", "10ms to 1h", within(ten_ms..=hour))?;
         let drain = reader.read("deadlines.drain", "0s to 10m", within(Duration::ZERO..=Duration::from_secs(600)))?;
@@ -284,12 +294,8 @@ impl Settings {
         first_pause_within_longest(reader, retry.pause, retry.pause_max);
         default_within_max(reader, turn_default, turn_max);
         addresses_differ(reader, grpc_listen, http_listen);
-        let runtime = RuntimeSettings {
-            limits,
-            turn_deadline_default: turn_default,
-            turn_deadline_max: turn_max,
-            ..RuntimeSettings::default()
-        };
+        let runtime =
+            RuntimeSettings { limits, turn_deadline_default: turn_default, turn_deadline_max: turn_max, ..runtime };
         Some(Self {
             grpc_listen,
             http_listen,

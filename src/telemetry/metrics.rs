@@ -1,6 +1,7 @@
 //! Every metric of the process, defined once.
 
 pub(crate) mod outside;
+pub(crate) mod residence;
 pub(crate) mod storage;
 
 use std::sync::atomic::AtomicU64;
@@ -11,7 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{outside::OutsideMetrics, storage::StorageMetrics};
+use self::{outside::OutsideMetrics, residence::ResidenceMetrics, storage::StorageMetrics};
 use crate::stalls::Stalls;
 
 /// Bounds of latency buckets, in seconds: 50 µs to 10 s.
@@ -91,6 +92,8 @@ pub struct Metrics {
     pub store_syncs: Counter<u64, AtomicU64>,
     /// The store, and what was erased.
     pub storage: StorageMetrics,
+    /// Which conversations are in memory.
+    pub residence: ResidenceMetrics,
     /// What is called outside.
     pub outside: OutsideMetrics,
     /// Polls that took too long.
@@ -154,6 +157,7 @@ impl Default for Metrics {
             refusal_seconds.clone(),
         );
         let storage = StorageMetrics::new(&mut registry);
+        let residence = ResidenceMetrics::new(&mut registry);
         let outside = OutsideMetrics::new(&mut registry);
         let stalls = Stalls::new(&mut registry);
         Self {
@@ -190,6 +194,7 @@ impl Default for Metrics {
             store_records,
             store_syncs,
             storage,
+            residence,
             outside,
             stalls,
         }
@@ -217,10 +222,12 @@ mod tests {
         metrics.conversations_active.set(3);
         metrics.storage.erasures_idle.inc();
         metrics.storage.dead_bytes.set(7);
+        metrics.residence.passivations_watermark.inc();
         let text = metrics.encode();
         assert!(text.contains(r#"colloquy_turns_by_outcome_total{value="complete"} 1"#), "{text}");
         assert!(text.contains("colloquy_conversations_active 3"), "{text}");
         assert!(text.contains(r#"colloquy_erasures_total{cause="idle"} 1"#), "{text}");
         assert!(text.contains("colloquy_journal_dead_bytes 7"), "{text}");
+        assert!(text.contains(r#"colloquy_passivations_total{cause="watermark"} 1"#), "{text}");
     }
 }

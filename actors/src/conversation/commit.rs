@@ -7,6 +7,9 @@ use colloquy_types::{Entropy, Head, Timestamp};
 use super::loaded::Loaded;
 use crate::{error::Error, reply::FlowPin, settings::SnapshotPolicy};
 
+/// What a remembered request takes in a snapshot, about.
+const REMEMBERED_BYTES: usize = 40;
+
 /// Builds the batch of one commit.
 pub(crate) struct BatchBuilder<'a> {
     batch: Batch,
@@ -92,10 +95,24 @@ pub(crate) fn snapshot_due(loaded: &Loaded, turn_bytes: usize, policy: &Snapshot
     enough && bytes >= since.snapshot_bytes.saturating_mul(policy.ratio)
 }
 
-/// The snapshot of a conversation as it will be once its turn is committed.
-pub(crate) fn snapshot(loaded: &Loaded, pin: &FlowPin, state: &ConversationState, last: Remembered) -> SnapshotRecord {
+/// Whether a conversation that leaves memory should leave a snapshot behind: whether its next activation reads more
+/// records of turns than a snapshot is long, by `policy.rest_ratio`, and enough of them to be worth a sync. So what rests
+/// again and again is not written again and again, and a conversation of a few turns never is.
+pub(crate) fn rest_snapshot_due(loaded: &Loaded, policy: &SnapshotPolicy) -> bool {
+    let since = &loaded.since_snapshot;
+    let expected = since.snapshot_bytes.max(loaded.state_bytes + loaded.window.len() * REMEMBERED_BYTES);
+    since.bytes >= policy.rest_bytes && since.bytes >= expected.saturating_mul(policy.rest_ratio)
+}
+
+/// The snapshot of a conversation as it will be once its turn, remembered as `last`, is committed; or as it is.
+pub(crate) fn snapshot(
+    loaded: &Loaded,
+    pin: &FlowPin,
+    state: &ConversationState,
+    last: Option<Remembered>,
+) -> SnapshotRecord {
     let mut remembered: Vec<_> = loaded.window.entries().cloned().collect();
-    remembered.push(last);
+    remembered.extend(last);
     SnapshotRecord {
         state: state.clone(),
         flow: pin.name.clone(),

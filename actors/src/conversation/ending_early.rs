@@ -61,7 +61,9 @@ impl Conversation {
 
     /// Starts a turn when nothing runs; otherwise does what its policy, or else the flow's, says.
     pub(super) fn start_or_queue(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<Submission>) {
-        let Some(running) = &state.running else {
+        // A snapshot is nothing that a caller could wait for, or know of.
+        let Some(running) = state.running.as_ref().filter(|running| !matches!(running.work, Work::Snapshot { .. }))
+        else {
             return state.queue.push_back(Queued::Turn(submission, Waiters::default()));
         };
         match submission.busy.unwrap_or_else(|| state.busy()) {

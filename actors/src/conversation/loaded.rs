@@ -39,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) open_effects: OpenEffects,
     /// The revision that is promoted for it.
     pub(crate) promotable: Promotable,
+    /// How long its state was, encoded, when it was last measured; 0 for never.
+    pub(crate) state_bytes: usize,
 }
 
 /// What the records of an unended turn say that it had learned, and which actions it was about to call.
@@ -108,6 +110,7 @@ impl Loaded {
             open_accepted: None,
             open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
+            state_bytes: 0,
         }
     }
 
@@ -159,6 +162,7 @@ impl Loaded {
             open_accepted: record.open_accepted,
             open_effects: OpenEffects::default(),
             promotable: Promotable::default(),
+            state_bytes: 0,
         })
     }
 

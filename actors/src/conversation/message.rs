@@ -31,6 +31,8 @@ pub(crate) enum Message {
     /// From whoever lists pinned conversations. With `passing` the actor was woken for this alone and makes way
     /// again, unless something else came meanwhile.
     Pinned { reply: oneshot::Sender<Result<Option<Pinned>, Error>>, passing: bool },
+    /// From the passivator, and from an operator. May repeat.
+    Passivate(Passivate),
     /// From a call that a turn waits for, once per call. An answer of an older round is ignored.
     Performed { round: u64, result: EffectResult },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
@@ -48,6 +50,32 @@ pub(crate) struct Cancel {
     pub(crate) reply: oneshot::Sender<Answer>,
     /// Held until answered.
     pub(crate) permit: Permit,
+}
+
+/// Why the actor should make way, unless something runs in it or waits for it.
+#[derive(Debug)]
+pub(crate) enum Passivate {
+    /// It was not used for long: not since this tick.
+    Idle { unused_since: u64 },
+    /// Memory is short, and it is the least recently used: not since this tick.
+    Watermark { unused_since: u64 },
+    /// An operator asked, and is told.
+    Asked(oneshot::Sender<Result<(), Error>>),
+}
+
+impl Message {
+    /// Answers what cannot be delivered.
+    pub(crate) fn refuse(self, error: &Error) {
+        match self {
+            Self::Submit(submission) => submission.answer(Err(error.clone())),
+            Self::Control(submission) => submission.answer(Err(error.clone())),
+            Self::Cancel(cancel) => cancel.answer(Err(error.clone())),
+            Self::Describe(reply) => drop(reply.send(Err(error.clone()))),
+            Self::Pinned { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Passivate(Passivate::Asked(reply)) => drop(reply.send(Err(error.clone()))),
+            Self::Passivate(_) | Self::Performed { .. } | Self::Appended { .. } => {}
+        }
+    }
 }
 
 /// A turn on its way to the machine.

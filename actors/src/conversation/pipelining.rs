@@ -138,7 +138,8 @@ impl Conversation {
                 let turn = CommittedTurn { record: *record, head, committed_at: after.updated_at };
                 state.synced = (!state.ahead.is_empty()).then(|| Box::new(after));
                 self.shared.watches.committed(&self.info.key, head.turn_seq);
-                if let Body::Open(_, loaded) = &state.body {
+                if let Body::Open(_, loaded) = &mut state.body {
+                    self.resized(loaded);
                     waiters.ended(&Ending::Committed(Arc::new(turn)), loaded);
                 }
                 if state.ahead.is_empty() {

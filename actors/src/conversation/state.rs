@@ -11,6 +11,7 @@ use super::{
     deciding::Deciding,
     loaded::Loaded,
     message::{ControlSubmission, Submission},
+    passivating::Cause,
     pipelining::{Ahead, Synced},
     replying::Waiters,
     upgrading::Upgrading,
@@ -87,6 +88,11 @@ pub(super) struct Running {
 pub(super) enum Work {
     Turn(Box<RunningTurn>),
     Control(Box<RunningControl>),
+    /// The snapshot of a conversation that is about to leave memory.
+    Snapshot {
+        bytes: usize,
+        cause: Cause,
+    },
 }
 
 pub(super) struct RunningTurn {
@@ -241,7 +247,7 @@ impl Work {
     pub(super) fn turn_id(&self) -> Option<TurnId> {
         match self {
             Self::Turn(turn) => Some(turn.accepted.turn_id),
-            Self::Control(_) => None,
+            Self::Control(_) | Self::Snapshot { .. } => None,
         }
     }
 
@@ -250,6 +256,7 @@ impl Work {
         match self {
             Self::Turn(turn) => turn.waiters.fail(error),
             Self::Control(control) => control.submission.answer(Err(error.clone())),
+            Self::Snapshot { .. } => {}
         }
     }
 }

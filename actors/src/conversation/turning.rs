@@ -300,7 +300,7 @@ impl Conversation {
                     turn_seq: batch.turn_seq(),
                     kind: EndingKind::Turn.to_byte(),
                 };
-                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, last))?;
+                snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, Some(last)))?;
             }
             Ok((at, bytes, snapshot_bytes, batch))
         });
@@ -438,6 +438,7 @@ impl Conversation {
             kind: kind.to_byte(),
         });
         loaded.open_accepted = None;
+        self.resized(loaded);
         self.shared.watches.committed(&self.info.key, head.turn_seq);
         turn.waiters.ended(&ending, loaded);
     }

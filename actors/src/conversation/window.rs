@@ -195,6 +195,10 @@ impl Window {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Remembered> {
         self.order.iter()
     }

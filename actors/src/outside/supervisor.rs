@@ -1,18 +1,17 @@
-//! The supervisor of gates and sessions: starts each anew when it ends. They have nothing to lose, so there is no
-//! limit on how often; a pause keeps one that cannot live from spinning.
+//! The supervisor of gates and sessions: starts each anew when it ends, by a policy that is data. They have nothing to
+//! lose, so there is no limit on how often; the pauses keep one that cannot live from spinning.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::time::Instant;
 
 use super::{
     board::Board,
     gate::{Gate, GatePolicy},
     session::{SessionKeeper, SessionSpec},
 };
-
-/// How long a child that ended is left alone.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::restarts::{Failures, RestartPolicy};
 
 /// What the children of one supervisor stand in front of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +70,14 @@ impl Gates {
 /// The supervisor.
 pub(crate) struct GateSupervisor {
     pub(crate) gates: Gates,
+    pub(crate) policy: RestartPolicy,
+}
+
+/// Which child stands where, and how often each failed.
+#[derive(Default)]
+pub(crate) struct Children {
+    started: HashMap<ActorId, usize>,
+    failures: HashMap<usize, Failures>,
 }
 
 /// A child is due to be started anew.
@@ -96,15 +103,15 @@ impl GateSupervisor {
 
 impl Actor for GateSupervisor {
     type Msg = StartAnew;
-    type State = HashMap<ActorId, usize>;
+    type State = Children;
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<StartAnew>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        let mut started = HashMap::new();
+        let mut state = Children::default();
         for place in 0..self.gates.children.len() {
-            started.extend(self.start(&myself, place).await?.map(|id| (id, place)));
+            state.started.extend(self.start(&myself, place).await?.map(|id| (id, place)));
         }
-        Ok(started)
+        Ok(state)
     }
 
     async fn handle(
@@ -113,7 +120,7 @@ impl Actor for GateSupervisor {
         StartAnew(place): StartAnew,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        state.extend(self.start(&myself, place).await?.map(|id| (id, place)));
+        state.started.extend(self.start(&myself, place).await?.map(|id| (id, place)));
         Ok(())
     }
 
@@ -124,11 +131,16 @@ impl Actor for GateSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(child, _) | SupervisionEvent::ActorTerminated(child, ..) = event
-            && let Some(place) = state.remove(&child.get_id())
+            && let Some(place) = state.started.remove(&child.get_id())
         {
             let name = self.gates.children.get(place).map(Child::name).unwrap_or_default();
-            tracing::error!(place = name, "gate or session keeper ended, starting it anew");
-            drop(myself.send_after(PAUSE, move || StartAnew(place)));
+            let pause = state.failures.entry(place).or_default().next_pause(Instant::now(), &self.policy);
+            tracing::error!(
+                place = name,
+                pause_ms = pause.as_millis(),
+                "gate or session keeper ended, starting it anew"
+            );
+            drop(myself.send_after(pause, move || StartAnew(place)));
         }
         Ok(())
     }

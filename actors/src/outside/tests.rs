@@ -24,6 +24,7 @@ use super::{
     BreakerPolicy, CallContext, GateFigures, GatePolicy, Outside, World, WorldSpec,
     supervisor::{GateSupervisor, StartAnew},
 };
+use crate::RestartPolicies;
 
 /// Counts what lives.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +93,8 @@ async fn kept(spec: WorldSpec) -> Kept {
     let world = World::new(spec, Arc::new(SystemEntropy), Arc::clone(&metrics));
     let mut supervisors = Vec::new();
     for gates in world.gates() {
-        supervisors.push(Actor::spawn(None, GateSupervisor { gates }, ()).await.expect("it starts").0);
+        let supervisor = GateSupervisor { gates, policy: RestartPolicies::default().gates };
+        supervisors.push(Actor::spawn(None, supervisor, ()).await.expect("it starts").0);
     }
     Kept { world, metrics, supervisors }
 }

@@ -33,7 +33,7 @@ const SAID: [&str; 4] = ["cancel order A-1001", "no", "cancel order B-2002", "ye
 #[tokio::test]
 async fn a_fork_at_any_turn_begins_with_the_state_after_it() {
     // Snapshots every other turn: what is folded from them is what is folded from the beginning.
-    let snapshot = crate::SnapshotPolicy { turns: 2, bytes: usize::MAX, ratio: 0 };
+    let snapshot = crate::SnapshotPolicy { turns: 2, bytes: usize::MAX, ratio: 0, ..Default::default() };
     let settings = RuntimeSettings { snapshot, ..RuntimeSettings::default() };
     for settings in [RuntimeSettings::default(), settings] {
         let gate = Gate::new();

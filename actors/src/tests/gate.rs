@@ -1,6 +1,9 @@
 //! A store that tests can hold, and in which an actor can be made to panic.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use colloquy_store::{
     Batch, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed, MemoryStore,
@@ -16,6 +19,36 @@ pub(super) struct Gate {
     pub(super) panics: Mutex<Option<ConversationKey>>,
     /// The bytes of the last batch that erased a conversation.
     pub(super) erasing: Mutex<Vec<u8>>,
+    /// The conversation whose history makes whoever reads it panic.
+    pub(super) poisoned: Mutex<Option<ConversationKey>>,
+    /// Whether opens never end.
+    pub(super) stalled: AtomicBool,
+    opens: Counts,
+}
+
+/// How many opens began, run, and ran at once.
+#[derive(Default)]
+struct Counts {
+    began: AtomicUsize,
+    running: AtomicUsize,
+    at_once: AtomicUsize,
+}
+
+/// An open that runs.
+struct Running<'a>(&'a Counts);
+
+impl Counts {
+    fn enter(&self) -> Running<'_> {
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.at_once.fetch_max(running, Ordering::Relaxed);
+        Running(self)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Gate {
@@ -24,7 +57,20 @@ impl Gate {
             inner: MemoryStore::new(Arc::new(SystemEntropy)),
             panics: Mutex::default(),
             erasing: Mutex::default(),
+            poisoned: Mutex::default(),
+            stalled: AtomicBool::new(false),
+            opens: Counts::default(),
         })
+    }
+
+    /// How many opens began.
+    pub(super) fn opens(&self) -> usize {
+        self.opens.began.load(Ordering::Relaxed)
+    }
+
+    /// How many opens ran at once at most.
+    pub(super) fn opened_at_once(&self) -> usize {
+        self.opens.at_once.load(Ordering::Relaxed)
     }
 
     /// Waits until `number` calls wait behind the hold.
@@ -39,7 +85,17 @@ impl ConversationStore for Gate {
     }
 
     fn open<'a>(&'a self, key: &'a ConversationKey) -> BoxFuture<'a, Result<Opened, ReadError>> {
-        self.inner.open(key)
+        self.opens.began.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let _open = self.opens.enter();
+            if self.stalled.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            let opened = self.inner.open(key).await;
+            let poisoned = self.poisoned.lock().unwrap().as_ref() == Some(key);
+            assert!(!poisoned, "a panic in its history, as the test asked for");
+            opened
+        })
     }
 
     fn append(&self, lease: &Lease, batch: Batch, done: Completion) {

@@ -1,5 +1,6 @@
 //! Settings that are right, wrong, and from several places.
 
+mod conversations;
 mod enrichments;
 mod models;
 mod retention;

@@ -162,7 +162,7 @@ async fn a_rollback_takes_conversations_back() {
 
 #[tokio::test]
 async fn a_snapshot_beside_the_move_itself_holds_the_new_revision() {
-    let every_turn = SnapshotPolicy { turns: 1, bytes: 0, ratio: 0 };
+    let every_turn = SnapshotPolicy { turns: 1, bytes: 0, ratio: 0, ..SnapshotPolicy::default() };
     let settings = RuntimeSettings { snapshot: every_turn, ..RuntimeSettings::default() };
     let house = House::with(MemoryStore::new(Arc::new(SystemEntropy)), settings).await;
     house.release("acme", desk("One.")).await;
