@@ -20,6 +20,7 @@ mod flows;
 mod harness;
 mod logs;
 mod models;
+mod operating;
 mod outside;
 mod peer;
 mod real;

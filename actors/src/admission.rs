@@ -159,7 +159,7 @@ impl Admission {
         self.shedding.waited(wait);
     }
 
-    /// When a refused caller should try again: twice what those who are let in wait at least.
+    /// When a refused caller should try again: twice what those who are let in wait.
     pub(crate) fn retry_after(&self) -> Duration {
         (self.shedding.standing() * 2).clamp(RETRY_SOONEST, RETRY_LATEST)
     }
@@ -174,7 +174,7 @@ impl Admission {
         self.shedding.limit(self.global.get())
     }
 
-    /// How long calls wait at least, as measured last.
+    /// How long calls wait on average, as measured last.
     pub(crate) fn standing(&self) -> Duration {
         self.shedding.standing()
     }

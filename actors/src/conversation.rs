@@ -16,6 +16,7 @@ mod deciding;
 mod ending_early;
 mod erasing;
 mod forking;
+mod inspecting;
 mod loaded;
 mod message;
 mod passivating;
@@ -98,6 +99,7 @@ impl Actor for Conversation {
                 self.next(&myself, state);
             }
             Message::Passivate(passivate) => self.passivate(&myself, state, passivate),
+            Message::Inspect(reply) => drop(reply.send(self.report(state))),
             Message::Performed { round, result } => self.performed(&myself, state, round, result),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }

@@ -260,8 +260,8 @@ impl Directory {
         ids.into_iter().filter_map(|id| self.forget(id)).collect()
     }
 
-    /// Every live actor's info; a copy, in no order.
-    pub(crate) fn infos(&self) -> Vec<Arc<ActorInfo>> {
-        self.handles.iter().map(|handle| Arc::clone(&handle.info)).collect()
+    /// Shows every live actor's info, in no order. What is shown must not reach back into the directory.
+    pub(crate) fn each(&self, mut show: impl FnMut(&Arc<ActorInfo>)) {
+        self.handles.iter().for_each(|handle| show(&handle.info));
     }
 }

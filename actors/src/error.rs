@@ -116,6 +116,23 @@ pub enum Error {
     /// A conversation has the key already.
     #[error("the conversation exists already")]
     ConversationExists,
+    /// The tree has no such actor, or it cannot be killed.
+    #[error("no such actor")]
+    ActorAbsent,
+    /// Actors may not be killed, or no more of them now.
+    #[error("the actor may not be killed")]
+    KillRefused {
+        /// When the next one may be; never when the process has no budget for it.
+        retry_after: Option<Duration>,
+    },
+    /// More actors match than are watched at once.
+    #[error("{total} actors match")]
+    TooManyActors {
+        /// How many.
+        total: usize,
+        /// How many may.
+        bound: usize,
+    },
     /// The conversation does not know the request.
     #[error("no such request")]
     RequestAbsent,

@@ -5,6 +5,7 @@
 
 mod activations;
 mod admission;
+mod chaos;
 mod conversation;
 mod directory;
 mod error;
@@ -12,6 +13,7 @@ mod events;
 mod export;
 mod flows;
 mod heartbeat;
+mod inspecting;
 mod janitor;
 mod outside;
 mod passivator;
@@ -35,6 +37,7 @@ pub use colloquy_store::{Compacted, HistoryRecord, Listed, journal::backup::Know
 
 pub use self::{
     admission::Rate,
+    chaos::ChaosBudget,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind, RateOf},
     export::{Export, ExportEvent},
@@ -43,6 +46,7 @@ pub use self::{
         GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
         ScenarioMismatch, ScenarioResult,
     },
+    inspecting::{ConversationReport, EffectReport, Inspection, RunningReport},
     janitor::IdleRetention,
     outside::{
         BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelAnswer,
@@ -54,10 +58,10 @@ pub use self::{
     reply::{CommittedTurn, ControlReply, Described, Ending, FlowPin, TurnEvent, TurnReply},
     restarts::{RestartPolicies, RestartPolicy},
     runtime::{
-        Attribution, Backups, Cancelled, Dependencies, EraseConversation, ErasureReceipt, EventPlace, Feedback,
-        FeedbackPage, FlowChoice, ForkConversation, GraphEdge, GraphState, PauseConversation, PinnedPage, PromoteFlow,
-        Promoted, PublishFlow, Published, QuarantinePage, RecordFeedback, ResetConversation, Runtime, RuntimeStats,
-        StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
+        Attribution, Backups, Cancelled, Dependencies, DrainEstimate, EraseConversation, ErasureReceipt, EventPlace,
+        Feedback, FeedbackPage, FlowChoice, ForkConversation, GraphEdge, GraphState, PauseConversation, PinnedPage,
+        PromoteFlow, Promoted, PublishFlow, Published, QuarantinePage, RecordFeedback, ResetConversation, Runtime,
+        RuntimeStats, StartError, StoreFacts, SubmitTurn, TransitionGraph, TurnStream,
     },
     settings::{Limits, PassivationPolicy, RuntimeSettings, SnapshotPolicy},
     tree::{ActorKind, TreeFilter, TreePage, TreeRow},

@@ -103,6 +103,8 @@ enum Hold {
 struct Trouble {
     failures: Failures,
     restarts: u32,
+    /// How it failed last.
+    cause: FailureCause,
     hold: Hold,
 }
 
@@ -148,13 +150,14 @@ impl Quarantine {
             Entry::Occupied(occupied) => occupied.into_ref(),
             Entry::Vacant(vacant) => {
                 self.known.fetch_add(1, Ordering::Release);
-                vacant.insert(Trouble { failures: Failures::default(), restarts: 0, hold: Hold::Until(now) })
+                vacant.insert(Trouble { failures: Failures::default(), restarts: 0, cause, hold: Hold::Until(now) })
             }
         };
         if let Hold::Quarantine(quarantined) = &trouble.hold {
             return Verdict::Quarantine(Arc::clone(quarantined));
         }
         trouble.restarts = trouble.restarts.saturating_add(1);
+        trouble.cause = cause;
         let failures = trouble.failures.add(now, &self.policy);
         if failures <= self.policy.restarts_max {
             let pause = self.policy.pause_after(failures);
@@ -200,6 +203,16 @@ impl Quarantine {
         rows.sort_unstable_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
         rows.truncate(limit);
         rows
+    }
+
+    /// How often a conversation was started anew after failures and how it failed last, and whether it is quarantined.
+    pub(crate) fn trouble(&self, key: &ConversationKey) -> (Option<(u32, FailureCause)>, Option<Quarantined>) {
+        let Some(trouble) = self.troubled.get(key) else { return (None, None) };
+        let quarantined = match &trouble.hold {
+            Hold::Quarantine(quarantined) => Some(quarantined.as_ref().clone()),
+            Hold::Until(_) => None,
+        };
+        (Some((trouble.restarts, trouble.cause)), quarantined)
     }
 
     /// How many are quarantined.

@@ -4,6 +4,7 @@ pub(crate) mod controls;
 mod erasing;
 mod flows;
 mod forking;
+mod operating;
 mod pinned;
 mod replay;
 mod residence;
@@ -47,6 +48,7 @@ pub use self::{
         Attribution, FlowChoice, GraphEdge, GraphState, PromoteFlow, Promoted, PublishFlow, Published, TransitionGraph,
     },
     forking::ForkConversation,
+    operating::DrainEstimate,
     pinned::PinnedPage,
     residence::QuarantinePage,
 };
@@ -131,7 +133,7 @@ pub struct RuntimeStats {
     pub limits: Limits,
     /// How many may be in flight now.
     pub in_flight_limit: usize,
-    /// How long they wait for their conversation at least.
+    /// How long they wait for their conversation on average.
     pub queue_wait: Duration,
     /// Bytes of their input.
     pub queue_bytes: usize,

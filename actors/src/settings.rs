@@ -2,8 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use crate::admission::Rate;
-use crate::restarts::RestartPolicies;
+use crate::{admission::Rate, chaos::ChaosBudget, restarts::RestartPolicies};
 
 /// How many calls may be in flight at once. Each bound counts calls that wait or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Limits {
     pub tenant_rate: Option<Rate>,
     /// Calls that write, by peer; any number when not given.
     pub peer_rate: Option<Rate>,
-    /// How long calls may wait at least between the door and their conversation, before fewer are let in.
+    /// How long calls may wait on average between the door and their conversation, before fewer are let in.
     pub wait_target: Duration,
 }
 
@@ -105,6 +104,8 @@ pub struct RuntimeSettings {
     pub restart: RestartPolicies,
     /// When snapshots are due.
     pub snapshot: SnapshotPolicy,
+    /// How many actors operators may kill.
+    pub chaos: ChaosBudget,
 }
 
 impl Default for RuntimeSettings {
@@ -120,6 +121,7 @@ impl Default for RuntimeSettings {
             passivation: PassivationPolicy::default(),
             restart: RestartPolicies::default(),
             snapshot: SnapshotPolicy::default(),
+            chaos: ChaosBudget::default(),
         }
     }
 }

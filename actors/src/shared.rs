@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     activations::Activations,
     admission::{Admission, Permit},
+    chaos::Chaos,
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
     error::Error,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) activations: Activations,
     pub(crate) directory: Directory,
     pub(crate) quarantine: Quarantine,
+    pub(crate) chaos: Chaos,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) watches: Arc<WatchHub>,
     /// What happened in turns that ended, for callers that come back to them.
@@ -58,6 +60,7 @@ pub(crate) struct Shared {
     keeper: RwLock<Option<ActorRef<keeper::Message>>>,
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
+    asked_to_end: watch::Sender<bool>,
     started: tokio::time::Instant,
     myself: std::sync::Weak<Shared>,
 }
@@ -70,6 +73,7 @@ impl Shared {
         Arc::new_cyclic(|myself| Self {
             activations: Activations::new(settings.activations_max),
             quarantine: Quarantine::new(settings.restart.conversation),
+            chaos: Chaos::new(settings.chaos),
             heartbeats: Heartbeats::new(started),
             admission: Admission::new(settings.limits),
             settings,
@@ -91,6 +95,7 @@ impl Shared {
             keeper: RwLock::default(),
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),
+            asked_to_end: watch::Sender::new(false),
             started,
             myself: myself.clone(),
         })
@@ -208,6 +213,22 @@ impl Shared {
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.draining_told.send_replace(true);
+    }
+
+    /// Asks whoever runs the process to end it.
+    pub(crate) fn ask_to_end(&self) {
+        self.asked_to_end.send_replace(true);
+    }
+
+    /// Resolves once the process was asked to end.
+    pub(crate) fn asked_to_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut asked = self.asked_to_end.subscribe();
+        async move {
+            if asked.wait_for(|asked| *asked).await.is_err() {
+                // The runtime is gone: nobody can ask any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Resolves once the process begins to end.

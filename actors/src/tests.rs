@@ -7,6 +7,7 @@ mod following;
 mod forking;
 mod gate;
 mod history;
+mod operating;
 mod outside;
 mod pausing;
 mod pipelining;

@@ -1,9 +1,9 @@
 //! The supervision tree as operators see it, page by page. Built from the directory's own figures; no
 //! actor is asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BinaryHeap, sync::Arc, time::Duration};
 
-use colloquy_types::Activation;
+use colloquy_types::{Activation, ConversationKey};
 
 use crate::{
     directory::{ActorInfo, ActorStatus},
@@ -85,48 +85,135 @@ pub struct TreePage {
 }
 
 const ROOT: &str = "root";
+/// The path of what publishes and promotes flows.
+pub(crate) const FLOWS: &str = "root/flows";
+/// What the paths of shards and conversations begin with.
+const CONVERSATIONS: &str = "root/conversations/";
 
-/// Collects the rows after `after`, at most `limit` of them.
+/// Collects the rows after `after`, at most `limit` of them. However many conversations there are, only as many are
+/// made into rows as the page shows.
 pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, limit: usize) -> TreePage {
-    let infos = shared.directory.infos();
-    let mut rows = fixed_rows(&infos, shared);
-    rows.extend(outside_rows(shared));
-    rows.extend(infos.iter().map(|info| conversation_row(info)));
-    rows.retain(|row| {
-        filter.kind.is_none_or(|kind| row.kind == kind)
-            && filter.tenant.as_ref().is_none_or(|tenant| row.key.split('/').next() == Some(tenant.as_str()))
+    let (mut children, mut conversations) = ([0_usize; SHARDS as usize], 0);
+    let wanted = limit.saturating_add(1);
+    let behind = after.map(conversation_after);
+    // The first of those behind `after`, the last of them on top.
+    let mut first: BinaryHeap<ByPath> = BinaryHeap::new();
+    let shows_conversations = filter.kind.is_none_or(|kind| kind == ActorKind::Conversation);
+    shared.directory.each(|info| {
+        if let Some(count) = children.get_mut(usize::from(info.shard)) {
+            *count += 1;
+        }
+        if !shows_conversations || filter.tenant.as_ref().is_some_and(|tenant| info.key.tenant() != tenant) {
+            return;
+        }
+        conversations += 1;
+        let place = (info.shard, info.key.as_str());
+        if behind.is_some_and(|behind| place <= behind) {
+            return;
+        }
+        if first.len() < wanted || first.peek().is_some_and(|last| place < last.place()) {
+            first.push(ByPath(Arc::clone(info)));
+            if first.len() > wanted {
+                first.pop();
+            }
+        }
     });
+    let mut rows = fixed_rows(&children, shared);
+    rows.extend(outside_rows(shared));
+    rows.retain(|row| filter.kind.is_none_or(|kind| row.kind == kind) && filter.tenant.is_none());
+    let total = rows.len() + conversations;
+    rows.retain(|row| after.is_none_or(|after| row.path.as_str() > after));
+    rows.extend(first.iter().map(|ByPath(info)| conversation_row(info)));
     rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let total = rows.len();
-    let begin = after.map_or(0, |after| rows.partition_point(|row| row.path.as_str() <= after));
-    let mut rows: Vec<_> = rows.into_iter().skip(begin).take(limit.saturating_add(1)).collect();
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = if more { rows.last().map(|row| row.path.clone()) } else { None };
     TreePage { rows, next, total }
 }
 
-fn shard_path(shard: u16) -> String {
-    format!("{ROOT}/conversations/{shard:02}")
+/// One actor's row, if there is such an actor.
+pub(crate) fn row(shared: &Shared, path: &str) -> Option<TreeRow> {
+    if let Some(key) = conversation_of(path) {
+        return shared.directory.get(&key).map(|handle| conversation_row(&handle.info));
+    }
+    let mut children = [0_usize; SHARDS as usize];
+    shared.directory.each(|info| {
+        if let Some(count) = children.get_mut(usize::from(info.shard)) {
+            *count += 1;
+        }
+    });
+    fixed_rows(&children, shared).into_iter().chain(outside_rows(shared)).find(|row| row.path == path)
 }
 
-fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
+/// The conversation whose actor has this path.
+pub(crate) fn conversation_of(path: &str) -> Option<ConversationKey> {
+    let (number, key) = path.strip_prefix(CONVERSATIONS)?.split_once('/')?;
+    let (tenant, conversation) = key.split_once('/')?;
+    let key = ConversationKey::from_parts(tenant, conversation).ok()?;
+    (number.parse() == Ok(crate::shard::of(&key))).then_some(key)
+}
+
+/// The number of the shard whose supervisor has this path.
+pub(crate) fn shard_of(path: &str) -> Option<u16> {
+    path.strip_prefix(CONVERSATIONS)?.parse().ok().filter(|number| *number < SHARDS)
+}
+
+/// A conversation's actor in the order of paths.
+struct ByPath(Arc<ActorInfo>);
+
+impl ByPath {
+    fn place(&self) -> (u16, &str) {
+        (self.0.shard, self.0.key.as_str())
+    }
+}
+
+impl PartialEq for ByPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for ByPath {}
+
+impl PartialOrd for ByPath {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByPath {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+/// The last place among conversations that is not behind the path `after`.
+fn conversation_after(after: &str) -> (u16, &str) {
+    match after.strip_prefix(CONVERSATIONS) {
+        None if after < CONVERSATIONS => (0, ""),
+        None => (u16::MAX, ""),
+        Some(place) => {
+            let (number, key) = place.split_once('/').unwrap_or((place, ""));
+            (number.parse().unwrap_or(u16::MAX), key)
+        }
+    }
+}
+
+fn shard_path(shard: u16) -> String {
+    format!("{CONVERSATIONS}{shard:02}")
+}
+
+fn fixed_rows(children: &[usize; SHARDS as usize], shared: &Shared) -> Vec<TreeRow> {
     let row = |path: String, parent: String, kind, children| TreeRow {
         age: shared.age(),
         children,
         ..fixed_row(path, parent, kind)
     };
-    let mut children = [0_usize; SHARDS as usize];
-    for info in infos {
-        if let Some(count) = children.get_mut(usize::from(info.shard)) {
-            *count += 1;
-        }
-    }
     let has_janitor = !shared.idle.tenants.is_empty();
     let below_root = usize::from(SHARDS) + 3 + shared.outside.gates().len() + usize::from(has_janitor);
     let mut rows = vec![
         row(ROOT.to_owned(), String::new(), ActorKind::Root, below_root),
-        row(format!("{ROOT}/flows"), ROOT.to_owned(), ActorKind::Flows, 0),
+        row(FLOWS.to_owned(), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
     rows.push(row(format!("{ROOT}/passivator"), ROOT.to_owned(), ActorKind::Janitor, 0));
@@ -134,7 +221,7 @@ fn fixed_rows(infos: &[Arc<ActorInfo>], shared: &Shared) -> Vec<TreeRow> {
         rows.push(row(format!("{ROOT}/janitor"), ROOT.to_owned(), ActorKind::Janitor, 0));
     }
     for (shard, children) in (0..SHARDS).zip(children) {
-        rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, children));
+        rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, *children));
     }
     rows
 }

@@ -347,6 +347,56 @@ impl Client {
         Ok(self.operator.clone().passivate_conversation(request).await?.into_inner().was_active)
     }
 
+    /// One page of the supervision tree, as `filter` asks for it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tree_page(
+        &self,
+        filter: v1::GetSupervisionTreeRequest,
+    ) -> Result<v1::GetSupervisionTreeResponse, ClientError> {
+        let request = self.request(filter, None);
+        Ok(self.operator.clone().get_supervision_tree(request).await?.into_inner())
+    }
+
+    /// The supervision tree as it changes. Has no deadline.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn watch_tree(
+        &self,
+        filter: v1::WatchSupervisionTreeRequest,
+    ) -> Result<Events<v1::WatchSupervisionTreeResponse>, ClientError> {
+        Ok(Events::new(self.operator.clone().watch_supervision_tree(filter).await?.into_inner()))
+    }
+
+    /// One actor, looked at closely.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn inspect(&self, path: &str) -> Result<v1::InspectActorResponse, ClientError> {
+        let request = self.request(v1::InspectActorRequest { path: path.to_owned() }, None);
+        Ok(self.operator.clone().inspect_actor(request).await?.into_inner())
+    }
+
+    /// Kills an actor, within the server's budget.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn kill(&self, path: &str, reason: &str) -> Result<v1::ActorKind, ClientError> {
+        let message = v1::KillActorRequest { path: path.to_owned(), reason: reason.to_owned() };
+        Ok(self.operator.clone().kill_actor(self.request(message, None)).await?.into_inner().kind())
+    }
+
+    /// Ends the server, or tells what that would wait for.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drain(&self, estimate_only: bool, reason: &str) -> Result<v1::DrainResponse, ClientError> {
+        let message = v1::DrainRequest { estimate_only, reason: reason.to_owned() };
+        Ok(self.operator.clone().drain(self.request(message, None)).await?.into_inner())
+    }
+
     /// Figures of the server.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, Described, Ending, ErasureReceipt, Feedback,
-    FlowPin, GateFigures, Listed, Quarantined, RuntimeStats, TreeRow, TurnReply,
+    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, ConversationReport, Described, Ending,
+    ErasureReceipt, Feedback, FlowPin, GateFigures, Inspection, Listed, Quarantined, RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
@@ -251,6 +251,51 @@ pub(crate) fn feedback(feedback: Feedback) -> v1::Feedback {
     }
 }
 
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An actor, looked at closely.
+pub(crate) fn inspection(inspection: Inspection) -> v1::InspectActorResponse {
+    let Inspection { row, memory_bytes, failures, quarantined, conversation } = inspection;
+    let (failures, last_failure) = failures.map_or((0, ""), |(failures, cause)| (failures, cause.name()));
+    v1::InspectActorResponse {
+        actor: row.map(actor),
+        memory_bytes: memory_bytes as u64,
+        failures,
+        last_failure: last_failure.to_owned(),
+        quarantined: quarantined.map(|quarantined| quarantined.to_string()).unwrap_or_default(),
+        conversation: conversation.map(conversation_report),
+    }
+}
+
+fn conversation_report(report: ConversationReport) -> v1::ConversationReport {
+    let running = report.running.map(|running| v1::RunningReport {
+        phase: running.phase.to_owned(),
+        turn_id: running.turn_id.map(|turn_id| turn_id.to_string()).unwrap_or_default(),
+        since_ms: millis(running.since),
+        left_ms: millis(running.left),
+        effects: running
+            .effects
+            .into_iter()
+            .map(|effect| v1::EffectReport {
+                step: effect.step.into(),
+                kind: effect.kind.to_owned(),
+                name: effect.name,
+                left_ms: millis(effect.left),
+            })
+            .collect(),
+    });
+    v1::ConversationReport {
+        head: Some(head(&report.head)),
+        paused_at_us: report.paused_at.map_or(0, |at| at.as_micros()),
+        queued: report.queued as u64,
+        ahead: report.ahead as u64,
+        running,
+        unusable: report.unusable.unwrap_or_default(),
+    }
+}
+
 pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
     match kind {
         v1::ActorKind::Unspecified => None,
@@ -267,8 +312,8 @@ pub(crate) fn actor_kind(kind: v1::ActorKind) -> Option<ActorKind> {
     }
 }
 
-pub(crate) fn actor(row: TreeRow) -> v1::Actor {
-    let kind = match row.kind {
+pub(crate) fn kind_of_actor(kind: ActorKind) -> v1::ActorKind {
+    match kind {
         ActorKind::Root => v1::ActorKind::Root,
         ActorKind::StoreWriter => v1::ActorKind::StoreWriter,
         ActorKind::Shard => v1::ActorKind::Shard,
@@ -279,7 +324,10 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         ActorKind::Source => v1::ActorKind::Source,
         ActorKind::Session => v1::ActorKind::Session,
         ActorKind::Janitor => v1::ActorKind::Janitor,
-    };
+    }
+}
+
+pub(crate) fn actor(row: TreeRow) -> v1::Actor {
     let state = match row.status {
         ActorStatus::Activating => v1::ActorState::Activating,
         ActorStatus::Idle => v1::ActorState::Idle,
@@ -288,7 +336,7 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
     v1::Actor {
         path: row.path,
         parent: row.parent,
-        kind: kind.into(),
+        kind: kind_of_actor(row.kind).into(),
         key: row.key,
         state: state.into(),
         queue_depth: row.queue_depth as u64,

@@ -13,6 +13,7 @@ mod operator;
 mod stalls;
 mod status;
 mod streams;
+mod tree_watch;
 mod validate;
 
 use std::{future::Future, sync::Arc, time::Duration};

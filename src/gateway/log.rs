@@ -74,6 +74,9 @@ fn is_ours(error: &Error) -> bool {
         | Error::Busy { .. }
         | Error::Cancelled
         | Error::RequestAbsent
+        | Error::ActorAbsent
+        | Error::KillRefused { .. }
+        | Error::TooManyActors { .. }
         | Error::Paused { .. }
         | Error::ConversationExists
         | Error::HistoryChanged { .. }

@@ -5,7 +5,7 @@ use colloquy_proto::v1::{self, operator_service_server::OperatorService};
 use colloquy_types::TenantId;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use crate::{convert, deadline, log::Call, status, validate::Faults};
+use crate::{convert, deadline, log::Call, status, streams::BoxedStream, tree_watch, validate::Faults};
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -66,6 +66,60 @@ impl OperatorService for Operator {
             next_page_token: page.next.unwrap_or_default(),
             total: page.total as u64,
         }))
+    }
+
+    async fn inspect_actor(
+        &self,
+        request: Request<v1::InspectActorRequest>,
+    ) -> Result<Response<v1::InspectActorResponse>, Status> {
+        let inspected = self.runtime.inspect(&request.into_inner().path).await;
+        Ok(Response::new(convert::inspection(inspected.map_err(|error| status::status(&error, ""))?)))
+    }
+
+    async fn kill_actor(
+        &self,
+        request: Request<v1::KillActorRequest>,
+    ) -> Result<Response<v1::KillActorResponse>, Status> {
+        let v1::KillActorRequest { path, reason } = request.into_inner();
+        let mut faults = Faults::default();
+        let reason = faults.reason_given(reason);
+        let reason = faults.finish(reason)?;
+        let killed = self.runtime.kill(&path).map_err(|error| status::status(&error, ""))?;
+        tracing::warn!(kind = ?killed, %reason, "actor killed by an operator");
+        Ok(Response::new(v1::KillActorResponse { kind: convert::kind_of_actor(killed).into() }))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let v1::DrainRequest { estimate_only, reason } = request.into_inner();
+        let mut faults = Faults::default();
+        let reason = faults.reason(reason);
+        let reason = faults.finish(reason)?;
+        let estimate = self.runtime.drain_estimate();
+        if !estimate_only {
+            tracing::warn!(%reason, in_flight = estimate.in_flight, "an operator ends the server");
+            self.runtime.ask_to_end();
+        }
+        Ok(Response::new(v1::DrainResponse {
+            in_flight: estimate.in_flight as u64,
+            conversations_active: estimate.conversations_active as u64,
+            watchers: estimate.watchers as u64,
+            at_most_ms: u64::try_from(estimate.at_most.as_millis()).unwrap_or(u64::MAX),
+        }))
+    }
+
+    type WatchSupervisionTreeStream = BoxedStream<v1::WatchSupervisionTreeResponse>;
+
+    async fn watch_supervision_tree(
+        &self,
+        request: Request<v1::WatchSupervisionTreeRequest>,
+    ) -> Result<Response<Self::WatchSupervisionTreeStream>, Status> {
+        let message = request.into_inner();
+        let mut faults = Faults::default();
+        let (kind, interval) = (faults.actor_kind(message.kind), faults.interval(message.interval_ms));
+        let (kind, interval) = faults.finish(kind.zip(interval))?;
+        let tenant = Some(message.tenant).filter(|tenant| !tenant.is_empty());
+        let filter = TreeFilter { kind: convert::actor_kind(kind), tenant };
+        Ok(Response::new(tree_watch::events(self.runtime.clone(), filter, interval)))
     }
 
     async fn pause_conversation(

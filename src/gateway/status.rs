@@ -156,6 +156,14 @@ fn row(error: &Error, key: &str) -> Row {
             Row::new(Code::FailedPrecondition, ErrorReason::Paused).with("since_us", since.as_micros())
         }
         Error::ConversationExists => Row::new(Code::AlreadyExists, ErrorReason::ConversationExists),
+        Error::ActorAbsent => Row::new(Code::NotFound, ErrorReason::ActorNotFound),
+        Error::KillRefused { retry_after: None } => Row::new(Code::FailedPrecondition, ErrorReason::KillRefused),
+        Error::KillRefused { retry_after: Some(after) } => {
+            Row::new(Code::ResourceExhausted, ErrorReason::KillRefused).retry(*after)
+        }
+        Error::TooManyActors { total, bound } => {
+            Row::new(Code::FailedPrecondition, ErrorReason::AnswerTooLarge).with("actors", total).with("bound", bound)
+        }
         Error::RequestAbsent => Row::new(Code::NotFound, ErrorReason::RequestNotFound),
         Error::HistoryChanged { head } => Row::new(Code::Aborted, ErrorReason::HistoryChanged).head(head),
         Error::Overloaded { limit, bound, retry_after } => {
@@ -331,6 +339,10 @@ mod tests {
             (overloaded(LimitKind::Deadline), Code::ResourceExhausted, "QUEUE_FULL", true),
             (Error::Paused { since: Timestamp::from_micros(1) }, Code::FailedPrecondition, "PAUSED", false),
             (Error::ConversationExists, Code::AlreadyExists, "CONVERSATION_EXISTS", false),
+            (Error::ActorAbsent, Code::NotFound, "ACTOR_NOT_FOUND", false),
+            (Error::KillRefused { retry_after: None }, Code::FailedPrecondition, "KILL_REFUSED", false),
+            (Error::KillRefused { retry_after: Some(RETRY_SOON) }, Code::ResourceExhausted, "KILL_REFUSED", true),
+            (Error::TooManyActors { total: 2, bound: 1 }, Code::FailedPrecondition, "ANSWER_TOO_LARGE", false),
             (Error::RequestAbsent, Code::NotFound, "REQUEST_NOT_FOUND", false),
             (Error::HistoryChanged { head }, Code::Aborted, "HISTORY_CHANGED", false),
             (overloaded(LimitKind::Global), Code::ResourceExhausted, "ADMISSION_FULL", true),

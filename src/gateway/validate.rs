@@ -1,6 +1,6 @@
 //! What must hold of a request before anything is done with it. Every fault is found, not only the first.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
@@ -142,6 +142,23 @@ impl Faults {
 
     pub(crate) fn reason(&mut self, reason: String) -> Option<String> {
         self.words("reason", reason, REASON_BYTES_MAX)
+    }
+
+    /// A reason that must be given.
+    pub(crate) fn reason_given(&mut self, reason: String) -> Option<String> {
+        if reason.is_empty() {
+            return self.add("reason", "is required: say why, for the log");
+        }
+        self.reason(reason)
+    }
+
+    /// From one look to the next, in milliseconds; a second when it is 0.
+    pub(crate) fn interval(&mut self, interval_ms: u32) -> Option<Duration> {
+        match interval_ms {
+            0 => Some(Duration::from_secs(1)),
+            100..=60_000 => Some(Duration::from_millis(interval_ms.into())),
+            _ => self.add("interval_ms", format!("must be 100 to 60000, or 0, but is {interval_ms}")),
+        }
     }
 
     pub(crate) fn comment(&mut self, comment: String) -> Option<String> {

@@ -14,6 +14,7 @@ use crate::{
     flow_deletions, flow_diff, flow_graph, flow_guard, flow_schema, flow_test,
     lint::{self, LintArgs},
     models_check::{self, CheckArgs},
+    operate::{self, Operate},
     output::{self, Colour, Output},
     replay::{self, ReplayArgs},
     serve,
@@ -97,6 +98,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Prints figures of the server and its first live conversations.
     Status(StatusArgs),
+    #[command(flatten)]
+    Operate(Operate),
     /// Works on flows.
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -394,6 +397,7 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
         Command::Steer(what) => steering::run(&client, tenant, what, output).await,
+        Command::Operate(what) => return operate::run(&client, tenant, what, output).await,
         Command::Erase(args) => return erase::run(&client, tenant, args, output).await,
         Command::Export(args) => return export::run(&client, tenant, args, output).await,
         Command::Status(args) => calls::status(&client, args.actors, output).await,

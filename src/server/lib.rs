@@ -20,6 +20,7 @@ mod flows;
 mod history;
 mod lint;
 mod models_check;
+mod operate;
 mod output;
 mod replay;
 mod replaying;

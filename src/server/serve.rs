@@ -160,6 +160,7 @@ impl Server {
         let mut failed = self.failed.clone();
         let exit = tokio::select! {
             () = stop => Ok(Exit::Ok),
+            () = self.runtime.asked_to_end() => Ok(Exit::Ok),
             Ok(_) = failed.wait_for(|failed| *failed) => Ok(Exit::Store),
             Some(ended) = self.tasks.join_next() => match ended {
                 Ok(Err(error)) => Err(error),

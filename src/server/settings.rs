@@ -20,9 +20,14 @@ mod table;
 mod tests;
 mod units;
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
-use colloquy_actors::{RetryPolicy, RuntimeSettings, WorldSpec};
+use colloquy_actors::{ChaosBudget, RetryPolicy, RuntimeSettings, WorldSpec};
 use colloquy_gateway::GatewaySettings;
 use colloquy_telemetry::Format;
 use colloquy_types::{SHARED_TENANT, TenantId};
@@ -46,7 +51,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 36] = [
+const KEYS: [Key; 38] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -78,6 +83,8 @@ const KEYS: [Key; 36] = [
     key("conversations.restart_window", "60s", "time over which failures are counted: 1s to 24h"),
     key("conversations.restart_pause", "100ms", "pause after the second failure; then twice that: 1ms to 1m"),
     key("conversations.restart_pause_max", "5s", "longest pause: conversations.restart_pause to 10m"),
+    key("chaos.conversations", "0", "conversations that operators may kill in a minute: 0 to 1000000"),
+    key("chaos.supervisors", "0", "supervisors that operators may kill in a minute: 0 to 1000"),
     key("deadlines.turn_default", "10s", "deadline of a turn whose caller names none: 10ms to deadlines.turn_max"),
     key("deadlines.turn_max", "5m", "longest deadline a caller may name: 10ms to 1h"),
     key("deadlines.drain", "20s", "how long ending turns may take at a stop: 0s to 10m"),
@@ -259,6 +266,11 @@ impl Settings {
         let compaction_dead_ratio = reader.read("store.compaction_dead_ratio", "a number from 0 to 1", ratio)?;
         let limits = limits::read(reader)?;
         let runtime = conversations::read(reader)?;
+        let budget = |most: u32| move |text: &str| text.trim().parse().ok().filter(|number| *number <= most);
+        let chaos = ChaosBudget {
+            conversations: NonZeroU32::new(reader.read("chaos.conversations", "0 to 1000000", budget(1_000_000))?),
+            supervisors: NonZeroU32::new(reader.read("chaos.supervisors", "0 to 1000", budget(1000))?),
+        };
         let turn_max = reader.read("deadlines.turn_max", "10ms to 1h", within(ten_ms..=hour))?;
         let turn_default = reader.read("deadlines.turn_default", "10ms to 1h", within(ten_ms..=hour))?;
         let drain = reader.read("deadlines.drain", "0s to 10m", within(Duration::ZERO..=Duration::from_secs(600)))?;
@@ -294,8 +306,13 @@ impl Settings {
         first_pause_within_longest(reader, retry.pause, retry.pause_max);
         default_within_max(reader, turn_default, turn_max);
         addresses_differ(reader, grpc_listen, http_listen);
-        let runtime =
-            RuntimeSettings { limits, turn_deadline_default: turn_default, turn_deadline_max: turn_max, ..runtime };
+        let runtime = RuntimeSettings {
+            limits,
+            chaos,
+            turn_deadline_default: turn_default,
+            turn_deadline_max: turn_max,
+            ..runtime
+        };
         Some(Self {
             grpc_listen,
             http_listen,

@@ -82,7 +82,7 @@ pub struct Metrics {
     pub in_flight_limit: Gauge<i64>,
     /// Bytes of input of calls that wait or run; as of the last scrape.
     pub queue_bytes: Gauge<i64>,
-    /// How long calls wait for their conversation at least, in microseconds; as of the last scrape.
+    /// How long calls wait for their conversation on average, in microseconds; as of the last scrape.
     pub queue_wait_micros: Gauge<i64>,
     /// Conversations that the start found damaged.
     pub store_damaged: Gauge<i64>,
@@ -140,7 +140,7 @@ impl Default for Metrics {
         let watchers = gauge("watchers", "Open watches");
         let in_flight_limit = gauge("calls_in_flight_limit", "Calls that may wait or run now");
         let queue_bytes = gauge("queue_bytes", "Bytes of input of calls that wait or run");
-        let queue_wait_micros = gauge("queue_wait_micros", "How long calls wait for their conversation at least");
+        let queue_wait_micros = gauge("queue_wait_micros", "How long calls wait for their conversation on average");
         let store_damaged = gauge("store_damaged", "Conversations that the start found damaged");
         let turn_seconds = Histogram::new(LATENCY_BUCKETS);
         registry.register_with_unit(

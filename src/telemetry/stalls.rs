@@ -128,7 +128,7 @@ impl Stalls {
         // Of several at once, one logs.
         if may_log && row.logged_at.compare_exchange(logged_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             let (what, took_ms) = (what.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-            tracing::warn!(what, took_ms, "a poll kept its thread for long");
+            tracing::trace!(what, took_ms, "a poll kept its thread for long");
         }
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Deciding {
     round: u64,
     stages_told: usize,
     progress_told: Option<(Stage, Arc<str>)>,
+    /// Until when each of the effects that have none may take, as far as it has begun.
+    deadlines: Vec<(u16, Instant)>,
     /// Ends with the turn, however that ends.
     calls: Option<JoinSet<()>>,
 }
@@ -103,8 +105,17 @@ impl Deciding {
             round: 0,
             stages_told: 0,
             progress_told: None,
+            deadlines: Vec::new(),
             calls: None,
         }
+    }
+
+    /// The calls that are on their way, and until when each may take.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = (&Effect, Instant)> {
+        self.awaited.iter().filter_map(|effect| {
+            let (_, deadline) = self.deadlines.iter().find(|(step, _)| *step == effect.step)?;
+            Some((effect, *deadline))
+        })
     }
 
     /// Whether the machine can go on.
@@ -115,6 +126,7 @@ impl Deciding {
     /// Goes on with the results of the round.
     pub(super) fn resumed(&mut self) -> Option<Step> {
         self.calls = None;
+        self.deadlines.clear();
         let machine = self.machine.take()?;
         Some(machine.resume(std::mem::take(&mut self.results)))
     }
@@ -320,6 +332,7 @@ impl Conversation {
         let ends_by = turn.deadline.checked_sub(COMMIT_RESERVE).unwrap_or(turn.deadline);
         let deadline = effect.timeout().map_or(ends_by, |timeout| ends_by.min(Instant::now() + timeout));
         let context = self.context(turn, effect.step, deadline);
+        deciding.deadlines.push((effect.step, deadline));
         let answer = match &effect.kind {
             EffectKind::Model(request) => {
                 let events = turn.waiters.events().filter(|_| request.stream).cloned();

@@ -12,6 +12,7 @@ use crate::{
     admission::Permit,
     error::Error,
     events::TurnEvents,
+    inspecting::ConversationReport,
     pinning::Pinned,
     reply::{Answer, ControlReply, Described, FlowPin},
 };
@@ -33,6 +34,8 @@ pub(crate) enum Message {
     Pinned { reply: oneshot::Sender<Result<Option<Pinned>, Error>>, passing: bool },
     /// From the passivator, and from an operator. May repeat.
     Passivate(Passivate),
+    /// From an operator; answers what the actor does.
+    Inspect(oneshot::Sender<ConversationReport>),
     /// From a call that a turn waits for, once per call. An answer of an older round is ignored.
     Performed { round: u64, result: EffectResult },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
@@ -73,7 +76,7 @@ impl Message {
             Self::Describe(reply) => drop(reply.send(Err(error.clone()))),
             Self::Pinned { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Passivate(Passivate::Asked(reply)) => drop(reply.send(Err(error.clone()))),
-            Self::Passivate(_) | Self::Performed { .. } | Self::Appended { .. } => {}
+            Self::Passivate(_) | Self::Inspect(_) | Self::Performed { .. } | Self::Appended { .. } => {}
         }
     }
 }

@@ -118,7 +118,11 @@ async fn above_the_watermark_of_bytes_the_least_recently_used_leave() {
     let memory_max = ACTOR_BYTES * 30;
     let runtime =
         start_with(Gate::new(), settings(PassivationPolicy { memory_max, ..PassivationPolicy::default() })).await;
-    let all = || runtime.shared().directory.infos().iter().map(|info| info.bytes()).sum::<usize>();
+    let all = || {
+        let mut bytes = 0;
+        runtime.shared().directory.each(|info| bytes += info.bytes());
+        bytes
+    };
     for n in 0..100 {
         say(&runtime, &format!("c-{n:02}"), "r-0").await;
         assert_eq!(runtime.stats().conversations_bytes, all());

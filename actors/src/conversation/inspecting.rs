@@ -1,0 +1,61 @@
+//! What an actor says of itself to an operator: what runs, what it waits for, and until when. Nothing of what was said.
+
+use colloquy_turn::EffectKind;
+use tokio::time::Instant;
+
+use super::{
+    Conversation,
+    state::{Body, Phase, Running, State, Work},
+};
+use crate::inspecting::{ConversationReport, EffectReport, RunningReport};
+
+impl Conversation {
+    pub(super) fn report(&self, state: &State) -> ConversationReport {
+        let (paused_at, unusable) = match &state.body {
+            Body::Open(_, loaded) => (loaded.paused_at, None),
+            Body::Absent(_) => (None, None),
+            Body::Broken(error) | Body::Unusable(_, _, error) => (None, Some(error.to_string())),
+        };
+        ConversationReport {
+            head: state.head(),
+            paused_at,
+            queued: state.queue.len(),
+            ahead: state.ahead.len(),
+            running: state.running.as_ref().map(running),
+            unusable,
+        }
+    }
+}
+
+fn running(running: &Running) -> RunningReport {
+    let now = Instant::now();
+    let (phase, begun, effects) = match &running.work {
+        Work::Control(_) => ("control", running.started_at, Vec::new()),
+        Work::Snapshot { .. } => ("snapshot", running.started_at, Vec::new()),
+        Work::Turn(turn) => match &turn.phase {
+            Phase::Accepting => ("accepting", turn.begun_at, Vec::new()),
+            Phase::Committing(_) => ("committing", turn.begun_at, Vec::new()),
+            Phase::Deciding(deciding) => {
+                let phase = if deciding.held_back { "held_back" } else { "deciding" };
+                let effects = deciding.waits_for().map(|(effect, deadline)| EffectReport {
+                    step: effect.step,
+                    kind: effect.kind.name(),
+                    name: match &effect.kind {
+                        EffectKind::Model(request) => request.purpose.name().to_owned(),
+                        EffectKind::Fetch(request) | EffectKind::Act(request) => request.target.to_string(),
+                        EffectKind::Time | EffectKind::Identifier => String::new(),
+                    },
+                    left: deadline.saturating_duration_since(now),
+                });
+                (phase, turn.begun_at, effects.collect())
+            }
+        },
+    };
+    RunningReport {
+        phase,
+        turn_id: running.work.turn_id(),
+        since: now.saturating_duration_since(begun),
+        left: running.deadline.saturating_duration_since(now),
+        effects,
+    }
+}

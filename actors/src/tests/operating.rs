@@ -1,0 +1,112 @@
+//! What operators see of actors, and do to them.
+
+use std::num::NonZeroU32;
+
+use super::{
+    outside::{AMPLE, Conduct, World, errand, started, submitted},
+    *,
+};
+use crate::{ActorKind, ChaosBudget, FailureCause, TreeFilter};
+
+fn path(name: &str) -> String {
+    let key = key(name);
+    format!("root/conversations/{:02}/{key}", crate::shard::of(&key))
+}
+
+#[tokio::test]
+async fn a_conversation_says_what_it_waits_for_and_until_when() {
+    let world = World::new(&[("model", Conduct::Held)]);
+    let runtime = started(&Gate::new(), &world).await;
+    runtime.submit_turn(errand("r-0", "desk", AMPLE)).await.unwrap();
+    let running = submitted(&runtime, errand("r-1", "tell", AMPLE));
+    wait_for(|| world.running() == 1).await;
+    let waiting = submitted(&runtime, errand("r-2", "desk", AMPLE));
+    wait_for(|| runtime.shared().directory.get(&key("c")).unwrap().info.in_flight.get() == 2).await;
+    let found = runtime.inspect(&path("c")).await.unwrap();
+    let report = found.conversation.unwrap();
+    assert_eq!((report.head.turn_seq.get(), report.queued, report.ahead), (1, 1, 0));
+    let told = report.running.unwrap();
+    assert_eq!((told.phase, told.turn_id.is_some(), told.effects.len()), ("deciding", true, 1));
+    assert_eq!((told.effects[0].kind, told.effects[0].name.as_str()), ("model", "respond"));
+    let patience = Duration::from_secs(2);
+    assert!(told.effects[0].left <= patience && told.effects[0].left > patience / 2, "{told:?}");
+    assert!(told.left <= AMPLE && told.left > AMPLE / 2);
+    assert!(found.memory_bytes > 0 && found.failures.is_none());
+    world.gate.add_permits(1);
+    running.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
+    assert!(runtime.inspect(&path("c")).await.unwrap().conversation.unwrap().running.is_none());
+    // Looking does not wake anybody.
+    let before = runtime.stats().conversations_active;
+    assert_eq!(runtime.inspect(&path("nobody")).await.unwrap_err(), Error::ActorAbsent);
+    assert_eq!(runtime.inspect("root/conversations/99").await.unwrap_err(), Error::ActorAbsent);
+    assert_eq!(runtime.inspect("root").await.unwrap().row.unwrap().kind, ActorKind::Root);
+    assert_eq!(runtime.stats().conversations_active, before);
+}
+
+#[tokio::test]
+async fn an_actor_is_killed_within_the_budget_and_comes_back() {
+    let chaos = ChaosBudget { conversations: NonZeroU32::new(1), supervisors: NonZeroU32::new(2) };
+    let runtime = start_with(Gate::new(), RuntimeSettings { chaos, ..RuntimeSettings::default() }).await;
+    runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
+    assert_eq!(runtime.kill(&path("nobody")), Err(Error::ActorAbsent), "which costs nothing");
+    assert_eq!(runtime.kill(&path("c")), Ok(ActorKind::Conversation));
+    restarted(&runtime, "c").await;
+    assert!(matches!(runtime.kill(&path("c")), Err(Error::KillRefused { retry_after: Some(_) })));
+    let found = runtime.inspect(&path("c")).await.unwrap();
+    assert_eq!(found.failures, Some((1, FailureCause::Killed)));
+    assert_eq!(runtime.kill("root/flows"), Ok(ActorKind::Flows));
+    let shard = path("c").rsplit_once("/acme/").unwrap().0.to_owned();
+    assert_eq!(runtime.kill(&shard), Ok(ActorKind::Shard));
+    assert!(matches!(runtime.kill("root/flows"), Err(Error::KillRefused { .. } | Error::ActorAbsent)));
+    // The shard and all below it come back.
+    let turn = |number: usize| turn("c", &format!("r-{number}"), "hello");
+    let mut number = 1;
+    while runtime.submit_turn(turn(number)).await.is_err() {
+        number += 1;
+        assert!(number < 1000, "it never came back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let unarmed = start(Gate::new()).await;
+    unarmed.submit_turn(turn(0)).await.unwrap();
+    assert_eq!(unarmed.kill(&path("c")), Err(Error::KillRefused { retry_after: None }));
+}
+
+#[tokio::test]
+async fn pages_of_the_tree_are_in_order_and_hold_everybody_once() {
+    let runtime = start(Gate::new()).await;
+    for number in 0..150 {
+        let tenant = if number % 3 == 0 { "acme" } else { "other" };
+        let key = ConversationKey::from_parts(tenant, &format!("c-{number}")).unwrap();
+        runtime.submit_turn(SubmitTurn { key, ..turn("c", "r-0", "hello") }).await.unwrap();
+    }
+    let walked = |filter: TreeFilter, limit| {
+        let (mut paths, mut after, mut total) = (Vec::new(), None::<String>, None);
+        loop {
+            let page = runtime.tree(&filter, after.as_deref(), limit);
+            assert!(page.rows.len() <= limit);
+            assert_eq!(*total.get_or_insert(page.total), page.total);
+            paths.extend(page.rows.into_iter().map(|row| row.path));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(Some(paths.len()), total);
+        assert!(paths.is_sorted() && paths.windows(2).all(|pair| pair[0] != pair[1]));
+        paths
+    };
+    let all = walked(TreeFilter::default(), 1000);
+    for limit in [1, 7, 64, 150] {
+        assert_eq!(walked(TreeFilter::default(), limit), all, "pages of {limit}");
+    }
+    let of = |tenant: &str| TreeFilter { kind: None, tenant: Some(tenant.to_owned()) };
+    assert_eq!(
+        (walked(of("acme"), 9).len(), walked(of("other"), 9).len(), walked(of("nobody"), 9).len()),
+        (50, 100, 0)
+    );
+    let shards = TreeFilter { kind: Some(ActorKind::Shard), tenant: None };
+    assert_eq!(walked(shards, 10).len(), 64);
+    let conversations = TreeFilter { kind: Some(ActorKind::Conversation), tenant: None };
+    assert_eq!(walked(conversations, 10).len(), 150);
+}
