@@ -171,7 +171,6 @@ impl Shared {
         }
         let handle = self.handle(key)?;
         let permit = self.admission.admit(key.tenant(), &handle.info.in_flight, bytes)?;
-        handle.info.touch(self.tick());
         Ok((handle, permit))
     }
 

@@ -292,6 +292,9 @@ async fn a_call_that_comes_while_the_snapshot_is_written_is_answered_and_keeps_i
     gate.inner.let_go();
     assert_eq!(seq(&call.await.unwrap().unwrap()), 9);
     assert_eq!(activation(), before, "it stayed");
-    assert_eq!(runtime.shared().metrics.residence.snapshots.get(), 1);
-    assert_eq!(runtime.shared().metrics.residence.passivations_idle.get(), 0);
+    let residence = &runtime.shared().metrics.residence;
+    assert_eq!((residence.snapshots.get(), residence.passivations_idle.get()), (1, 0));
+    seconds(62).await;
+    assert_eq!(activation(), None, "it is asked again");
+    assert_eq!((residence.snapshots.get(), residence.passivations_idle.get()), (1, 1), "one turn is not worth another");
 }
