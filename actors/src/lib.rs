@@ -10,15 +10,19 @@ mod error;
 mod events;
 mod export;
 mod flows;
+mod invariants;
 mod janitor;
 mod outside;
 mod pinning;
+mod planted;
 mod reply;
 mod root;
 mod runtime;
 mod settings;
 mod shard;
 mod shared;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod tree;
 mod watch;
 
@@ -37,6 +41,7 @@ pub use self::{
         GivenFlow, GraphDrawing, LookupStats, OpenFlowsError, Promotion, ReplayDifference, ReplayReport, Replayer,
         ScenarioMismatch, ScenarioResult,
     },
+    invariants::Invariant,
     janitor::IdleRetention,
     outside::{
         BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelAnswer,

@@ -19,6 +19,7 @@ use crate::{
     events::Retained,
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     outside::Outside,
+    planted::Planted,
     settings::RuntimeSettings,
     watch::WatchHub,
 };
@@ -51,11 +52,17 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
     started: tokio::time::Instant,
+    #[cfg(any(test, feature = "simulation"))]
+    planted: Option<Planted>,
     myself: std::sync::Weak<Shared>,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: RuntimeSettings,
+        dependencies: crate::Dependencies,
+        #[cfg(any(test, feature = "simulation"))] planted: Option<Planted>,
+    ) -> Arc<Self> {
         let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside, store_facts, idle } =
             dependencies;
         Arc::new_cyclic(|myself| Self {
@@ -80,8 +87,22 @@ impl Shared {
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),
             started: tokio::time::Instant::now(),
+            #[cfg(any(test, feature = "simulation"))]
+            planted,
             myself: myself.clone(),
         })
+    }
+
+    /// Whether `bug` is planted, which it never is but in a simulation.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn is_planted(&self, bug: Planted) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// No bug is planted in an ordinary build.
+    #[cfg(not(any(test, feature = "simulation")))]
+    pub(crate) const fn is_planted(&self, _: Planted) -> bool {
+        false
     }
 
     /// The live actor of `key`, or a new one; `None` when the tree is gone.
