@@ -293,7 +293,8 @@ impl Caller {
         while let Some((_, event)) = stream.event().await {
             if let TurnEvent::Accepted { head, .. } = event {
                 self.witness.count("promises told");
-                self.witness.told(&self.key, head, floor, "a promise");
+                // Whoever repeats a request is told its promise once more.
+                self.witness.told(&self.key, head, floor.anywhere(), "a promise");
             }
         }
         stream.ending().await
