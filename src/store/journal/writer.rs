@@ -442,7 +442,11 @@ impl WriterCore {
         }
         self.closing = Some(vec![reply]);
         self.stats.refuse_writes();
-        self.segments.end(out);
+        // After a failed write nobody knows where the active segment ends, and its table says more than that: what
+        // opens the store next finds out and seals it.
+        if !self.poisoned {
+            self.segments.end(out);
+        }
         self.checkpoint.ask_last();
     }
 

@@ -12,7 +12,8 @@ use super::engine::{Ended, SimulatedStore};
 /// Chores go on this long after the last group, when nothing else happens.
 const CHORE_PAUSE: Duration = Duration::from_millis(2);
 
-/// Drives a store until it is closed or its disk is dead. Nothing of it goes on when the task is dropped.
+/// Drives a store until it is closed. On a dead disk it tells nobody anything, until a crash ends it, which tells whoever
+/// is still there that nobody knows.
 pub(super) async fn drive(store: Arc<SimulatedStore>) {
     loop {
         if !store.has_chores() {
@@ -25,12 +26,14 @@ pub(super) async fn drive(store: Arc<SimulatedStore>) {
             pause(store.pace_of_sync()).await;
         }
         if store.is_dead() {
-            return hold(group).await;
+            store.until_ended().await;
+            return drop(group);
         }
         let ended = store.step(group);
         pause(store.pace_of_answer()).await;
         if store.is_dead() {
-            return hold(ended).await;
+            store.until_ended().await;
+            return drop(ended);
         }
         for Ended { done, ending } in ended {
             done.call(ending);
@@ -53,10 +56,4 @@ pub(super) async fn pause(time: Duration) {
     if time > Duration::ZERO {
         sleep(time).await;
     }
-}
-
-/// A dead process tells nobody anything: what it held goes with the runtime.
-async fn hold<T>(held: T) {
-    std::future::pending::<()>().await;
-    drop(held);
 }

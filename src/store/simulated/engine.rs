@@ -2,15 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use colloquy_types::{Activation, ConversationKey, ConversationUid, Head, TurnSeq};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
     Attempted, Synced, driver,
@@ -57,7 +54,7 @@ pub struct SimulatedStore {
     state: Mutex<State>,
     disk: FaultDisk,
     /// Set by a crash: nothing is written any more, and nobody told anything.
-    ended: AtomicBool,
+    ended: watch::Sender<bool>,
     woken: Notify,
     faults: Arc<Faults>,
     myself: Weak<SimulatedStore>,
@@ -87,7 +84,7 @@ impl SimulatedStore {
         Arc::new_cyclic(|myself| Self {
             state: Mutex::new(state),
             disk,
-            ended: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
             woken: Notify::new(),
             faults,
             myself: myself.clone(),
@@ -95,7 +92,7 @@ impl SimulatedStore {
     }
 
     pub(super) async fn until_woken(&self) {
-        while self.is_idle() {
+        while self.is_idle() && !self.is_ended() {
             self.woken.notified().await;
         }
     }
@@ -109,7 +106,16 @@ impl SimulatedStore {
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) || self.disk.is_dead()
+        self.is_ended() || self.disk.is_dead()
+    }
+
+    fn is_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    pub(super) async fn until_ended(&self) {
+        // The sender is this store's own.
+        drop(self.ended.subscribe().wait_for(|ended| *ended).await);
     }
 
     pub(super) fn take_group(&self) -> Vec<Command> {
@@ -176,7 +182,11 @@ impl SimulatedStore {
         state.life.is_finished()
     }
 
+    /// A store that has ended drops what it is sent, which tells whoever waits.
     fn send(&self, command: Command) {
+        if self.is_ended() {
+            return drop(command);
+        }
         lock(&self.state).queue.push_back(command);
         self.woken.notify_one();
     }
@@ -212,7 +222,11 @@ impl State {
 /// For the disk that it runs on.
 impl SimulatedStore {
     pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.ended.send_replace(true);
+        let queue = std::mem::take(&mut lock(&self.state).queue);
+        // Whoever waits is told now, without the lock.
+        drop(queue);
+        self.woken.notify_one();
     }
 
     pub(super) fn tear_checkpoint(&self) {

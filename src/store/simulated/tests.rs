@@ -1,23 +1,18 @@
-//! The simulated store is an engine like the others; what a crash takes was acknowledged to nobody.
+//! The simulated store loses in a crash what was acknowledged to nobody, and fences what arrives late.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use colloquy_types::{ConversationKey, Entropy as _, Timestamp};
 use tokio::{sync::oneshot, time::Duration};
 
 use super::{Crash, SimulatedDisk, SimulatedStore};
 use crate::{
-    AppendError, Batch, BoxFuture, ConversationStore, Lease, NotApplied, Opened, RecordKind,
-    conformance::{self, Harness},
-    faults::{random::Ticks, tests::scratch},
+    AppendError, Batch, ConversationStore, Lease, NotApplied, Opened, RecordKind,
+    faults::{disk::Part, random::Ticks, tests::scratch},
 };
 
 struct Machine {
     disk: SimulatedDisk,
-    running: Mutex<Option<Arc<SimulatedStore>>>,
     _scratch: tempfile::TempDir,
 }
 
@@ -25,44 +20,12 @@ impl Machine {
     fn new(seed: u64) -> Self {
         let scratch = scratch();
         let disk = SimulatedDisk::new(seed, scratch.path()).unwrap();
-        Self { disk, running: Mutex::default(), _scratch: scratch }
+        Self { disk, _scratch: scratch }
     }
 
     fn start(&self) -> Arc<SimulatedStore> {
-        let store = self.disk.start(Arc::new(Ticks::default())).unwrap();
-        *self.running.lock().unwrap() = Some(Arc::clone(&store));
-        store
+        self.disk.start(Arc::new(Ticks::default())).unwrap()
     }
-}
-
-impl Harness for Machine {
-    fn open(&self) -> BoxFuture<'_, Arc<dyn ConversationStore>> {
-        let store = self.start();
-        Box::pin(async move { store as Arc<dyn ConversationStore> })
-    }
-
-    fn crash(&self, _: Arc<dyn ConversationStore>) -> BoxFuture<'_, ()> {
-        let running = self.running.lock().unwrap().take().unwrap();
-        self.disk.crash(&running, Crash::Power).unwrap();
-        Box::pin(std::future::ready(()))
-    }
-
-    fn lose_next(&self, applied: bool) -> bool {
-        let running = self.running.lock().unwrap();
-        let store = running.as_ref().unwrap();
-        if applied {
-            store.lose_acknowledgement()
-        } else {
-            store.lose_append()
-        }
-        true
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_simulated_store_keeps_the_port_s_promises() {
-    let seeds = AtomicU64::new(0);
-    conformance::run_all(|| Machine::new(seeds.fetch_add(1, Ordering::Relaxed))).await;
 }
 
 fn key() -> ConversationKey {
@@ -135,4 +98,23 @@ async fn an_append_of_a_process_that_ended_is_fenced_by_the_next_one() {
     machine.disk.crash(&store, Crash::Process).unwrap();
     machine.start();
     assert_eq!(ending.await.unwrap(), Err(AppendError::NotApplied(NotApplied::Fenced)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_closed_after_a_failed_write_opens_again_with_what_was_acknowledged() {
+    let machine = Machine::new(3);
+    let store = machine.start();
+    let opened = store.open(&key()).await.unwrap();
+    let first = batch(&machine, &opened);
+    let head = first.head_after();
+    assert_eq!(append(&store, &opened.lease, first).await.unwrap(), Ok(head));
+    let mut second = Batch::new(&opened.lease, &head);
+    second.push(RecordKind::Turn, Timestamp::default(), machine.disk.entropy.bytes16(), b"lost").unwrap();
+    machine.disk.disk.fail_commit(Part::Write);
+    assert_eq!(append(&store, &opened.lease, second).await.unwrap(), Err(AppendError::Unknown));
+    store.close().await;
+    machine.disk.crash(&store, Crash::Process).unwrap();
+    let store = machine.start();
+    assert_eq!(store.open(&key()).await.unwrap().head, head);
+    assert_eq!(store.verify(&key()).await.unwrap().head, head);
 }
