@@ -169,7 +169,8 @@ impl Conversation {
                         // A caller that is gone follows nothing.
                         drop(follower.send(Arc::clone(&kept.events)));
                     }
-                    submission.answer_known(kind, turn_seq, loaded);
+                    // What is loaded may be ahead of what is synced.
+                    submission.answer_known(kind, turn_seq, loaded, state.head());
                     return None;
                 }
             }
