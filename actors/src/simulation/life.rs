@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
         while self.steps_left > 0 && self.is_well() {
             self.steps_left -= 1;
             let operation = Operation::draw(&mut self.random);
-            self.witness.note(format_args!("{operation:?}"));
+            self.witness.step(format_args!("{operation:?}"));
             {
                 let mut state = self.witness.lock();
                 state.report.steps += 1;

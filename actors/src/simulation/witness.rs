@@ -59,6 +59,9 @@ pub(super) struct State {
     actions: BTreeMap<(TurnId, u16), Called>,
     breach: Option<Breach>,
     trace: blake3::Hasher,
+    /// Lines of this step that the trace does not have yet. In which order those are woken who wait for the same thing
+    /// is tokio's affair, and random: a step's lines count in the order of their text.
+    step: Vec<String>,
     lines: VecDeque<String>,
     tells: bool,
 }
@@ -82,6 +85,7 @@ impl Witness {
             actions: BTreeMap::new(),
             breach: None,
             trace,
+            step: Vec::new(),
             lines: VecDeque::new(),
             tells,
         };
@@ -96,6 +100,12 @@ impl Witness {
     pub(super) fn note(&self, line: impl std::fmt::Display) {
         let line = format!("{:>9.3} s  {line}", self.clock.elapsed().as_secs_f64());
         self.lock().note(line);
+    }
+
+    /// Takes note of the next step.
+    pub(super) fn step(&self, line: impl std::fmt::Display) {
+        self.lock().settle();
+        self.note(line);
     }
 
     pub(super) fn count(&self, what: &'static str) {
@@ -121,7 +131,8 @@ impl Witness {
 
     /// The figures, with the hash of all that was noted.
     pub(super) fn report(&self) -> Report {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.settle();
         Report { trace: Hash(*state.trace.finalize().as_bytes()), ..state.report.clone() }
     }
 
@@ -308,7 +319,7 @@ impl State {
     }
 
     fn note(&mut self, line: String) {
-        self.trace.update(line.as_bytes()).update(b"\n");
+        self.step.push(line.clone());
         if self.tells {
             println!("{line}");
         }
@@ -316,6 +327,14 @@ impl State {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// Ends a step: what came of it enters the trace.
+    fn settle(&mut self) {
+        self.step.sort_unstable();
+        for line in self.step.drain(..) {
+            self.trace.update(line.as_bytes()).update(b"\n");
+        }
     }
 
     fn refresh(&mut self) -> Result<(), Breach> {
@@ -326,12 +345,12 @@ impl State {
         for synced in store.take_synced() {
             let head = synced.head;
             self.note(format!(
-                "           synced {} turn {} record {}",
+                "           synced {} turn {} record {} {}",
                 synced.lease.key.conversation(),
                 head.turn_seq,
-                head.record_no
+                head.record_no,
+                head.hash
             ));
-            self.trace.update(&head.hash.0);
             self.ledger.take(synced)?;
         }
         Ok(())
