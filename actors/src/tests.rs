@@ -9,6 +9,7 @@ mod history;
 mod outside;
 mod pausing;
 mod pipelining;
+mod promises;
 
 use std::{sync::Arc, time::Duration};
 
