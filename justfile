@@ -86,6 +86,10 @@ load *flags:
 crash *flags:
     cargo run --release --locked -p colloquy-loadtest -- crash {{ flags }}
 
+# Plays seeds of the runtime's simulation: actors, turns and store in virtual time, with every fault there is.
+simulate *flags:
+    cargo run --release --locked -p colloquy-loadtest --features simulation -- simulate {{ flags }}
+
 # Checks advisories, licences, bans and sources (needs cargo-deny and the network).
 deny:
     cargo deny check

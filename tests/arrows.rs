@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "colloquy",
         &["gateway", "console", "author", "client", "actors", "store", "model", "enrich", "flow", "types", "telemetry"],
     ),
-    ("loadtest", &["colloquy", "client", "store", "types"]),
+    ("loadtest", &["colloquy", "client", "store", "types", "actors", "author"]),
 ];
 
 /// What the crates that decide must never reach: runtimes, clocks, stores, networks, telemetry, randomness.

@@ -49,6 +49,7 @@ pub(crate) use self::{
 use crate::{
     directory::{ActorInfo, ActorStatus},
     error::{Error, LimitKind},
+    planted::Planted,
     reply::Described,
     shared::Shared,
 };
@@ -169,7 +170,9 @@ impl Conversation {
             }
             return None;
         }
-        if let Body::Open(_, loaded) = &state.body {
+        if let Body::Open(_, loaded) = &state.body
+            && !self.shared.is_planted(Planted::ForgetsDuplicates)
+        {
             match loaded.window.look_up(&submission.request_hash, &submission.request_digest) {
                 Known::No => {}
                 Known::Reused => {
@@ -184,7 +187,8 @@ impl Conversation {
                         // A caller that is gone follows nothing.
                         drop(follower.send(Arc::clone(&kept.events)));
                     }
-                    submission.answer_known(kind, turn_seq, loaded);
+                    // What is loaded may be ahead of what is synced.
+                    submission.answer_known(kind, turn_seq, loaded, state.head());
                     return None;
                 }
             }
@@ -233,10 +237,14 @@ impl Conversation {
             Ok(batch) => batch.finish(),
             Err(error) => return work.fail(&error),
         };
+        let told_early = self.shared.is_planted(Planted::TellsUnsynced).then(|| batch.head_after());
         let (attempt, actor) = (state.attempt + 1, myself.clone());
         // The actor may be gone by then; the next activation finds what was written.
         let done = Box::new(move |result| drop(actor.send_message(Message::Appended { attempt, result })));
         self.shared.store.append(lease, batch, done);
+        if let (Some(head), Some(loaded)) = (told_early, state.loaded_mut()) {
+            loaded.head = head;
+        }
         state.attempt = attempt;
         state.running = Some(Running { work, started_at: Instant::now(), deadline });
         self.info.set_status(ActorStatus::Running);
@@ -257,10 +265,15 @@ impl Conversation {
             }
             (Ok(head), Work::Control(control)) => self.control_committed(myself, state, *control, head),
             (Err(error), work) => {
-                work.fail(&error.clone().into());
+                let (refused, promised) = (error.clone().into(), work.is_promised());
+                work.fail(&refused);
                 // Nothing was written and nobody else owns the conversation: what is loaded still holds.
                 let still_ours = matches!(error, AppendError::NotApplied(NotApplied::Full | NotApplied::Busy));
-                if !still_ours {
+                if promised && still_ours {
+                    // The next activation takes the turn up. What waits behind it would only be refused there, too.
+                    state.queue.drain(..).for_each(|queued| queued.fail(&refused));
+                }
+                if promised || !still_ours {
                     self.retire(myself, state);
                 }
             }

@@ -14,10 +14,12 @@ mod export;
 mod flows;
 mod heartbeat;
 mod inspecting;
+mod invariants;
 mod janitor;
 mod outside;
 mod passivator;
 mod pinning;
+mod planted;
 mod quarantine;
 mod reply;
 mod restarts;
@@ -26,6 +28,8 @@ mod runtime;
 mod settings;
 mod shard;
 mod shared;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod tree;
 mod watch;
 
@@ -47,6 +51,7 @@ pub use self::{
         ScenarioMismatch, ScenarioResult,
     },
     inspecting::{ConversationReport, EffectReport, Inspection, RunningReport},
+    invariants::Invariant,
     janitor::IdleRetention,
     outside::{
         BreakerPolicy, BreakerPosition, CallContext, Deltas, GateFigures, GateKind, GatePolicy, Gates, ModelAnswer,

@@ -172,7 +172,27 @@ impl Runtime {
     /// [`StartError`] when the root or a shard supervisor does not start.
     pub async fn start(settings: RuntimeSettings, dependencies: Dependencies) -> Result<Self, StartError> {
         let started_at = dependencies.clock.now();
-        let shared = Shared::new(settings, dependencies);
+        let shared = Shared::new(
+            settings,
+            dependencies,
+            #[cfg(any(test, feature = "simulation"))]
+            None,
+        );
+        Self::start_tree(shared, started_at).await
+    }
+
+    /// The same with a bug in it.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) async fn start_planted(
+        settings: RuntimeSettings,
+        dependencies: Dependencies,
+        planted: Option<crate::planted::Planted>,
+    ) -> Result<Self, StartError> {
+        let started_at = dependencies.clock.now();
+        Self::start_tree(Shared::new(settings, dependencies, planted), started_at).await
+    }
+
+    async fn start_tree(shared: Arc<Shared>, started_at: Timestamp) -> Result<Self, StartError> {
         let (root, _) = Actor::spawn(None, Root { shared: Arc::clone(&shared) }, ()).await.map_err(StartError)?;
         Ok(Self { shared, root, started_at })
     }
@@ -451,7 +471,7 @@ impl Runtime {
         &self.root
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -22,6 +22,7 @@ use crate::{
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     heartbeat::{Heartbeats, Janitor},
     outside::Outside,
+    planted::Planted,
     quarantine::{FailureCause, Quarantine},
     settings::RuntimeSettings,
     shard,
@@ -62,11 +63,17 @@ pub(crate) struct Shared {
     draining_told: watch::Sender<bool>,
     asked_to_end: watch::Sender<bool>,
     started: tokio::time::Instant,
+    #[cfg(any(test, feature = "simulation"))]
+    planted: Option<Planted>,
     myself: std::sync::Weak<Shared>,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: RuntimeSettings, dependencies: crate::Dependencies) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: RuntimeSettings,
+        dependencies: crate::Dependencies,
+        #[cfg(any(test, feature = "simulation"))] planted: Option<Planted>,
+    ) -> Arc<Self> {
         let crate::Dependencies { store, clock, entropy, flows, author, metrics, outside, store_facts, idle } =
             dependencies;
         let started = tokio::time::Instant::now();
@@ -97,8 +104,22 @@ impl Shared {
             draining_told: watch::Sender::new(false),
             asked_to_end: watch::Sender::new(false),
             started,
+            #[cfg(any(test, feature = "simulation"))]
+            planted,
             myself: myself.clone(),
         })
+    }
+
+    /// Whether `bug` is planted, which it never is but in a simulation.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn is_planted(&self, bug: Planted) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// No bug is planted in an ordinary build.
+    #[cfg(not(any(test, feature = "simulation")))]
+    pub(crate) const fn is_planted(&self, _: Planted) -> bool {
+        false
     }
 
     /// The live actor of `key`, or a new one.

@@ -11,6 +11,7 @@ mod operating;
 mod outside;
 mod pausing;
 mod pipelining;
+mod promises;
 mod residence;
 
 use std::{sync::Arc, time::Duration};

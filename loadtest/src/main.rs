@@ -11,6 +11,8 @@ mod load;
 mod memory;
 mod overload;
 mod process;
+#[cfg(feature = "simulation")]
+mod simulate;
 mod turns;
 
 use std::process::ExitCode;
@@ -64,6 +66,12 @@ enum Command {
     ///
     /// Example: colloquy-loadtest crash --kills 500 --points 2000
     Crash(crash::CrashArgs),
+    /// Plays seeds of the runtime's simulation: its actors, turns and store in virtual time, with every fault there
+    /// is. Ends with 1 when an invariant does not hold, and tells the seed.
+    ///
+    /// Example: colloquy-loadtest simulate --seeds 10000
+    #[cfg(feature = "simulation")]
+    Simulate(simulate::SimulateArgs),
     /// The server of `turns`; started by it.
     #[command(hide = true, disable_help_flag = true)]
     Server {
@@ -105,6 +113,16 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Server { arguments } = cli.command {
         return colloquy::run(std::iter::once("colloquy".to_owned()).chain(arguments));
+    }
+    #[cfg(feature = "simulation")]
+    if let Command::Simulate(args) = &cli.command {
+        return match simulate::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     // Who is overloaded must be the server: the generator keeps to one core.
     let mut builder = match cli.command {
@@ -163,7 +181,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             echo::serve().await?;
             0
         }
+        // Ended before there was a runtime.
         Command::Server { .. } => 0,
+        #[cfg(feature = "simulation")]
+        Command::Simulate(_) => 0,
     };
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,14 +14,14 @@
 mod check;
 mod damage;
 pub(crate) mod disk;
-mod life;
+pub(crate) mod life;
 mod model;
 #[cfg(test)]
 mod mutants;
-mod random;
+pub(crate) mod random;
 mod schedule;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -30,7 +30,6 @@ use std::{
 
 use colloquy_types::RecordNo;
 
-pub(crate) use self::random::Random;
 use crate::{journal::OpenError, port::ReadError};
 
 /// What a seed came to.

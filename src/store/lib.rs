@@ -13,6 +13,7 @@ mod leases;
 pub mod memory;
 pub mod port;
 pub mod record;
+pub mod simulated;
 pub mod sled_engine;
 mod sled_files;
 

@@ -51,7 +51,7 @@ impl Conversation {
     fn answer_ended(&self, state: &State, cancel: Cancel) {
         match &state.body {
             Body::Open(_, loaded) => match loaded.window.find(&cancel.request_hash) {
-                Some((kind, turn_seq)) => cancel.answer_known(kind, turn_seq, loaded),
+                Some((kind, turn_seq)) => cancel.answer_known(kind, turn_seq, loaded, state.head()),
                 None => cancel.answer(Err(Error::RequestAbsent)),
             },
             Body::Absent(_) => cancel.answer(Err(Error::ConversationAbsent)),

@@ -150,8 +150,8 @@ impl Submission {
     }
 
     /// Answers with the ending that this request had before.
-    pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
-        drop(self.reply.send(known(self.request_id, kind, turn_seq, loaded)));
+    pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded, synced: Head) {
+        drop(self.reply.send(known(self.request_id, (kind, turn_seq), loaded, synced)));
     }
 }
 
@@ -161,13 +161,13 @@ impl Cancel {
     }
 
     /// Answers with the ending that the turn had before.
-    pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) {
-        drop(self.reply.send(known(self.request_id, kind, turn_seq, loaded)));
+    pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded, synced: Head) {
+        drop(self.reply.send(known(self.request_id, (kind, turn_seq), loaded, synced)));
     }
 }
 
 /// The ending of a request that is remembered.
-fn known(request_id: RequestId, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded) -> Answer {
+fn known(request_id: RequestId, (kind, turn_seq): (EndingKind, TurnSeq), loaded: &Loaded, synced: Head) -> Answer {
     match kind {
         EndingKind::Turn => Answer::Recorded { request_id, turn_seq, flow: loaded.pin.clone() },
         EndingKind::Reset | EndingKind::Feedback | EndingKind::Forked | EndingKind::Paused | EndingKind::Resumed => {
@@ -184,7 +184,7 @@ fn known(request_id: RequestId, kind: EndingKind, turn_seq: TurnSeq, loaded: &Lo
                 reason,
                 reply_text: loaded.flow.fallback().to_string(),
             });
-            let ending = Ending::Closed { record, head: loaded.head };
+            let ending = Ending::Closed { record, head: synced };
             Answer::Ended(Ok(TurnReply { ending, replayed: true, flow: loaded.pin.clone() }))
         }
     }

@@ -242,7 +242,25 @@ impl State {
     }
 }
 
+impl Queued {
+    /// Tells everyone who waits for it.
+    pub(super) fn fail(self, error: &Error) {
+        match self {
+            Self::Turn(submission, waiters) => {
+                waiters.fail(error);
+                submission.answer(Err(error.clone()));
+            }
+            Self::Control(submission) => submission.answer(Err(error.clone())),
+        }
+    }
+}
+
 impl Work {
+    /// Whether a synced record promises that it ends.
+    pub(super) fn is_promised(&self) -> bool {
+        matches!(self, Self::Turn(turn) if turn.journalled)
+    }
+
     /// The turn that it is, if it is one.
     pub(super) fn turn_id(&self) -> Option<TurnId> {
         match self {

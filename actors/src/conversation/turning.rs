@@ -24,6 +24,7 @@ use super::{
 use crate::{
     directory::ActorStatus,
     error::{DeadlineOutcome, Error},
+    planted::Planted,
     reply::{CommittedTurn, Ending, FlowPin},
 };
 
@@ -219,6 +220,9 @@ impl Conversation {
         };
         state.round += 1;
         self.start_calls(myself, state.round, &turn, &mut deciding);
+        if self.shared.is_planted(Planted::ActsBeforeIntent) {
+            self.start_held(myself, &turn, &mut deciding);
+        }
         deciding.writing = batch.is_some();
         let deadline = turn.deadline;
         turn.phase = Phase::Deciding(deciding);
@@ -460,6 +464,9 @@ impl Conversation {
     pub(super) fn resume_accepted(&self, myself: &ActorRef<Message>, state: &mut State) {
         let Some(loaded) = state.loaded_mut() else { return };
         let Some(mut accepted) = loaded.open_accepted.clone() else { return };
+        if self.shared.is_planted(Planted::ForgetsResume) {
+            return;
+        }
         // What may have changed the world is told by a committed turn, however late.
         let acted = !loaded.open_effects.intents.is_empty();
         let now = self.shared.clock.now();

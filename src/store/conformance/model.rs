@@ -6,7 +6,7 @@ use colloquy_types::{ConversationKey, Hash, Head, RecordNo, TurnSeq};
 
 use super::{Harness, append, at};
 use crate::{
-    faults::Random,
+    faults::random::Random,
     history::decode_all,
     port::{AppendError, ConversationStore, Lease, NotApplied, ReadError},
     record::{Batch, RecordKind, StoredRecord},

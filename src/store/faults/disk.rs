@@ -24,7 +24,7 @@ use crate::journal::{
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crash {
+pub enum Crash {
     /// The process is killed; what it wrote is in the page cache.
     Process,
     /// The power goes; what was not synced may be gone, wholly or in part.

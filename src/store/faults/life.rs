@@ -10,10 +10,7 @@ use colloquy_types::{Clock, ConversationKey, Epoch, Head, TurnSeq};
 use crossbeam_channel::never;
 use tokio::sync::oneshot;
 
-use super::{
-    disk::FaultDisk,
-    random::{SeededEntropy, Ticks},
-};
+use super::{disk::FaultDisk, random::SeededEntropy};
 use crate::{
     done::Done,
     journal::{
@@ -23,37 +20,56 @@ use crate::{
         driver::keep_one,
         group::StoreUuid,
         index::{Checkpoint, Index},
-        reader::Reader,
+        reader::{ReadJob, Reader},
         recovery::{self, Finish},
         stats::SharedStats,
         writer::{WriterCore, WriterOptions},
     },
-    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, Verified},
+    port::{AppendError, HistoryPage, Lease, Listed, Opened, ReadError, StoreStats, Verified},
     record::{Batch, StoredRecord},
 };
 
 /// The store of every run.
-pub(super) const UUID: StoreUuid = *b"a store to crash";
+pub(crate) const UUID: StoreUuid = *b"a store to crash";
 /// Reads are answered after at most so many rounds between writer and reader.
 const ROUNDS_MAX: usize = 64;
 
 /// What all lives of a run share.
-pub(super) struct World {
-    pub(super) disk: FaultDisk,
-    pub(super) entropy: Arc<SeededEntropy>,
-    pub(super) clock: Arc<Ticks>,
-    pub(super) options: WriterOptions,
+pub(crate) struct World {
+    pub(crate) disk: FaultDisk,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: WriterOptions,
     /// The endings that someone was told of, by ticket.
-    pub(super) told: Told,
+    pub(crate) told: Told,
     #[cfg(test)]
     pub(super) mutant: Option<super::mutants::Mutant>,
 }
 
+impl World {
+    pub(crate) fn new(
+        disk: FaultDisk,
+        entropy: Arc<SeededEntropy>,
+        clock: Arc<dyn Clock>,
+        options: WriterOptions,
+    ) -> Self {
+        Self {
+            disk,
+            entropy,
+            clock,
+            options,
+            told: Told::default(),
+            #[cfg(test)]
+            mutant: None,
+        }
+    }
+}
+
 /// Endings of appends that reached whoever waited.
-pub(super) type Told = Arc<Mutex<Vec<(u64, Result<Head, AppendError>)>>>;
+pub(crate) type Told = Arc<Mutex<Vec<(u64, Result<Head, AppendError>)>>>;
 
 /// A running store.
-pub(super) struct Life {
+pub(crate) struct Life {
     disk: FaultDisk,
     core: WriterCore,
     out: Outbox,
@@ -67,7 +83,7 @@ pub(super) struct Life {
 
 impl Life {
     /// Recovers what is on the disk and starts a writer on it.
-    pub(super) fn begin(world: &World, index: &Arc<Index>) -> Result<Self, OpenError> {
+    pub(crate) fn begin(world: &World, index: &Arc<Index>) -> Result<Self, OpenError> {
         let disk: &FaultDisk = &world.disk;
         let found = recovery::find(disk, UUID)?;
         let covered = index.covered()?;
@@ -92,7 +108,7 @@ impl Life {
             index: Arc::clone(index),
             segments: Arc::clone(&start.segments),
             stats: Arc::clone(&stats),
-            clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+            clock: Arc::clone(&world.clock),
             options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
         };
         let epoch = start.epoch;
@@ -104,17 +120,24 @@ impl Life {
         Ok(Self { disk, core, out: Outbox::default(), reader, compactor, keeper: VecDeque::new(), epoch, told })
     }
 
-    pub(super) fn is_poisoned(&self) -> bool {
+    pub(crate) fn is_poisoned(&self) -> bool {
         self.core.is_poisoned()
     }
 
     /// Takes `commands` in one step, and hands out what came of them.
-    pub(super) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
-        let mut commands: VecDeque<Command> = commands.into_iter().collect();
-        self.core.step(&mut commands, &mut self.out);
-        for (done, ending) in self.out.endings.drain(..) {
+    pub(crate) fn step(&mut self, commands: impl IntoIterator<Item = Command>) {
+        for (done, ending) in self.advance(commands) {
             done.call(ending);
         }
+    }
+
+    /// The same, but for the endings of appends: whoever calls hands them out.
+    pub(crate) fn advance(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Vec<(Done, Result<Head, AppendError>)> {
+        let mut commands: VecDeque<Command> = commands.into_iter().collect();
+        self.core.step(&mut commands, &mut self.out);
         self.keeper.extend(self.out.keeper.drain(..));
         for (reply, outcome) in self.out.checkpointed.drain(..) {
             drop(reply.send(outcome));
@@ -122,6 +145,7 @@ impl Life {
         for reply in self.out.closed.drain(..) {
             reply.send(()).ok();
         }
+        std::mem::take(&mut self.out.endings)
     }
 
     /// The command that appends `batch`; its ending is kept under `ticket`, unless the process is dead by then.
@@ -136,7 +160,7 @@ impl Life {
     }
 
     /// Does the keeper's next job.
-    pub(super) fn keep_one(&mut self) {
+    pub(crate) fn keep_one(&mut self) {
         if let Some(job) = self.keeper.pop_front() {
             let answer = keep_one(&self.disk, UUID, self.epoch, job);
             self.step(answer);
@@ -144,7 +168,7 @@ impl Life {
     }
 
     /// Goes on collecting a checkpoint, and applies it once it is whole; `true` when one was.
-    pub(super) fn apply_checkpoint(&mut self) -> bool {
+    pub(crate) fn apply_checkpoint(&mut self) -> bool {
         if self.core.has_work() {
             self.step([]);
         }
@@ -155,7 +179,7 @@ impl Life {
     }
 
     /// Takes over a checkpoint as it stands when the process dies in the middle of it: rows, and nothing more.
-    pub(super) fn tear_checkpoint(&mut self) {
+    pub(crate) fn tear_checkpoint(&mut self) {
         if let Some(Checkpoint { rows, .. }) = self.out.checkpoint.take() {
             // What cannot be put is as if the process had died before.
             self.reader.index.put_rows(rows).ok();
@@ -169,7 +193,7 @@ impl Life {
     }
 
     /// Makes a pass of compaction over what the index covers.
-    pub(super) fn compact(&self) -> Result<(), String> {
+    pub(crate) fn compact(&self) -> Result<(), String> {
         let (jobs, stop) = (never(), never());
         let passed = self.compactor.pass(&Pace { bytes_per_second: None, jobs: &jobs, stop: &stop });
         passed.map(drop).map_err(|error| error.to_string())
@@ -187,6 +211,37 @@ impl Life {
             self.apply_checkpoint();
         }
         false
+    }
+
+    /// The reads that the last steps asked for.
+    pub(crate) fn take_reads(&mut self) -> Vec<ReadJob> {
+        std::mem::take(&mut self.out.reads)
+    }
+
+    /// Does a read; what is to go back to the writer is returned.
+    pub(crate) fn run(&self, job: ReadJob) -> Option<Command> {
+        self.reader.run(job)
+    }
+
+    /// The writer, to plant bugs in.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn core(&mut self) -> &mut WriterCore {
+        &mut self.core
+    }
+
+    /// Whether the store was closed and the writer has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.core.is_finished()
+    }
+
+    /// Whether the keeper has something to do, or the index.
+    pub(crate) fn has_chores(&self) -> bool {
+        self.core.has_work() || !self.keeper.is_empty() || self.out.checkpoint.is_some()
+    }
+
+    /// The figures, without those of the segments.
+    pub(crate) fn stats(&self) -> StoreStats {
+        self.compactor.stats.snapshot()
     }
 
     fn ask<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ReadError> {

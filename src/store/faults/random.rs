@@ -8,23 +8,26 @@ use std::sync::{
 use colloquy_types::{Clock, Entropy, Timestamp};
 
 /// A stream of numbers that a seed and a name decide.
-pub(crate) struct Random(blake3::OutputReader);
+#[derive(Debug)]
+pub struct Random(blake3::OutputReader);
 
 impl Random {
-    pub(crate) fn new(seed: u64, stream: &str) -> Self {
+    /// The stream `stream` of `seed`.
+    pub fn new(seed: u64, stream: &str) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(stream.as_bytes());
         Self(hasher.finalize_xof())
     }
 
-    pub(crate) fn bytes16(&mut self) -> [u8; 16] {
+    /// The next sixteen bytes.
+    pub fn bytes16(&mut self) -> [u8; 16] {
         let mut bytes = [0; 16];
         self.0.fill(&mut bytes);
         bytes
     }
 
     /// A number below `bound`; 0 when that is 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         let mut bytes = [0; 8];
         self.0.fill(&mut bytes);
         // The bias of a remainder is far below what a schedule would show.
@@ -33,25 +36,28 @@ impl Random {
     }
 
     /// A number of `low..=high`.
-    pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
+    pub fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// True `percent` times of a hundred.
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
+    /// One of `among`; nothing when there is none.
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
         among.get(self.below(among.len()))
     }
 }
 
 /// Entropy of the run, for uids and salts.
-pub(crate) struct SeededEntropy(Mutex<Random>);
+#[derive(Debug)]
+pub struct SeededEntropy(Mutex<Random>);
 
 impl SeededEntropy {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The entropy of `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(Mutex::new(Random::new(seed, "entropy")))
     }
 }

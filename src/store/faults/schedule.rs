@@ -13,7 +13,7 @@ use super::{
     disk::{Crash, FaultDisk},
     life::{Life, World},
     model::{Model, Must},
-    random::{Random, SeededEntropy},
+    random::{Random, SeededEntropy, Ticks},
 };
 use crate::{
     journal::{
@@ -64,15 +64,8 @@ impl Run {
             checkpoint_bytes: *random.pick(&[4 << 10, 16 << 10, u64::MAX]).unwrap_or(&u64::MAX),
             delta_entries_max: *random.pick(&[1, 3, 1000]).unwrap_or(&1000),
         };
-        let world = World {
-            disk: FaultDisk::new(seed),
-            entropy: Arc::new(SeededEntropy::new(seed)),
-            clock: Arc::default(),
-            options,
-            told: Arc::default(),
-            #[cfg(test)]
-            mutant: None,
-        };
+        let (entropy, clock) = (Arc::new(SeededEntropy::new(seed)), Arc::new(Ticks::default()));
+        let world = World::new(FaultDisk::new(seed), entropy, clock, options);
         let scratch = scratch.join(format!("faults-{}-{seed}", std::process::id()));
         let index =
             new_index(&scratch, 0).map_err(|breach| Violation { seed, point: 0, operation: 0, trace: seed, breach })?;

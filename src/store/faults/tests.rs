@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{Report, run};
 
-pub(super) fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap()
 }

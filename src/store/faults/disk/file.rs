@@ -122,7 +122,9 @@ impl FileState {
 fn sector(bytes: &[u8], number: usize) -> Sector {
     let mut sector = [0; SECTOR_BYTES];
     let here = bytes.chunks(SECTOR_BYTES).nth(number).unwrap_or_default();
-    sector.iter_mut().zip(here).for_each(|(to, from)| *to = *from);
+    if let Some(room) = sector.get_mut(..here.len()) {
+        room.copy_from_slice(here);
+    }
     sector
 }
 

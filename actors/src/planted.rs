@@ -1,0 +1,16 @@
+//! Bugs that can be planted in the runtime, so that a simulation can show that it notices them.
+//!
+//! An ordinary build has none: [`crate::shared::Shared::is_planted`] is then a constant `false`.
+
+/// A way in which the runtime could break its promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// A request id that ended is not remembered.
+    ForgetsDuplicates,
+    /// An accepted turn is not taken up by the next activation.
+    ForgetsResume,
+    /// An action is called while its intent is on its way.
+    ActsBeforeIntent,
+    /// What a conversation is asked shows a head that is not synced.
+    TellsUnsynced,
+}
