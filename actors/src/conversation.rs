@@ -49,6 +49,7 @@ pub(crate) use self::{
 use crate::{
     directory::{ActorInfo, ActorStatus},
     error::{Error, LimitKind},
+    invariants,
     planted::Planted,
     reply::Described,
     shared::Shared,
@@ -237,6 +238,7 @@ impl Conversation {
             Ok(batch) => batch.finish(),
             Err(error) => return work.fail(&error),
         };
+        debug_assert!(invariants::follows(&state.head_loaded(), &batch.head_after()), "INV-1");
         let told_early = self.shared.is_planted(Planted::TellsUnsynced).then(|| batch.head_after());
         let (attempt, actor) = (state.attempt + 1, myself.clone());
         // The actor may be gone by then; the next activation finds what was written.

@@ -132,17 +132,17 @@ impl Requests {
 
 /// Whether an error says that nothing came of the call, and nothing will.
 const fn had_no_effect(error: &Error) -> bool {
-    match error {
+    matches!(
+        error,
         Error::ConversationAbsent
-        | Error::WrongFlow { .. }
-        | Error::SeqMismatch { .. }
-        | Error::Busy { .. }
-        | Error::Overloaded { .. }
-        | Error::Draining
-        | Error::Paused { .. }
-        | Error::ConversationExists
-        | Error::TurnAbsent { .. }
-        | Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied } => true,
-        _ => false,
-    }
+            | Error::WrongFlow { .. }
+            | Error::SeqMismatch { .. }
+            | Error::Busy { .. }
+            | Error::Overloaded { .. }
+            | Error::Draining
+            | Error::Paused { .. }
+            | Error::ConversationExists
+            | Error::TurnAbsent { .. }
+            | Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }
+    )
 }

@@ -164,15 +164,14 @@ impl Witness {
                 Err(ReadError::Corrupt { .. }) if self.has_begun_anew(store, key).await => continue,
                 Err(error) => return Err(lost(format!("{} cannot be read behind {after:?}: {error}", key.as_str()))),
             };
-            let mut state = self.lock();
-            let known = state.ledger.current(key).map(|(_, known)| known.uid);
+            let known = self.lock().ledger.current(key).map(|(_, known)| known.uid);
             if known.is_some_and(|known| known != page.uid) {
-                drop(state);
                 if self.has_begun_anew(store, key).await {
                     continue;
                 }
                 return Err(lost(format!("{} is another conversation", key.as_str())));
             }
+            let mut state = self.lock();
             if !page.records.is_empty() {
                 if page.reached == page.head && !state.ledger.was_attempted(&page.head) {
                     return Err(lost(format!("{} ends at {:?}, which was never appended", key.as_str(), page.head)));

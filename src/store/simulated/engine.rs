@@ -362,9 +362,7 @@ impl ConversationStore for SimulatedStore {
         let done: Completion = match fate {
             Some(Fate::Lost) => return done(Err(AppendError::Unknown)),
             Some(Fate::Refused) => return done(Err(AppendError::NotApplied(NotApplied::Busy))),
-            Some(Fate::AcknowledgementLost) => {
-                Box::new(move |ending| done(ending.and_then(|_| Err(AppendError::Unknown))))
-            }
+            Some(Fate::AcknowledgementLost) => Box::new(move |ending| done(ending.and(Err(AppendError::Unknown)))),
             Some(Fate::Late(_)) | None => done,
         };
         let command = Command::Append { lease: lease.clone(), batch, done: Done::new(done) };
