@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use self::{checkpoint::CheckpointState, segments::SegmentState};
 use super::{
     bytes::put,
-    command::{Command, Outbox},
+    command::{Command, Intent, Outbox},
     disk::Disk,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     reader::{ReadJob, Segments},
@@ -80,6 +80,8 @@ impl std::borrow::Borrow<str> for OrderedKey {
 enum Pending {
     Ending(Done, Result<Head, AppendError>),
     Read(ReadJob),
+    /// That the conversation does not exist, perhaps because of an erasure that is not synced yet.
+    Absent(Intent),
     Opened(oneshot::Sender<Result<crate::port::Opened, ReadError>>, Box<crate::port::Opened>),
 }
 
@@ -373,6 +375,9 @@ impl WriterCore {
                 Pending::Ending(done, ending) => out.endings.push((done, ending)),
                 Pending::Read(job) if self.poisoned => job.refuse(ReadError::Closed),
                 Pending::Read(job) => out.reads.push(job),
+                Pending::Absent(intent) => {
+                    intent.refuse(if self.poisoned { ReadError::Closed } else { ReadError::Absent });
+                }
                 Pending::Opened(reply, _) if self.poisoned => drop(reply.send(Err(ReadError::Closed))),
                 Pending::Opened(reply, opened) => drop(reply.send(Ok(*opened))),
             }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use colloquy_types::{ConversationUid, Head, RecordNo};
+use colloquy_types::{ConversationUid, Head, RecordNo, TurnSeq};
 use tempfile::TempDir;
 
 use super::{
@@ -13,9 +13,14 @@ use super::{
     rig::{Rig, append, key, open_on, open_with, options, send, turn},
 };
 use crate::{
-    journal::{JournalOptions, group::GROUP_BYTES, segment::SEGMENT_HEADER_BYTES},
+    journal::{
+        JournalOptions,
+        command::{Command, Intent},
+        group::GROUP_BYTES,
+        segment::SEGMENT_HEADER_BYTES,
+    },
     port::{AppendError, ConversationStore as _, NotApplied, ReadError},
-    record::decode_header,
+    record::{Batch, RecordKind, decode_header},
 };
 
 type Named = (ConversationUid, RecordNo);
@@ -249,5 +254,26 @@ fn a_segment_is_filled_and_synced_before_it_is_used() {
     assert!(files.len() > 2, "the load went through several segments");
     for (name, file) in files {
         assert!(file.durable.len() > SEGMENT_HEADER_BYTES, "{name} was synced");
+    }
+}
+
+#[test]
+fn a_conversation_is_absent_only_once_its_erasure_is_synced() {
+    for (fails, told) in [(false, ReadError::Absent), (true, ReadError::Closed)] {
+        let mut rig = Rig::new(FakeDisk::default());
+        let opened = rig.begin("c");
+        let mut leases = [(opened.lease, opened.head)];
+        rig.group(&mut leases, b"a turn");
+        let [(lease, head)] = &leases;
+        let mut batch = Batch::new(lease, head);
+        batch.push(RecordKind::Erased, Default::default(), [1; 16], b"receipt").unwrap();
+        let erases = rig.append(lease, batch);
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        let intent = Intent::Turns { from: TurnSeq::default(), limit: 9, reply };
+        if fails {
+            rig.disk.fail();
+        }
+        rig.step([erases, Command::Read { key: key("c"), intent }]);
+        assert_eq!(answer.try_recv().unwrap().unwrap_err(), told);
     }
 }

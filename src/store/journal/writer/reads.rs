@@ -55,7 +55,7 @@ impl WriterCore {
     /// A conversation that does not exist: an open begins it, everything else says so.
     fn absent(&mut self, key: ConversationKey, intent: Intent) {
         if !matches!(intent, Intent::Open(_)) {
-            return intent.refuse(ReadError::Absent);
+            return self.pending.push(Pending::Absent(intent));
         }
         let uid = ConversationUid(self.entropy.bytes16());
         self.insert(key.clone(), Row::unborn(uid));
