@@ -4,6 +4,7 @@
 //! service of the same stack in the same way. Only the ratio of alternating runs means something: both
 //! share the machine with their server.
 
+mod chaos;
 mod crash;
 mod echo;
 mod late;
@@ -61,6 +62,12 @@ enum Command {
     /// Example: colloquy-loadtest memory touch --conversations 1000000 --active-max 50000
     #[command(subcommand)]
     Memory(memory::Memory),
+    /// Has very many callers talk while actors are killed every few milliseconds, and the process now and then: what was
+    /// acknowledged must be there once, nobody may wait past a deadline, and only who was hit may be told so. Ends with 1
+    /// when it is not so.
+    ///
+    /// Example: colloquy-loadtest chaos --callers 1000 --conversations 10000 --duration 60
+    Chaos(chaos::ChaosArgs),
     /// Kills a server under load, again and again: what its callers were told must be there, once and unchanged.
     /// Then plays crash points of the journal on a simulated disk. Ends with 1 when a promise was not kept.
     ///
@@ -171,6 +178,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let report = memory::run(&args).await?;
             report.print(args.json());
             u64::from(!report.is_well())
+        }
+        Command::Chaos(args) => {
+            chaos::run(&args).await?;
+            0
         }
         Command::Crash(args) => {
             crash::run(&args).await?;
