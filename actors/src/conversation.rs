@@ -152,7 +152,10 @@ impl Conversation {
         if state.retired {
             return self.shared.forward(&self.info.key, Message::Submit(submission));
         }
-        self.shared.admission.waited(submission.sent_at.elapsed());
+        // One that waited for the activation waited for the store.
+        if submission.sent_at >= state.activated_at {
+            self.shared.admission.waited(submission.sent_at.elapsed());
+        }
         if let Some(unanswered) = self.answer_repeated(state, submission) {
             self.start_or_queue(myself, state, unanswered);
             self.next(myself, state);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// The time over which waits are looked at.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Calls that may be in flight however far behind the process is.
-const LIMIT_MIN: usize = 32;
+const LIMIT_MIN: usize = 128;
 
 /// The wait of calls, and how many may be in flight because of it.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(windows(&shedding, 10, TARGET / 2, 4096).await, 4096, "a short wait is none");
         assert_eq!(windows(&shedding, 1, TARGET * 2, 4096).await, 3584);
         assert_eq!(shedding.standing(), TARGET * 2);
-        assert_eq!(windows(&shedding, 1, TARGET * 2, 100).await, 88, "it begins with what is in flight");
+        assert_eq!(windows(&shedding, 1, TARGET * 2, 1000).await, 875, "it begins with what is in flight");
         assert_eq!(windows(&shedding, 100, TARGET * 2, 4096).await, LIMIT_MIN);
         let recovered = windows(&shedding, 20, Duration::ZERO, LIMIT_MIN).await;
         assert_eq!(recovered, 4096, "two seconds later nothing is shed any more");

@@ -33,6 +33,7 @@ pub(crate) struct State {
     pub(super) round: u64,
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
+    pub(super) activated_at: Instant,
     /// How fast turns end here.
     pub(super) pace: TurnPace,
     /// What happened in the last turn that was followed, for whoever lost it on its last words.
@@ -167,6 +168,7 @@ impl State {
             attempt: 0,
             round: 0,
             retired: false,
+            activated_at: Instant::now(),
             pace: TurnPace::default(),
             followed: None,
         }
