@@ -107,6 +107,9 @@ pub async fn serve(
         .max_concurrent_streams(settings.streams_per_connection)
         .http2_keepalive_interval(Some(settings.keepalive_interval))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
+        // Callers whose deadlines pass together must not cost everybody else on their connection: as many resets as
+        // there may be streams are no attack.
+        .http2_max_pending_accept_reset_streams(usize::try_from(settings.streams_per_connection).ok())
         .layer(StallLayer(stalls))
         .add_service(health_service)
         .add_service(reflection_v1)
