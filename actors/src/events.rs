@@ -76,7 +76,7 @@ impl TurnEvents {
     }
 
     /// The parts of the answer that was being written last.
-    pub(crate) fn shown(&self) -> Arc<str> {
+    pub(crate) fn shown(&self) -> String {
         let kept = self.kept();
         let mut shown = (0, String::new());
         for event in &kept.events {
@@ -87,7 +87,7 @@ impl TurnEvents {
                 shown.1.push_str(text);
             }
         }
-        shown.1.into()
+        shown.1
     }
 
     fn bytes(&self) -> usize {
@@ -206,7 +206,7 @@ mod tests {
         assert!(late.next().await.is_none());
         assert_eq!(said(early.next().await), "c");
         assert!(early.next().await.is_none());
-        assert_eq!(&*events.shown(), "bc", "parts of an earlier answer were not the last word");
+        assert_eq!(events.shown(), "bc", "parts of an earlier answer were not the last word");
     }
 
     #[tokio::test]

@@ -244,7 +244,8 @@ pub enum EffectValue {
     Fetch(CallOutcome),
     /// Answers [`EffectKind::Act`].
     Act(CallOutcome),
-    /// Answers every call: the turn ends here. Holds what of the reply had been shown by then.
+    /// Answers every call: the turn ends here. Holds what of the reply had been shown by then, or nothing where another
+    /// answer of the turn does.
     Interrupted(Arc<str>),
 }
 

@@ -240,12 +240,13 @@ impl Work {
         }
     }
 
-    /// What had been shown when the turn was interrupted, if it was.
+    /// What had been shown when the turn was interrupted, if it was: one of the answers says so.
     pub(crate) fn interrupted(&self) -> Option<Arc<str>> {
-        self.results.iter().find_map(|result| match &result.value {
-            EffectValue::Interrupted(shown) => Some(Arc::clone(shown)),
+        let shown = self.results.iter().filter_map(|result| match &result.value {
+            EffectValue::Interrupted(shown) => Some(shown),
             _ => None,
-        })
+        });
+        shown.max_by_key(|shown| shown.len()).cloned()
     }
 
     /// Ends the turn in `stage`: undone like one that is refused, but what was shown was said.

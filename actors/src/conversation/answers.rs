@@ -6,6 +6,8 @@ use colloquy_types::codec;
 
 /// Largest answer, encoded. Leaves room for the rest of a record that holds it alone.
 const ANSWER_BYTES_MAX: usize = 60 << 10;
+/// What encoding a text adds to it, at most.
+const SHOWN_OVERHEAD: usize = 16;
 /// All answers of a turn together. Leaves half of the turn's record for everything else.
 const ANSWERS_BYTES_MAX: usize = 512 << 10;
 
@@ -30,6 +32,12 @@ impl Kept {
         self.bytes += bytes;
         value
     }
+}
+
+/// As much of what was shown as a record takes, like any answer: its beginning.
+pub(super) fn kept_of(shown: &str) -> &str {
+    let most = ANSWER_BYTES_MAX - SHOWN_OVERHEAD;
+    shown.get(..shown.floor_char_boundary(most)).unwrap_or_default()
 }
 
 fn too_large(effect: &Effect, value: EffectValue) -> EffectValue {
@@ -81,6 +89,16 @@ mod tests {
             patience: Patience::default(),
         };
         Effect { step: 1, kind: EffectKind::Act(Arc::new(request)) }
+    }
+
+    #[test]
+    fn what_was_shown_is_kept_as_far_as_an_answer_may_be_and_ends_with_a_whole_character() {
+        for text in ["x".repeat(1 << 20), "ä".repeat(1 << 20), "日".repeat(1 << 20), "short".to_owned()] {
+            let kept = kept_of(&text);
+            assert!(text.starts_with(kept) && (kept == text || kept.len() > 59 << 10), "{}", kept.len());
+            let value = EffectValue::Interrupted(kept.into());
+            assert!(encoded_bytes(&value) <= ANSWER_BYTES_MAX);
+        }
     }
 
     fn answer(bytes: usize) -> EffectValue {

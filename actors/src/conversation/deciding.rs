@@ -73,6 +73,8 @@ pub(super) struct Deciding {
     round: u64,
     stages_told: usize,
     progress_told: Option<(Stage, Arc<str>)>,
+    /// Whether the machine was told that the turn ends.
+    interrupted: bool,
     /// Until when each of the effects that have none may take, as far as it has begun.
     deadlines: Vec<(u16, Instant)>,
     /// Ends with the turn, however that ends.
@@ -105,6 +107,7 @@ impl Deciding {
             round: 0,
             stages_told: 0,
             progress_told: None,
+            interrupted: false,
             deadlines: Vec::new(),
             calls: None,
         }
@@ -160,8 +163,14 @@ impl Deciding {
     pub(super) fn drop_calls(&mut self, shown: &Arc<str>) {
         self.calls = None;
         for effect in std::mem::take(&mut self.awaited) {
-            self.answer(effect.step, EffectValue::Interrupted(Arc::clone(shown)));
+            self.interrupt(effect.step, shown);
         }
+    }
+
+    /// Answers that the turn ends. What was shown is told once: every answer is in the record.
+    fn interrupt(&mut self, step: u16, shown: &Arc<str>) {
+        let shown = if std::mem::replace(&mut self.interrupted, true) { Arc::default() } else { Arc::clone(shown) };
+        self.answer(step, EffectValue::Interrupted(shown));
     }
 
     /// The same before any call of the round has begun.
@@ -248,7 +257,7 @@ impl Conversation {
                         deciding.answer(step, EffectValue::Act(CallOutcome::Unknown));
                     }
                 }
-                _ if ends => deciding.answer(step, EffectValue::Interrupted(turn.waiters.shown())),
+                _ if ends => deciding.interrupt(step, &turn.waiters.shown()),
                 // Nothing is begun that cannot end in time.
                 kind if is_late => {
                     if let Some(value) = EffectValue::failed(kind, Failure::TimedOut) {
@@ -315,8 +324,10 @@ impl Conversation {
         for effect in std::mem::take(&mut deciding.held) {
             if turn.ending.is_some() {
                 // What is acting already must be heard before the turn ends; then the machine goes on until it asks.
-                let ends = EffectValue::Interrupted(turn.waiters.shown());
-                deciding.answer(effect.step, if deciding.is_acting() { NOT_CALLED } else { ends });
+                match deciding.is_acting() {
+                    true => deciding.answer(effect.step, NOT_CALLED),
+                    false => deciding.interrupt(effect.step, &turn.waiters.shown()),
+                }
                 continue;
             }
             if is_late {

@@ -7,6 +7,7 @@ use colloquy_types::{Head, RequestId, Timestamp, TurnId, TurnSeq};
 use tokio::sync::oneshot;
 
 use super::{
+    answers,
     loaded::Loaded,
     message::{Cancel, ControlSubmission, Submission},
     window::EndingKind,
@@ -104,9 +105,9 @@ impl Waiters {
         self.events.as_ref().map(|EndsEvents(events)| events)
     }
 
-    /// How much of the answer was shown.
+    /// How much of the answer was shown, as far as it is kept.
     pub(super) fn shown(&self) -> Arc<str> {
-        self.events().map_or_else(Arc::default, |events| events.shown())
+        self.events().map_or_else(Arc::default, |events| answers::kept_of(&events.shown()).into())
     }
 
     fn tell(&self, event: impl FnOnce() -> TurnEvent) {

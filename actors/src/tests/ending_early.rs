@@ -80,6 +80,20 @@ async fn a_cancelled_turn_is_replayed_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_turn_that_waits_for_several_answers_ends_at_once_and_says_what_was_shown_once() {
+    let names = ["one", "two", "three", "four"];
+    let world = World::new(&names.map(|name| (name, Conduct::Hangs)));
+    let runtime = started(&Gate::new(), &world).await;
+    let looking = submitted(&runtime, errand("r-1", "look", AMPLE));
+    wait_for(|| world.running() == names.len()).await;
+    cancel(&runtime, "r-1").await.unwrap().unwrap();
+    let looked = looking.await.unwrap().unwrap();
+    assert_eq!(record(&looked).outcome, TurnOutcome::Interrupted);
+    assert_eq!(record(&looked).effects.len(), names.len());
+    assert_eq!(world.running(), 0);
+}
+
+#[tokio::test]
 async fn a_turn_that_waits_is_cancelled_without_a_trace() {
     let (gate, world, runtime) = hanging("model").await;
     let running = submitted(&runtime, errand("r-1", "tell", AMPLE));

@@ -236,7 +236,7 @@ async fn what_was_shown_is_never_begun_anew() {
     let lost = answer.lost;
     assert_eq!((lost.tokens_in, lost.tokens_out, lost.cost_micros), (5, 3, 3));
     assert!(bench.kept.told(r#"colloquy_model_tokens_total{tenant="acme",model="local/0",kind="output"} 3"#));
-    assert_eq!(&*events.shown(), "Switch it ");
+    assert_eq!(events.shown(), "Switch it ");
 }
 
 #[tokio::test(start_paused = true)]
