@@ -1,6 +1,7 @@
 //! The conversation actor: owns one conversation's state and decides its turns, one at a time.
 //!
-//! Takes turns, resets, feedback, erasures, questions about the synced state, and the writer's answers. Order: check
+//! Takes turns, wishes that one ends, resets, feedback, pauses, forks, erasures, questions about the synced state, and the
+//! writer's answers. Order: check
 //! (changes nothing), decide, persist, apply, reply. Durable before a reply: everything the reply says.
 //! A turn whose caller streams is journalled as accepted first; a crash then loses nothing, because the
 //! next activation ends it. What a crash of the actor loses: turns that wait in its queue and were

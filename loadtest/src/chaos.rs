@@ -31,7 +31,7 @@ const RECOVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// From one try to the next when the server does not say.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What stands for any number of supervisors in the path of a conversation.
+/// Partitions of the supervisor whose number is in the path of a conversation.
 const SHARD_PARTITIONS: u16 = 64;
 
 /// How many, and for how long.

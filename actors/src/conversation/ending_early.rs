@@ -72,7 +72,7 @@ impl Conversation {
                 let busy = Error::Busy {
                     head: state.head(),
                     held_by: running.work.turn_id(),
-                    held_for: now.saturating_duration_since(running.started_at),
+                    held_for: now.saturating_duration_since(running.since()),
                     held_at_most: running.deadline.saturating_duration_since(now),
                 };
                 submission.answer(Err(busy));

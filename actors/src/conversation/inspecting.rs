@@ -29,12 +29,12 @@ impl Conversation {
 
 fn running(running: &Running) -> RunningReport {
     let now = Instant::now();
-    let (phase, begun, effects) = match &running.work {
-        Work::Control(_) => ("control", running.started_at, Vec::new()),
-        Work::Snapshot { .. } => ("snapshot", running.started_at, Vec::new()),
+    let (phase, effects) = match &running.work {
+        Work::Control(_) => ("control", Vec::new()),
+        Work::Snapshot { .. } => ("snapshot", Vec::new()),
         Work::Turn(turn) => match &turn.phase {
-            Phase::Accepting => ("accepting", turn.begun_at, Vec::new()),
-            Phase::Committing(_) => ("committing", turn.begun_at, Vec::new()),
+            Phase::Accepting => ("accepting", Vec::new()),
+            Phase::Committing(_) => ("committing", Vec::new()),
             Phase::Deciding(deciding) => {
                 let phase = if deciding.held_back { "held_back" } else { "deciding" };
                 let effects = deciding.waits_for().map(|(effect, deadline)| EffectReport {
@@ -47,14 +47,14 @@ fn running(running: &Running) -> RunningReport {
                     },
                     left: deadline.saturating_duration_since(now),
                 });
-                (phase, turn.begun_at, effects.collect())
+                (phase, effects.collect())
             }
         },
     };
     RunningReport {
         phase,
         turn_id: running.work.turn_id(),
-        since: now.saturating_duration_since(begun),
+        since: now.saturating_duration_since(running.since()),
         left: running.deadline.saturating_duration_since(now),
         effects,
     }

@@ -117,7 +117,7 @@ impl Conversation {
 fn busy_with(state: &State) -> Error {
     let now = Instant::now();
     let (held_for, held_at_most) = state.running.as_ref().map_or_else(Default::default, |running| {
-        (now.saturating_duration_since(running.started_at), running.deadline.saturating_duration_since(now))
+        (now.saturating_duration_since(running.since()), running.deadline.saturating_duration_since(now))
     });
     let held_by = state.running.as_ref().and_then(|running| running.work.turn_id());
     Error::Busy { head: state.head(), held_by, held_for, held_at_most }

@@ -86,6 +86,16 @@ pub(super) struct Running {
     pub(super) deadline: Instant,
 }
 
+impl Running {
+    /// Since when this has been going on; a turn goes on from one wait to the next.
+    pub(super) fn since(&self) -> Instant {
+        match &self.work {
+            Work::Turn(turn) => turn.begun_at,
+            Work::Control(_) | Work::Snapshot { .. } => self.started_at,
+        }
+    }
+}
+
 pub(super) enum Work {
     Turn(Box<RunningTurn>),
     Control(Box<RunningControl>),

@@ -57,18 +57,16 @@ async fn an_actor_is_killed_within_the_budget_and_comes_back() {
     assert_eq!(found.failures, Some((1, FailureCause::Killed)));
     assert_eq!(runtime.kill("root/flows"), Ok(ActorKind::Flows));
     let shard = path("c").rsplit_once("/acme/").unwrap().0.to_owned();
+    let before = runtime.shared().shard(crate::shard::of(&key("c"))).map(|shard| shard.get_id());
     assert_eq!(runtime.kill(&shard), Ok(ActorKind::Shard));
     assert!(matches!(runtime.kill("root/flows"), Err(Error::KillRefused { .. } | Error::ActorAbsent)));
-    // The shard and all below it come back.
-    let turn = |number: usize| turn("c", &format!("r-{number}"), "hello");
-    let mut number = 1;
-    while runtime.submit_turn(turn(number)).await.is_err() {
-        number += 1;
-        assert!(number < 1000, "it never came back");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    // The shard comes back, and with it all below it.
+    let number = crate::shard::of(&key("c"));
+    let supervisor = || runtime.shared().shard(number).map(|shard| shard.get_id());
+    wait_for(|| supervisor().is_some_and(|id| Some(id) != before)).await;
+    runtime.submit_turn(turn("c", "r-1", "hello")).await.unwrap();
     let unarmed = start(Gate::new()).await;
-    unarmed.submit_turn(turn(0)).await.unwrap();
+    unarmed.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     assert_eq!(unarmed.kill(&path("c")), Err(Error::KillRefused { retry_after: None }));
 }
 

@@ -4,7 +4,7 @@ use colloquy_store::memory::Fault;
 use colloquy_turn::TurnOutcome;
 
 use super::{
-    outside::{AMPLE, World, errand, record, started, submitted},
+    outside::{AMPLE, Conduct, World, errand, record, started, submitted},
     *,
 };
 
@@ -144,4 +144,32 @@ async fn turns_that_would_tell_what_is_not_synced_wait_for_it() {
     assert_eq!(head.turn_seq.get(), 2);
     let mut stream = runtime.stream_turn(errand("r-3", "desk", AMPLE), None).unwrap();
     assert!(matches!(stream.event().await, Some((_, TurnEvent::Accepted { head, .. })) if head.turn_seq.get() == 2));
+}
+
+/// What a closed turn's repetition is told is synced, also while what is loaded is ahead of that.
+#[tokio::test]
+async fn a_closed_turn_that_is_repeated_tells_the_head_that_is_synced() {
+    let world = World::new(&[("model", Conduct::Hangs)]);
+    let (gate, runtime) = begun(&world).await;
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let closing = || SubmitTurn { deadline, ..errand("r-1", "desk", AMPLE) };
+    let stream = runtime.stream_turn(closing(), None).unwrap();
+    gate.until_waiting(1).await;
+    assert!(matches!(stream.ending().await, Err(Error::DeadlineExceeded { .. })));
+    gate.inner.let_go();
+    let repeat = || SubmitTurn { deadline: Instant::now() + AMPLE, ..closing() };
+    let ended = runtime.submit_turn(repeat()).await.unwrap();
+    assert!(matches!(&ended.ending, Ending::Closed { head, .. } if head.turn_seq.get() == 1), "{ended:?}");
+    gate.inner.hold();
+    let mut ahead = Vec::new();
+    for number in 2..=3 {
+        ahead.push(submitted(&runtime, errand(&format!("r-{number}"), "desk", AMPLE)));
+        gate.until_waiting(ahead.len()).await;
+    }
+    let told = runtime.submit_turn(repeat()).await.unwrap();
+    assert!(matches!(&told.ending, Ending::Closed { head, .. } if head.turn_seq.get() == 1), "{told:?}");
+    gate.inner.let_go();
+    for turn in ahead {
+        turn.await.unwrap().unwrap();
+    }
 }
