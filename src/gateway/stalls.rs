@@ -1,12 +1,8 @@
 //! Measures the polls of every request; see [`colloquy_telemetry::Stalls`].
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use colloquy_telemetry::{Polled, Stalls};
+use colloquy_telemetry::{Polled, Stalls, Watched};
 use tower::{Layer, Service};
 
 /// Puts the measure round a service.
@@ -31,17 +27,16 @@ pub(crate) struct Measured<S> {
 impl<S, R> Service<R> for Measured<S>
 where
     S: Service<R>,
-    S::Future: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Watched<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        Box::pin(self.stalls.watch(Polled::Gateway, self.inner.call(request)))
+        self.stalls.watch(Polled::Gateway, self.inner.call(request))
     }
 }

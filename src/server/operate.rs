@@ -4,7 +4,10 @@ mod show;
 
 use std::io::IsTerminal as _;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use colloquy_client::{Client, ClientError, Key, v1};
 use serde_json::json;
 
@@ -74,8 +77,8 @@ pub(crate) enum Operate {
 #[derive(Debug, Args)]
 pub(crate) struct TreeArgs {
     /// Only actors of this kind.
-    #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    #[arg(long, value_parser = kinds(), ignore_case = true)]
+    kind: Option<v1::ActorKind>,
     /// Only conversations of this tenant.
     #[arg(long, value_name = "TENANT", default_value = "")]
     of: String,
@@ -87,35 +90,11 @@ pub(crate) struct TreeArgs {
     watch: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    Root,
-    StoreWriter,
-    Shard,
-    Conversation,
-    Flows,
-    Gates,
-    Model,
-    Source,
-    Session,
-    Janitor,
-}
-
-impl Kind {
-    const fn wire(self) -> v1::ActorKind {
-        match self {
-            Self::Root => v1::ActorKind::Root,
-            Self::StoreWriter => v1::ActorKind::StoreWriter,
-            Self::Shard => v1::ActorKind::Shard,
-            Self::Conversation => v1::ActorKind::Conversation,
-            Self::Flows => v1::ActorKind::Flows,
-            Self::Gates => v1::ActorKind::Gates,
-            Self::Model => v1::ActorKind::Model,
-            Self::Source => v1::ActorKind::Source,
-            Self::Session => v1::ActorKind::Session,
-            Self::Janitor => v1::ActorKind::Janitor,
-        }
-    }
+/// The kinds that the contract names, by their names.
+fn kinds() -> impl TypedValueParser<Value = v1::ActorKind> {
+    let all = || (1..).map_while(|number| v1::ActorKind::try_from(number).ok());
+    PossibleValuesParser::new(all().map(show::kind_name))
+        .map(move |name| all().find(|kind| show::kind_name(*kind).eq_ignore_ascii_case(&name)).unwrap_or_default())
 }
 
 /// Runs one of the commands.
@@ -169,7 +148,7 @@ fn confirmed(question: &str, yes: bool) -> bool {
 }
 
 async fn tree(client: &Client, args: TreeArgs, output: Output) -> Result<(), ClientError> {
-    let kind: i32 = args.kind.map_or(v1::ActorKind::Unspecified, Kind::wire).into();
+    let kind: i32 = args.kind.unwrap_or_default().into();
     let (mut page_token, mut printed, mut total) = (String::new(), 0, 0);
     while printed < args.limit {
         let page_size = u32::try_from((args.limit - printed).min(PAGE_ROWS.into())).unwrap_or(PAGE_ROWS);
@@ -189,7 +168,7 @@ async fn tree(client: &Client, args: TreeArgs, output: Output) -> Result<(), Cli
 }
 
 async fn watch(client: &Client, args: TreeArgs, output: Output) -> Result<(), ClientError> {
-    let kind = args.kind.map_or(v1::ActorKind::Unspecified, Kind::wire).into();
+    let kind = args.kind.unwrap_or_default().into();
     let filter = v1::WatchSupervisionTreeRequest { kind, tenant: args.of, interval_ms: 0 };
     let mut events = client.watch_tree(filter).await?;
     while let Some(event) = events.message().await? {

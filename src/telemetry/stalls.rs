@@ -6,11 +6,13 @@
 
 use std::{
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Context,
     time::{Duration, Instant},
 };
 
@@ -84,6 +86,24 @@ impl Drop for Poll<'_> {
     }
 }
 
+/// A future whose polls are measured.
+#[derive(Debug)]
+pub struct Watched<F> {
+    stalls: Stalls,
+    what: Polled,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> std::task::Poll<F::Output> {
+        let Self { stalls, what, future } = &mut *self;
+        let _poll = stalls.poll(*what);
+        future.as_mut().poll(context)
+    }
+}
+
 impl Stalls {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let family = Family::<What, Counter>::default();
@@ -105,12 +125,8 @@ impl Stalls {
     }
 
     /// Measures every poll of a future.
-    pub fn watch<F: Future>(&self, what: Polled, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let (stalls, mut future) = (self.clone(), Box::pin(future));
-        poll_fn(move |context| {
-            let _poll = stalls.poll(what);
-            future.as_mut().poll(context)
-        })
+    pub fn watch<F: Future>(&self, what: Polled, future: F) -> Watched<F> {
+        Watched { stalls: self.clone(), what, future: Box::pin(future) }
     }
 
     /// How many there were.
@@ -135,6 +151,8 @@ impl Stalls {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     /// Keeps the thread, as what must not be does.
@@ -158,7 +176,7 @@ mod tests {
             if polls == 3 { std::task::Poll::Ready(7) } else { std::task::Poll::Pending }
         });
         let mut watched = std::pin::pin!(stalls.watch(Polled::Call, slow));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut context = Context::from_waker(std::task::Waker::noop());
         let ended = std::iter::repeat_with(|| watched.as_mut().poll(&mut context)).find(std::task::Poll::is_ready);
         assert_eq!(ended, Some(std::task::Poll::Ready(7)));
         assert_eq!((stalls.count(Polled::Call), stalls.count(Polled::Gateway)), (1, 0));

@@ -5,8 +5,13 @@ use serde_json::json;
 
 use crate::output::{self, Output};
 
+/// The kind's name in the contract, without what all of them begin with.
+pub(super) fn kind_name(kind: v1::ActorKind) -> &'static str {
+    kind.as_str_name().trim_start_matches("ACTOR_KIND_")
+}
+
 pub(super) fn name(kind: v1::ActorKind) -> String {
-    kind.as_str_name().trim_start_matches("ACTOR_KIND_").to_lowercase()
+    kind_name(kind).to_lowercase()
 }
 
 fn state(actor: &v1::Actor) -> String {
