@@ -40,7 +40,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 use colloquy_types::{Clock, ConversationKey, ConversationUid, Entropy, Epoch, Head, TurnSeq};
@@ -53,7 +53,7 @@ use self::{
     disk::Disk,
     driver::Parts,
     folder::Folder,
-    index::{Covered, Index},
+    index::{Covered, Index, IndexError},
     read_ahead::ReadAhead,
     reader::{Reader, Segments},
     real_disk::RealDisk,
@@ -202,8 +202,14 @@ impl JournalStore {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        let found = recovery::find(disk.as_ref(), uuid)?;
-        let (mut index, covered) = open_index(&index_folder, options.index_cache_bytes, uuid, &found)?;
+        // sled takes longest, and what can be known without it is read meanwhile.
+        let (found, opened) = thread::scope(|scope| {
+            let open = || Index::open(&index_folder, options.index_cache_bytes);
+            let opening = thread::Builder::new().name("journal-index".to_owned()).spawn_scoped(scope, open)?;
+            let found = recovery::find(disk.as_ref(), uuid)?;
+            Ok::<_, OpenError>((found, opening.join().unwrap_or(Err(IndexError::Damaged("sled panicked")))))
+        })?;
+        let (mut index, covered) = usable_index(opened, &index_folder, options.index_cache_bytes, uuid, &found)?;
         let rows_max = options.delta_entries_max;
         let finish = Finish {
             disk: disk.as_ref(),
@@ -318,13 +324,14 @@ impl JournalStore {
 }
 
 /// The index as it is, if it is this journal's and not newer, or an empty one.
-fn open_index(
+fn usable_index(
+    opened: Result<Index, IndexError>,
     folder: &Path,
     cache_bytes: u64,
     uuid: group::StoreUuid,
     found: &Found,
 ) -> Result<(Index, Option<Covered>), OpenError> {
-    let opened = Index::open(folder, cache_bytes).and_then(|index| Ok((index.covered()?, index)));
+    let opened = opened.and_then(|index| Ok((index.covered()?, index)));
     match opened {
         Ok((Some(covered), index)) => {
             let newer = covered.segment > found.last_id() + 1 || covered.epoch > found.epoch;

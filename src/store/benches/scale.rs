@@ -8,7 +8,8 @@
 //! in a process of its own: how long until the first turn of a conversation, drawn at random, is durable, and how much
 //! memory that process took at most. Then compacts it and compares bytes on disk with bytes of payload. Then gives a few
 //! conversations 100,000 turns each and compares the CPU of further turns with that of turns in conversations of 10. Without
-//! `--bench`, which cargo adds, it makes a tiny store to show that it works.
+//! `--bench`, which cargo adds, it makes a tiny store to show that it works. `--keep` ends after filling and prints the
+//! store's folder, for `--reopen <folder>` under a profiler.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with what is wrong")]
 
@@ -41,6 +42,7 @@ struct Settings {
     turns: usize,
     long: usize,
     folder: PathBuf,
+    keep: bool,
     reopen: Option<PathBuf>,
 }
 
@@ -61,6 +63,7 @@ impl Settings {
             turns: number("--turns", 1_000_000, 1000),
             long: number("--long", 100_000, 100),
             folder: value("--folder").map_or_else(std::env::temp_dir, PathBuf::from),
+            keep: arguments.iter().any(|argument| argument == "--keep"),
             reopen: value("--reopen").map(PathBuf::from),
         }
     }
@@ -187,6 +190,10 @@ fn main() {
     let (spent, memory) = (begun.elapsed(), memory());
     println!("{turns} turns in {} conversations, filled in {spent:.0?}, most memory {memory}", settings.conversations);
     drop(store);
+    if settings.keep {
+        println!("{}", scratch.keep().join("store").display());
+        return;
+    }
     for _ in 0..3 {
         let again = Command::new(std::env::current_exe().expect("it has a path"))
             .args(["--reopen", &folder.display().to_string(), "--conversations", &settings.conversations.to_string()])

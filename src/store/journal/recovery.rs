@@ -7,6 +7,7 @@
 //! only: it is copied into a new segment and synced, and the old segment is sealed at the mark, before
 //! anything is answered. Doing all of it twice changes nothing.
 
+mod find;
 #[cfg(test)]
 pub(crate) mod mutants;
 mod overlay;
@@ -15,10 +16,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     io,
     sync::Arc,
+    thread,
 };
 
-use colloquy_types::{Clock, Entropy, Epoch};
+use colloquy_types::{Clock, ConversationKey, Entropy, Epoch};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+pub(crate) use self::find::{Found, find};
 use self::overlay::Overlay;
 use super::{
     bytes::to_usize,
@@ -27,10 +31,8 @@ use super::{
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     index::{Covered, Index, IndexError},
     row::Place,
-    scan::{self, Scan, Stretch},
-    segment::{
-        BadHeader, NEW_FILE_SUFFIX, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_id, file_name, footer_bytes,
-    },
+    scan::{self, Item, Scan, Stretch},
+    segment::{SEGMENT_HEADER_BYTES, Segment, file_name, footer_bytes},
     table::{Run, Table},
     writer::{Active, Start},
 };
@@ -38,56 +40,14 @@ use crate::record::{RecordHeader, RecordKind, epoch_record};
 
 /// Largest first segment of a process, unless more is needed.
 const FIRST_SEGMENT_BYTES: u64 = 16 << 20;
+/// Groups whose rows are looked up at once.
+const STRETCHES_PER_FETCH: usize = 512;
 
-/// The segments of a store as they were found.
-pub(crate) struct Found {
-    segments: BTreeMap<u64, Segment>,
-    /// Those whose header is not intact.
-    headless: BTreeSet<u64>,
-    /// The highest epoch that a segment's header names.
-    pub(crate) epoch: Epoch,
-}
-
-impl Found {
-    /// The last segment's id; 0 when there is none.
-    pub(crate) fn last_id(&self) -> u64 {
-        self.segments.keys().next_back().copied().unwrap_or_default()
-    }
-}
-
-/// Opens all segments and checks whose they are; removes what an interrupted compaction left.
-pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError> {
-    let mut found = Found { segments: BTreeMap::new(), headless: BTreeSet::new(), epoch: Epoch::default() };
-    let names = disk.list()?;
-    for name in names.iter().filter(|name| name.ends_with(NEW_FILE_SUFFIX)) {
-        // The segment that it was to replace is still there.
-        disk.remove(name)?;
-    }
-    for id in names.iter().filter_map(|name| file_id(name)) {
-        let file = disk.open(&file_name(id))?;
-        let len = to_usize(file.len()?).min(SEGMENT_HEADER_BYTES);
-        let header = match SegmentHeader::decode(&read_vec(file.as_ref(), 0, len)?) {
-            Ok(header) if header.uuid != uuid => return Err(OpenError::Foreign { segment: id }),
-            Ok(header) => {
-                found.epoch = found.epoch.max(header.epoch);
-                Some(header)
-            }
-            Err(BadHeader::Newer(version)) => return Err(OpenError::NewerVersion { version }),
-            // One that was being made when the process died, or damage that harms nothing else.
-            Err(BadHeader::Damaged) => {
-                tracing::warn!(segment = id, "segment has no intact header");
-                found.headless.insert(id);
-                None
-            }
-        };
-        found.segments.insert(id, Segment::existing(id, file, uuid, header)?);
-    }
-    Ok(found)
-}
-
-/// A whole group after the mark.
+/// A record of a whole group after the mark.
 struct Survivor {
-    records: Vec<(RecordHeader, Vec<u8>)>,
+    header: RecordHeader,
+    names: Option<ConversationKey>,
+    place: Place,
 }
 
 /// What was read, before anything is written.
@@ -110,52 +70,44 @@ pub(crate) fn replay<'a>(
     covered: Option<Covered>,
     rows_max: usize,
 ) -> Result<Replay<'a>, OpenError> {
-    let mut unsealed: BTreeMap<u64, Scan> = BTreeMap::new();
-    let mut buffer = Vec::new();
-    let mut mark = covered.map(|covered| covered.synced).unwrap_or_default();
-    let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
-    for (id, segment) in &found.segments {
-        if let Some(trailer) = segment.trailer() {
-            mark = mark.max(Position { segment: *id, offset: trailer.valid_len });
-            continue;
-        }
-        let bytes = read_into(segment.file.as_ref(), to_usize(segment.size), &mut buffer)?;
-        let scan = scan::scan(bytes, *id, uuid);
-        mark = mark.max(scan.synced);
-        for (segment, end) in &scan.ends {
-            let known = ends.entry(*segment).or_default();
-            *known = (*end).max(*known);
-        }
-        unsealed.insert(*id, scan);
-    }
-    let epoch = covered.map(|covered| covered.epoch).unwrap_or_default().max(found.epoch);
+    let (mark, ends) = found.synced();
     let mut replay = Replay {
         overlay: Overlay::new(index, rows_max),
         tables: BTreeMap::new(),
         survivors: Vec::new(),
         blank: BTreeSet::new(),
-        mark,
-        epoch,
+        mark: covered.map(|covered| covered.synced).unwrap_or_default().max(mark),
+        epoch: covered.map(|covered| covered.epoch).unwrap_or_default().max(found.epoch),
     };
     let first = covered.map_or(0, |covered| covered.segment);
-    let total = found.segments.len();
-    for (number, (id, segment)) in found.segments.iter().enumerate() {
-        if let Some(scan) = unsealed.remove(id) {
-            // Read once more, as there is room for one at a time; the page cache has it.
-            let bytes = read_into(segment.file.as_ref(), to_usize(segment.size), &mut buffer)?;
-            let known_end = ends.get(id).copied().unwrap_or_default();
-            let rewritten = segment.header.and_then(|header| header.rewritten);
-            replay.unsealed(*id, bytes, scan, (known_end, rewritten))?;
-        } else if let Some(trailer) = segment.trailer().filter(|_| *id >= first) {
-            let bytes = read_into(segment.file.as_ref(), to_usize(trailer.valid_len), &mut buffer)?;
-            let scan = scan::scan(bytes, *id, uuid);
-            replay.sealed(*id, bytes, scan, trailer.valid_len)?;
-        } else {
-            continue;
+    let is_wanted = |id: u64| id >= first || found.unsealed.contains_key(&id);
+    let wanted: Vec<_> = found.segments.values().filter(|segment| is_wanted(segment.id)).collect();
+    thread::scope(|scope| {
+        // Reads one segment while the one before it is taken in, and another waits.
+        let (sender, scans) = bounded(1);
+        let sealed: Vec<_> = wanted.iter().copied().filter(|segment| segment.trailer().is_some()).collect();
+        if !sealed.is_empty() {
+            let read = move || read_sealed(&sealed, uuid, &sender);
+            thread::Builder::new().name("journal-scan".to_owned()).spawn_scoped(scope, read)?;
         }
-        tracing::info!(segment = id, read = number + 1, total, "journal segment read");
+        for (number, segment) in wanted.iter().enumerate() {
+            replay.segment(found, segment, &ends, &scans)?;
+            tracing::info!(segment = segment.id, read = number + 1, total = wanted.len(), "journal segment read");
+        }
+        Ok(replay)
+    })
+}
+
+/// Reads what stands in each of the segments, one after the other, until nobody wants more.
+fn read_sealed(sealed: &[&Segment], uuid: StoreUuid, to: &Sender<io::Result<Scan>>) {
+    let mut buffer = Vec::new();
+    for segment in sealed {
+        let len = segment.trailer().map_or(segment.size, |trailer| trailer.valid_len);
+        let bytes = read_into(segment.file.as_ref(), to_usize(len), &mut buffer);
+        if to.send(bytes.map(|bytes| scan::scan(bytes, segment.id, uuid))).is_err() {
+            return;
+        }
     }
-    Ok(replay)
 }
 
 impl Replay<'_> {
@@ -165,23 +117,32 @@ impl Replay<'_> {
         self.overlay.damages()
     }
 
-    fn sealed(&mut self, id: u64, bytes: &[u8], scan: Scan, valid_len: u64) -> Result<(), IndexError> {
+    fn segment(
+        &mut self,
+        found: &Found,
+        segment: &Segment,
+        ends: &BTreeMap<u64, u64>,
+        sealed: &Receiver<io::Result<Scan>>,
+    ) -> Result<(), OpenError> {
+        if let Some(scan) = found.unsealed.get(&segment.id) {
+            let known_end = ends.get(&segment.id).copied().unwrap_or_default();
+            let rewritten = segment.header.and_then(|header| header.rewritten);
+            return Ok(self.unsealed(segment.id, scan, (known_end, rewritten))?);
+        }
+        let scan = sealed.recv().map_err(|_| io::Error::other("the thread that reads segments ended"))??;
+        let valid_len = segment.trailer().map_or(segment.size, |trailer| trailer.valid_len);
+        Ok(self.sealed(segment.id, &scan, valid_len)?)
+    }
+
+    fn sealed(&mut self, id: u64, scan: &Scan, valid_len: u64) -> Result<(), IndexError> {
         self.epoch = self.epoch.max(scan.epoch);
         let mut table = Table::default();
-        for stretch in &scan.stretches {
-            self.before_mark(id, bytes, stretch, valid_len, &mut table)?;
-        }
+        self.before_mark(id, &scan.stretches, valid_len, &mut table)?;
         // There may be very many of these; none is kept in memory.
         self.overlay.index().erasures_are_due_in(id, &table)
     }
 
-    fn unsealed(
-        &mut self,
-        id: u64,
-        bytes: &[u8],
-        scan: Scan,
-        (known_end, rewritten): (u64, Option<u64>),
-    ) -> Result<(), IndexError> {
+    fn unsealed(&mut self, id: u64, scan: &Scan, (known_end, rewritten): (u64, Option<u64>)) -> Result<(), IndexError> {
         self.epoch = self.epoch.max(scan.epoch);
         let synced_to = match id.cmp(&self.mark.segment) {
             // Only its trailer is damaged: it was synced whole before it got its name.
@@ -191,11 +152,12 @@ impl Replay<'_> {
             std::cmp::Ordering::Greater => 0,
         };
         let mut table = Table::default();
-        for stretch in &scan.stretches {
-            if (stretch.start as u64) < synced_to {
-                self.before_mark(id, bytes, stretch, synced_to, &mut table)?;
-            } else if stretch.is_whole() {
-                self.survives(bytes, stretch);
+        let synced = scan.stretches.partition_point(|stretch| (stretch.start as u64) < synced_to);
+        let (before, after) = scan.stretches.split_at(synced);
+        self.before_mark(id, before, synced_to, &mut table)?;
+        for stretch in after {
+            if stretch.is_whole() {
+                self.survives(id, stretch);
             } else {
                 tracing::warn!(segment = id, offset = stretch.start, "torn write at the end; nobody was told of it");
             }
@@ -211,39 +173,53 @@ impl Replay<'_> {
     fn before_mark(
         &mut self,
         id: u64,
-        bytes: &[u8],
-        stretch: &Stretch,
+        stretches: &[Stretch],
         synced_to: u64,
         table: &mut Table,
     ) -> Result<(), IndexError> {
-        if stretch.group.is_none() {
-            tracing::error!(segment = id, offset = stretch.start, "no intact group where one was synced");
-        }
-        for item in stretch.items.iter().filter(|item| (item.offset as u64) < synced_to) {
-            let record = bytes.get(item.offset..item.offset + item.len).unwrap_or_default();
-            match &item.found {
-                Ok(header) => {
-                    let at = Position { segment: id, offset: item.offset as u64 };
-                    let place = Place { at, len: u32::try_from(item.len).unwrap_or(u32::MAX) };
-                    self.overlay.record(header, record, place)?;
-                    push_run(table, header, place);
+        for some in stretches.chunks(STRETCHES_PER_FETCH) {
+            let items = some.iter().flat_map(|stretch| &stretch.items);
+            self.overlay.fetch(items.filter_map(|item| item.found.as_ref().ok()))?;
+            for stretch in some {
+                if stretch.group.is_none() {
+                    tracing::error!(segment = id, offset = stretch.start, "no intact group where one was synced");
                 }
-                Err(damage) => {
-                    let place = format!("{} at byte {} of segment {id}", damage.bad, item.offset);
-                    self.overlay.damaged(damage.uid, record, place)?;
+                for item in stretch.items.iter().filter(|item| (item.offset as u64) < synced_to) {
+                    self.item(id, item, table)?;
                 }
+                self.overlay.spill()?;
             }
         }
-        self.overlay.spill()
+        Ok(())
     }
 
-    fn survives(&mut self, bytes: &[u8], stretch: &Stretch) {
+    fn item(&mut self, id: u64, item: &Item, table: &mut Table) -> Result<(), IndexError> {
+        match &item.found {
+            Ok(header) => {
+                let place = place(id, item);
+                self.overlay.record(header, item.names.as_ref(), place)?;
+                push_run(table, header, place);
+                Ok(())
+            }
+            Err(damage) => {
+                let place = format!("{} at byte {} of segment {id}", damage.bad, item.offset);
+                self.overlay.damaged(damage.uid, item.names.as_ref(), place)
+            }
+        }
+    }
+
+    fn survives(&mut self, id: u64, stretch: &Stretch) {
         let records = stretch.items.iter().filter_map(|item| {
             let header = item.found.as_ref().ok().filter(|header| header.kind != RecordKind::Epoch)?;
-            Some((header.clone(), bytes.get(item.offset..item.offset + item.len)?.to_vec()))
+            Some(Survivor { header: header.clone(), names: item.names.clone(), place: place(id, item) })
         });
-        self.survivors.push(Survivor { records: records.collect() });
+        self.survivors.extend(records);
     }
+}
+
+fn place(segment: u64, item: &Item) -> Place {
+    let at = Position { segment, offset: item.offset as u64 };
+    Place { at, len: u32::try_from(item.len).unwrap_or(u32::MAX) }
 }
 
 fn push_run(table: &mut Table, header: &RecordHeader, place: Place) {
@@ -270,27 +246,26 @@ pub(crate) fn finish(mut replay: Replay<'_>, found: Found, with: &Finish<'_>) ->
     let mut body = Vec::new();
     let mut placed = Vec::new();
     let mut taken = HashSet::new();
-    for (header, bytes) in replay.survivors.drain(..).flat_map(|survivor| survivor.records) {
+    for survivor in std::mem::take(&mut replay.survivors) {
+        let Survivor { header, place: old, .. } = &survivor;
         // A recovery that was cut short leaves them where they were, and a copy.
         if !taken.insert((header.uid, header.record_no, header.kind, header.digest)) {
             continue;
         }
+        let Some(segment) = found.segments.get(&old.at.segment) else { continue };
+        let bytes = read_vec(segment.file.as_ref(), old.at.offset, to_usize(old.len.into()))?;
         let offset = (SEGMENT_HEADER_BYTES + GROUP_BYTES + body.len()) as u64;
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        placed.push((
-            header,
-            Place { at: Position { segment: id, offset }, len },
-            body.len()..body.len() + bytes.len(),
-        ));
+        let place = Place { at: Position { segment: id, offset }, len: old.len };
         body.extend_from_slice(&bytes);
+        placed.push(Survivor { place, ..survivor });
     }
     body.extend(epoch_record(with.uuid, epoch, with.clock.now(), with.entropy.bytes16()));
     let records = u32::try_from(placed.len() + 1).unwrap_or(u32::MAX);
     let active = first_group(id, epoch, records, &body, replay.mark, with)?;
     let mut active = Active { end: active.1, ..Active::new(active.0) };
-    for (header, place, range) in placed {
-        replay.overlay.record(&header, body.get(range).unwrap_or_default(), place)?;
-        push_run(&mut active.table, &header, place);
+    for Survivor { header, names, place } in &placed {
+        replay.overlay.record(header, names.as_ref(), *place)?;
+        push_run(&mut active.table, header, *place);
     }
     conclude(replay, found, active, epoch, with)
 }

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use colloquy_types::{ConversationUid, Epoch};
+use colloquy_types::{ConversationKey, ConversationUid, Epoch};
 
 use super::{
     bytes::to_usize,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     segment::SEGMENT_HEADER_BYTES,
 };
-use crate::record::{BadRecord, HEADER_BYTES, RecordHeader, checked_body, decode_header, possible_uid};
+use crate::record::{
+    BadRecord, HEADER_BYTES, RecordHeader, RecordKind, SALT_BYTES, checked_body, decode_header, possible_uid,
+    split_envelope,
+};
 
 /// One stretch of a segment.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Item {
     pub(crate) offset: usize,
     pub(crate) len: usize,
     pub(crate) found: Result<RecordHeader, Damage>,
+    /// The key that a first record names, whatever else is wrong with it.
+    pub(crate) names: Option<ConversationKey>,
 }
 
 /// What is wrong, and whose record it probably was.
@@ -119,7 +124,7 @@ fn records(bytes: &[u8], from: usize, to: usize) -> Vec<Item> {
                 let uid = Some(header.uid);
                 let len = header.record_len().min(here.len());
                 let found = checked_body(&header, here).map(|_| header).map_err(|bad| Damage { bad, uid });
-                items.push(Item { offset: at, len, found });
+                items.push(Item { offset: at, len, found, names: named(here.get(..len).unwrap_or_default()) });
                 at += len;
             }
             Err(bad) => {
@@ -129,11 +134,20 @@ fn records(bytes: &[u8], from: usize, to: usize) -> Vec<Item> {
                 let end = next.unwrap_or(to);
                 let blank = bytes.get(at..end).is_none_or(|gap| gap.iter().all(|byte| *byte == 0));
                 if !blank || end - at >= HEADER_BYTES {
-                    items.push(Item { offset: at, len: end - at, found: Err(Damage { bad, uid: possible_uid(here) }) });
+                    let found = Err(Damage { bad, uid: possible_uid(here) });
+                    let names = named(bytes.get(at..end).unwrap_or_default());
+                    items.push(Item { offset: at, len: end - at, found, names });
                 }
                 at = end;
             }
         }
     }
     items
+}
+
+/// The key in the body of a `Created` record.
+fn named(bytes: &[u8]) -> Option<ConversationKey> {
+    let kind = bytes.get(5).copied().and_then(RecordKind::from_number);
+    let payload = bytes.get(HEADER_BYTES + SALT_BYTES..).filter(|_| kind == Some(RecordKind::Created))?;
+    split_envelope(payload).map(|(key, _)| key)
 }

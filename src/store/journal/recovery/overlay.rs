@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread,
+};
 
 use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
 
@@ -14,11 +17,14 @@ use crate::{
         row::{Place, Row, SnapshotPlace},
         table::UidMap,
     },
-    record::{BadRecord, HEADER_BYTES, RecordHeader, RecordKind, SALT_BYTES, split_envelope},
+    record::{BadRecord, RecordHeader, RecordKind},
 };
 
 /// A damaged uid with at most this many bits changed is still told from all others: they are random.
 const UID_BITS_CHANGED_MAX: u32 = 16;
+/// Look-ups that are worth a thread.
+const UIDS_SHARED_MIN: usize = 64;
+const THREADS_MAX: usize = 8;
 
 /// Rows that reading changed, written into the index when there are many.
 pub(super) struct Overlay<'a> {
@@ -57,11 +63,43 @@ impl<'a> Overlay<'a> {
         Ok(self.rows.get_mut(&uid).map(|(_, row)| row))
     }
 
+    /// Looks up the rows of all that these records are of. Each is two random look-ups in sled, which may have to read
+    /// a page, so when there are many, several threads share them.
+    pub(super) fn fetch<'h>(&mut self, headers: impl Iterator<Item = &'h RecordHeader>) -> Result<(), IndexError> {
+        let of_conversations = headers.filter(|header| header.kind != RecordKind::Epoch).map(|header| header.uid);
+        let mut uids: Vec<_> = of_conversations.filter(|uid| !self.rows.contains_key(uid)).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        if uids.len() < UIDS_SHARED_MIN {
+            return Ok(());
+        }
+        let index = self.index;
+        let look_up = |uids: &[ConversationUid]| -> Result<Vec<_>, IndexError> {
+            let rows = uids.iter().map(|uid| Ok(index.by_uid(*uid)?.map(|row| (*uid, row))));
+            rows.filter_map(Result::transpose).collect()
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let share = uids.len().div_ceil(threads);
+        thread::scope(|scope| {
+            let looking: Vec<_> = uids.chunks(share).map(|uids| scope.spawn(move || look_up(uids))).collect();
+            for thread in looking {
+                let found = thread.join().unwrap_or(Err(IndexError::Damaged("a look-up panicked")));
+                self.rows.extend(found?);
+            }
+            Ok(())
+        })
+    }
+
     /// Takes a record whose checksums fit. Records that were seen before change nothing.
-    pub(super) fn record(&mut self, header: &RecordHeader, bytes: &[u8], place: Place) -> Result<(), IndexError> {
+    pub(super) fn record(
+        &mut self,
+        header: &RecordHeader,
+        names: Option<&ConversationKey>,
+        place: Place,
+    ) -> Result<(), IndexError> {
         match header.kind {
             RecordKind::Epoch => return Ok(()),
-            RecordKind::Created => self.created(header, bytes, place)?,
+            RecordKind::Created => self.created(header, names, place)?,
             RecordKind::Erased => return self.erased(header, place),
             _ => {}
         }
@@ -91,19 +129,24 @@ impl<'a> Overlay<'a> {
     }
 
     /// Makes the row that the record begins.
-    fn created(&mut self, header: &RecordHeader, bytes: &[u8], place: Place) -> Result<(), IndexError> {
+    fn created(
+        &mut self,
+        header: &RecordHeader,
+        names: Option<&ConversationKey>,
+        place: Place,
+    ) -> Result<(), IndexError> {
         if let Some(row) = self.row(header.uid)? {
             row.created = place;
             return Ok(());
         }
         let row = Row { created: place, ..Row::unborn(header.uid) };
-        match envelope(bytes) {
+        match names {
             _ if header.erased => {
                 // Only an erasure takes the key, so its record stands further on.
                 let row = Row { erased_in: Some(place.at.segment), ..row };
                 self.rows.insert(header.uid, (None, row));
             }
-            Some(key) => self.takes(key, row)?,
+            Some(key) => self.takes(key.clone(), row)?,
             None => self.unattributed += 1,
         }
         Ok(())
@@ -169,7 +212,7 @@ impl<'a> Overlay<'a> {
     pub(super) fn damaged(
         &mut self,
         uid: Option<ConversationUid>,
-        bytes: &[u8],
+        names: Option<&ConversationKey>,
         place: String,
     ) -> Result<(), IndexError> {
         let Some(uid) = uid else {
@@ -182,12 +225,12 @@ impl<'a> Overlay<'a> {
         } else if let Some(near) = self.nearest(uid) {
             self.row(near)?;
             self.quarantine(near, place);
-        } else if let Some(key) = envelope(bytes)
-            && self.holder(&key)?.is_none()
+        } else if let Some(key) = names
+            && self.holder(key)?.is_none()
         {
             // Its first record is damaged, but still names it: nobody may begin it anew.
             self.holders.insert(key.clone(), uid);
-            self.rows.insert(uid, (Some(key), Row::unborn(uid)));
+            self.rows.insert(uid, (Some(key.clone()), Row::unborn(uid)));
             self.quarantine(uid, place);
         } else {
             self.unattributed += 1;
@@ -252,11 +295,4 @@ fn take(row: &mut Row, header: &RecordHeader, place: Place) -> Result<(), BadRec
     row.updated_at = header.time;
     row.follows_in(place.at.segment);
     Ok(())
-}
-
-/// The key in the body of a `Created` record, whatever else is wrong with it.
-fn envelope(bytes: &[u8]) -> Option<ConversationKey> {
-    let kind = bytes.get(5).copied().and_then(RecordKind::from_number);
-    let payload = bytes.get(HEADER_BYTES + SALT_BYTES..).filter(|_| kind == Some(RecordKind::Created))?;
-    split_envelope(payload).map(|(key, _)| key)
 }
