@@ -64,10 +64,15 @@ pub(crate) fn fill_with(file: &(impl DiskFile + ?Sized), len: u64) -> io::Result
     Ok(())
 }
 
-/// Reads the first `len` bytes into memory that is used again and again: fresh pages cost more than reading into them.
-pub(crate) fn read_into<'b>(file: &dyn DiskFile, len: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+/// Reads `len` bytes at `at` into memory that is used again and again.
+pub(crate) fn read_into<'b>(
+    file: &dyn DiskFile,
+    at: usize,
+    len: usize,
+    buffer: &'b mut Vec<u8>,
+) -> io::Result<&'b [u8]> {
     buffer.resize(len, 0);
-    file.read_at(buffer, 0)?;
+    file.read_at(buffer, at as u64)?;
     Ok(buffer)
 }
 

@@ -1,9 +1,10 @@
 //! Reading ahead while a store opens.
 //!
 //! Segments are written past the page cache, and a restarted machine has none: what opening needs comes from the disk.
-//! sled finds its pages by going through its log, in small reads one after the other, and the tail of the journal is
-//! read only when the index has said where it begins. A thread that asks the kernel for both meanwhile turns the sum
-//! of these waits into the longest of them. It changes no answer: whatever fails here is read when it is needed.
+//! sled finds its pages by going through its log, in small reads one after the other, and the sealed tail of the journal
+//! is read only when the index has said where it begins. A thread that asks the kernel for both meanwhile turns the sum
+//! of these waits into the longest of them, which is sled's: so the index comes first. It changes no answer: whatever
+//! fails here is read when it is needed.
 
 use std::{
     fs::{self, File},
@@ -59,7 +60,7 @@ fn files(index: &Path, journal: &Path) -> Vec<PathBuf> {
     let mut segments: Vec<_> = names.filter_map(|name| Some((file_id(name.to_str()?)?, name))).collect();
     segments.sort_unstable_by(|a, b| b.cmp(a));
     let segments = segments.into_iter().take(SEGMENTS).rev().map(|(_, name)| journal.join(name));
-    segments.chain(is_behind(index).then(|| index.join("db"))).collect()
+    is_behind(index).then(|| index.join("db")).into_iter().chain(segments).collect()
 }
 
 /// Whether sled has written anything since it last noted where its pages are, which it does when it is opened.
@@ -105,11 +106,11 @@ mod tests {
         at("db", 20);
         at("snap.0000000000000001", 10);
         let segment = |id| journal.join(super::super::segment::file_name(id));
-        let mut expected: Vec<_> = (4..=9).map(segment).collect();
-        expected.push(index.join("db"));
+        let mut expected = vec![index.join("db")];
+        expected.extend((4..=9).map(segment));
         assert_eq!(files(&index, &journal), expected);
         at("snap.0000000000000002", 20);
-        expected.pop();
+        expected.remove(0);
         assert_eq!(files(&index, &journal), expected, "nothing was written since sled noted its pages");
     }
 

@@ -26,7 +26,7 @@ pub(crate) use self::find::{Found, find};
 use self::overlay::Overlay;
 use super::{
     bytes::to_usize,
-    disk::{Disk, read_into, read_vec},
+    disk::{Disk, read_vec},
     error::OpenError,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     index::{Covered, Index, IndexError},
@@ -100,11 +100,9 @@ pub(crate) fn replay<'a>(
 
 /// Reads what stands in each of the segments, one after the other, until nobody wants more.
 fn read_sealed(sealed: &[&Segment], uuid: StoreUuid, to: &Sender<io::Result<Scan>>) {
-    let mut buffer = Vec::new();
     for segment in sealed {
         let len = segment.trailer().map_or(segment.size, |trailer| trailer.valid_len);
-        let bytes = read_into(segment.file.as_ref(), to_usize(len), &mut buffer);
-        if to.send(bytes.map(|bytes| scan::scan(bytes, segment.id, uuid))).is_err() {
+        if to.send(scan::scan_file(segment.file.as_ref(), to_usize(len), segment.id, uuid)).is_err() {
             return;
         }
     }

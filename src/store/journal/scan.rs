@@ -1,12 +1,13 @@
 //! Reading a segment's bytes back: groups, records inside them, and what lies between when something
-//! is damaged. Pure; decides nothing.
+//! is damaged. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, ops::Range};
 
 use colloquy_types::{ConversationKey, ConversationUid, Epoch};
 
 use super::{
     bytes::to_usize,
+    disk::{DiskFile, read_into},
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     segment::SEGMENT_HEADER_BYTES,
 };
@@ -15,8 +16,11 @@ use crate::record::{
     split_envelope,
 };
 
+/// What is read of a file at once, unless a group is larger; little in tests, whose segments are small.
+const WINDOW_BYTES: usize = if cfg!(test) { 2 << 10 } else { 1 << 20 };
+
 /// One stretch of a segment.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Stretch {
     /// Where it begins, header included.
     pub(crate) start: usize,
@@ -35,7 +39,7 @@ impl Stretch {
 }
 
 /// A record, or bytes where one should be.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Item {
     pub(crate) offset: usize,
     pub(crate) len: usize,
@@ -45,14 +49,14 @@ pub(crate) struct Item {
 }
 
 /// What is wrong, and whose record it probably was.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Damage {
     pub(crate) bad: BadRecord,
     pub(crate) uid: Option<ConversationUid>,
 }
 
 /// A segment as it was read.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Scan {
     pub(crate) stretches: Vec<Stretch>,
     /// The highest position that any group knew to be synced.
@@ -65,80 +69,148 @@ pub(crate) struct Scan {
     pub(crate) end: usize,
 }
 
+impl Scan {
+    fn new() -> Self {
+        let (stretches, ends) = (Vec::new(), BTreeMap::new());
+        Self { stretches, synced: Position::default(), ends, epoch: Epoch::default(), end: SEGMENT_HEADER_BYTES }
+    }
+
+    /// Takes the group whose body is `body`, and whose header stands at `start`.
+    fn group(&mut self, header: GroupHeader, start: usize, body: &[u8]) {
+        let items = records(body, start + GROUP_BYTES);
+        self.stretches.push(Stretch { start, group: Some(header), items });
+        self.synced = self.synced.max(header.synced);
+        let known = self.ends.entry(header.synced.segment).or_default();
+        *known = header.synced.offset.max(*known);
+        self.epoch = self.epoch.max(header.epoch);
+        self.end = start + GROUP_BYTES + body.len();
+    }
+
+    /// Takes the groups that follow each other without a gap from the first byte on; how many bytes they are.
+    fn groups(&mut self, bytes: &[u8], ground: Ground) -> usize {
+        let mut at = 0;
+        while let Some(header) = ground.header(bytes, at) {
+            let end = at + GROUP_BYTES + to_usize(header.body_len);
+            self.group(header, ground.base + at, bytes.get(at + GROUP_BYTES..end).unwrap_or_default());
+            at = end;
+        }
+        at
+    }
+
+    /// Takes all that follows: groups, and what lies between them and behind them.
+    fn rest(&mut self, bytes: &[u8], ground: Ground) {
+        let mut at = self.groups(bytes, ground);
+        while let Some(next) = (at + 8..bytes.len()).step_by(8).find(|next| ground.header(bytes, *next).is_some()) {
+            self.gap(bytes, at..next, ground.base);
+            at = next + self.groups(bytes.get(next..).unwrap_or_default(), ground.after(next));
+        }
+        // What follows the last group holds nothing, or what a torn write left.
+        if bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+            self.gap(bytes, at..bytes.len(), ground.base);
+        }
+    }
+
+    /// Takes what stands where a group should begin.
+    fn gap(&mut self, bytes: &[u8], range: Range<usize>, base: usize) {
+        let from = (range.start + GROUP_BYTES).min(range.end);
+        let items = records(bytes.get(from..range.end).unwrap_or_default(), base + from);
+        self.stretches.push(Stretch { start: base + range.start, group: None, items });
+    }
+}
+
+/// Where bytes of a segment come from.
+#[derive(Clone, Copy)]
+struct Ground {
+    segment: u64,
+    uuid: StoreUuid,
+    /// Where the first of them stands.
+    base: usize,
+}
+
+impl Ground {
+    fn after(self, len: usize) -> Self {
+        Self { base: self.base + len, ..self }
+    }
+
+    /// The intact header at `at`, when all of its group is there.
+    fn header(self, bytes: &[u8], at: usize) -> Option<GroupHeader> {
+        let here = bytes.get(at..)?;
+        let header = self.any_header(here, at)?;
+        (header.body_len <= (here.len() - GROUP_BYTES) as u64).then_some(header)
+    }
+
+    fn any_header(self, here: &[u8], at: usize) -> Option<GroupHeader> {
+        GroupHeader::decode(here, Position { segment: self.segment, offset: (self.base + at) as u64 }, self.uuid)
+    }
+}
+
 /// Reads the groups of `bytes`, a segment from its first byte on.
 pub(crate) fn scan(bytes: &[u8], segment: u64, uuid: StoreUuid) -> Scan {
-    let mut scan = Scan {
-        stretches: Vec::new(),
-        synced: Position::default(),
-        ends: BTreeMap::new(),
-        epoch: Epoch::default(),
-        end: SEGMENT_HEADER_BYTES,
-    };
-    let mut at = SEGMENT_HEADER_BYTES;
-    while let Some((start, header)) = next_group(bytes, at, segment, uuid) {
-        if start > at {
-            let from = (at + GROUP_BYTES).min(start);
-            scan.stretches.push(Stretch { start: at, group: None, items: records(bytes, from, start) });
-        }
-        let end = start + GROUP_BYTES + to_usize(header.body_len);
-        let items = records(bytes, start + GROUP_BYTES, end);
-        scan.stretches.push(Stretch { start, group: Some(header), items });
-        scan.synced = scan.synced.max(header.synced);
-        let known = scan.ends.entry(header.synced.segment).or_default();
-        *known = header.synced.offset.max(*known);
-        scan.epoch = scan.epoch.max(header.epoch);
-        at = end;
-        scan.end = end;
-    }
-    // What follows the last group holds nothing, or what a torn write left.
-    if bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
-        let items = records(bytes, (at + GROUP_BYTES).min(bytes.len()), bytes.len());
-        scan.stretches.push(Stretch { start: at, group: None, items });
-    }
+    let mut scan = Scan::new();
+    let ground = Ground { segment, uuid, base: SEGMENT_HEADER_BYTES };
+    scan.rest(bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(), ground);
     scan
 }
 
-/// The next intact group header at or after `from`, on a multiple of eight bytes, whose body fits.
-fn next_group(bytes: &[u8], from: usize, segment: u64, uuid: StoreUuid) -> Option<(usize, GroupHeader)> {
-    let mut at = from;
-    while at + GROUP_BYTES <= bytes.len() {
-        let here = bytes.get(at..)?;
-        let position = Position { segment, offset: at as u64 };
-        if let Some(header) = GroupHeader::decode(here, position, uuid)
-            && header.body_len <= (here.len() - GROUP_BYTES) as u64
-        {
-            return Some((at, header));
+/// Reads the first `len` bytes of a segment as [`scan`] does, and a part after the other while they are as they were
+/// written: memory that is used for the first time costs more than reading into it.
+pub(crate) fn scan_file(file: &dyn DiskFile, len: usize, segment: u64, uuid: StoreUuid) -> io::Result<Scan> {
+    let mut scan = Scan::new();
+    let mut buffer = Vec::new();
+    let mut at = SEGMENT_HEADER_BYTES;
+    while at < len {
+        let ground = Ground { segment, uuid, base: at };
+        let bytes = read_into(file, at, WINDOW_BYTES.min(len - at), &mut buffer)?;
+        let mut taken = scan.groups(bytes, ground);
+        if taken == 0 {
+            let whole = ground.any_header(bytes, 0).map(|header| to_usize(header.whole_len()));
+            match whole.filter(|whole| *whole <= len - at) {
+                Some(whole) => taken = scan.groups(read_into(file, at, whole, &mut buffer)?, ground),
+                None if is_blank(file, at..len, &mut buffer)? => return Ok(scan),
+                None => {
+                    scan.rest(read_into(file, at, len - at, &mut buffer)?, ground);
+                    return Ok(scan);
+                }
+            }
         }
-        at += 8;
+        at += taken;
     }
-    None
+    Ok(scan)
 }
 
-/// The records between `from` and `to`; where none begins, one damage and then the next that does.
-fn records(bytes: &[u8], from: usize, to: usize) -> Vec<Item> {
-    let (mut items, mut at) = (Vec::new(), from);
-    while at < to {
-        let here = bytes.get(at..to).unwrap_or_default();
+fn is_blank(file: &dyn DiskFile, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    for at in range.clone().step_by(WINDOW_BYTES) {
+        let bytes = read_into(file, at, WINDOW_BYTES.min(range.end - at), buffer)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The records in `bytes`, which stand at `base`; where none begins, one damage and then the next that does.
+fn records(bytes: &[u8], base: usize) -> Vec<Item> {
+    let (mut items, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let here = bytes.get(at..).unwrap_or_default();
+        let offset = base + at;
         match decode_header(here) {
             Ok(header) => {
                 let uid = Some(header.uid);
                 let len = header.record_len().min(here.len());
                 let found = checked_body(&header, here).map(|_| header).map_err(|bad| Damage { bad, uid });
-                items.push(Item { offset: at, len, found, names: named(here.get(..len).unwrap_or_default()) });
+                items.push(Item { offset, len, found, names: named(here.get(..len).unwrap_or_default()) });
                 at += len;
             }
             Err(bad) => {
-                let next = (at + 8..to)
-                    .step_by(8)
-                    .find(|next| decode_header(bytes.get(*next..to).unwrap_or_default()).is_ok());
-                let end = next.unwrap_or(to);
-                let blank = bytes.get(at..end).is_none_or(|gap| gap.iter().all(|byte| *byte == 0));
-                if !blank || end - at >= HEADER_BYTES {
+                let mut following = (8..here.len()).step_by(8);
+                let next = following.find(|next| decode_header(here.get(*next..).unwrap_or_default()).is_ok());
+                let gap = here.get(..next.unwrap_or(here.len())).unwrap_or_default();
+                if gap.len() >= HEADER_BYTES || gap.iter().any(|byte| *byte != 0) {
                     let found = Err(Damage { bad, uid: possible_uid(here) });
-                    let names = named(bytes.get(at..end).unwrap_or_default());
-                    items.push(Item { offset: at, len: end - at, found, names });
+                    items.push(Item { offset, len: gap.len(), found, names: named(gap) });
                 }
-                at = end;
+                at += gap.len();
             }
         }
     }

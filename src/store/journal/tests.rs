@@ -10,5 +10,6 @@ mod io;
 mod kill_disk;
 mod recovery;
 mod rig;
+mod scanning;
 mod store;
 mod upkeep;
