@@ -4,7 +4,9 @@
 //! service of the same stack in the same way. Only the ratio of alternating runs means something: both
 //! share the machine with their server.
 
+mod burst;
 mod chaos;
+mod cores;
 mod crash;
 mod echo;
 mod late;
@@ -56,6 +58,10 @@ enum Command {
     ///
     /// Example: colloquy-loadtest overload --times 3 --duration 60
     Overload(overload::OverloadArgs),
+    /// Has very many callers come at the same moment: resets, then turns. Ends with 1 when they take too long.
+    ///
+    /// Example: colloquy-loadtest burst --resets 100 --turns 1000
+    Burst(burst::BurstArgs),
     /// Looks at the memory of a server with very many conversations, or very many turns: it must stay at its mark. Ends
     /// with 1 when it does not.
     ///
@@ -131,7 +137,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    // Who is overloaded must be the server: the generator keeps to one core.
+    // Who is overloaded must be the server: the generator has one thread, and a core for it.
     let mut builder = match cli.command {
         Command::Overload(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -171,6 +177,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Overload(args) => {
             let report = overload::run(&args).await?;
+            report.print(args.json);
+            u64::from(!report.is_well())
+        }
+        Command::Burst(args) => {
+            let report = burst::run(&args).await?;
             report.print(args.json);
             u64::from(!report.is_well())
         }

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::process;
+use crate::{cores::Cores, process};
 
 /// How long a turn may take.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -61,6 +61,8 @@ pub(crate) struct OverloadArgs {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Report {
+    /// Whether the generator had a core that the server had not.
+    apart: bool,
     peak_per_s: f64,
     offered_per_s: f64,
     goodput_per_s: f64,
@@ -91,7 +93,7 @@ impl Report {
         let ms = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64() * 1e3);
         if as_json {
             let line = json!({
-                "peak_per_s": self.peak_per_s.round(), "offered_per_s": self.offered_per_s.round(),
+                "generator_apart": self.apart, "peak_per_s": self.peak_per_s.round(), "offered_per_s": self.offered_per_s.round(),
                 "goodput_per_s": self.goodput_per_s.round(), "goodput_of_peak": ratio,
                 "refused": self.refused, "refused_without_hint": self.without_hint, "late": self.late,
                 "other_errors": self.other, "first_other": self.first_other, "unsent": self.unsent,
@@ -101,6 +103,8 @@ impl Report {
             return println!("{line}");
         }
         let Self { peak_per_s, offered_per_s, goodput_per_s, refused, late, other, unsent, .. } = self;
+        let cores = if self.apart { "each on cores of its own" } else { "on the same core" };
+        println!("generator and server {cores}");
         println!("peak       {peak_per_s:>9.0}/s");
         println!("offered    {offered_per_s:>9.0}/s, and {unsent} that the generator did not come to send");
         println!("done       {goodput_per_s:>9.0}/s, {ratio:.3} of the peak");
@@ -241,7 +245,11 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
     arguments.extend(["--log-filter", "warn", "--data-dir"].map(str::to_owned));
     arguments.push(folder.path().join("store").display().to_string());
+    // A process keeps to the cores of who starts it.
+    let cores = Cores::apart()?;
+    cores.iter().try_for_each(Cores::keep_to_the_servers)?;
     let server = process::start(&arguments).await?;
+    cores.iter().try_for_each(Cores::keep_to_the_generators)?;
     let channels = process::channels(&server.address, args.channels).await?;
     let clients = channels.into_iter().map(|channel| Client::on(channel, DEADLINE)).collect();
     let talk = Arc::new(Talk { clients, conversations: args.conversations, next: AtomicUsize::new(0) });
@@ -271,6 +279,7 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     #[expect(clippy::cast_precision_loss, reason = "a count of calls fits a float's 52 bits")]
     Ok(Report {
+        apart: cores.is_some(),
         peak_per_s,
         offered_per_s: offered as f64 / took,
         goodput_per_s: done as f64 / took,
