@@ -38,6 +38,9 @@ pub enum Invariant {
     EndsInTime,
     /// INV-14: no turn of a conversation is committed while it is paused.
     Paused,
+    /// INV-15: everyone who follows a turn sees the same events of an attempt under the same numbers, from the first or
+    /// behind what they had seen, and none is left out.
+    StreamsAgree,
 }
 
 impl Invariant {
@@ -58,6 +61,7 @@ impl Invariant {
             Self::WatchInOrder => "INV-12",
             Self::EndsInTime => "INV-13",
             Self::Paused => "INV-14",
+            Self::StreamsAgree => "INV-15",
         }
     }
 }

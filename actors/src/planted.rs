@@ -13,4 +13,6 @@ pub(crate) enum Planted {
     ActsBeforeIntent,
     /// What a conversation is asked shows a head that is not synced.
     TellsUnsynced,
+    /// Whoever comes back to a turn misses an event.
+    SkipsEvent,
 }

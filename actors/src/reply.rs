@@ -62,7 +62,7 @@ pub struct FlowPin {
 }
 
 /// What a streaming caller is told before the ending, in order. Provisional until the turn is committed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnEvent {
     /// The turn is durably accepted: it will end, whatever happens to this process.
     Accepted {

@@ -13,6 +13,7 @@ use crate::{
     conversation::{Cancel, Message, hash16},
     error::Error,
     events::{TurnEventReader, TurnEvents},
+    planted::Planted,
     reply::{Answer, TurnEvent, TurnReply},
 };
 
@@ -136,7 +137,8 @@ impl TurnStream {
     /// The number of the first event to read: behind what the caller has seen of this attempt.
     fn begin(&self, events: &TurnEvents) -> usize {
         let seen = self.after.filter(|after| (after.turn_seq, after.attempt) == (events.turn_seq, events.attempt));
-        seen.map_or(0, |after| usize::try_from(after.index).unwrap_or(usize::MAX).saturating_add(1))
+        let behind = if self.runtime.shared.is_planted(Planted::SkipsEvent) { 2 } else { 1 };
+        seen.map_or(0, |after| usize::try_from(after.index).unwrap_or(usize::MAX).saturating_add(behind))
     }
 
     /// The place of the ending: behind every event, and behind what the caller had seen.

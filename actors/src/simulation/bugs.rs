@@ -23,11 +23,13 @@ pub enum Bug {
     UnsyncedToWatcher,
     /// A question is answered with a head that is not synced.
     UnsyncedHead,
+    /// Whoever comes back to a turn misses an event.
+    SkippedEvent,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DroppedDuplicateCheck,
         Self::CommitWithoutFence,
         Self::ReplyBeforeSync,
@@ -36,6 +38,7 @@ impl Bug {
         Self::ActionBeforeIntent,
         Self::UnsyncedToWatcher,
         Self::UnsyncedHead,
+        Self::SkippedEvent,
     ];
 
     /// What is planted in the runtime.
@@ -45,6 +48,7 @@ impl Bug {
             Self::ForgottenResume => Some(Planted::ForgetsResume),
             Self::ActionBeforeIntent => Some(Planted::ActsBeforeIntent),
             Self::UnsyncedHead => Some(Planted::TellsUnsynced),
+            Self::SkippedEvent => Some(Planted::SkipsEvent),
             _ => None,
         }
     }

@@ -19,8 +19,8 @@ use super::{
     schedule::Operation, time::SimulatedClock, witness::Witness,
 };
 use crate::{
-    Dependencies, FlowCatalogue, IdleRetention, Limits, Runtime, RuntimeSettings, SnapshotPolicy, StoreFacts,
-    invariants::Invariant,
+    Dependencies, FlowCatalogue, IdleRetention, Limits, PassivationPolicy, Runtime, RuntimeSettings, SnapshotPolicy,
+    StoreFacts, invariants::Invariant,
 };
 
 const CONVERSATIONS: usize = 4;
@@ -74,7 +74,15 @@ fn settings(random: &mut Random) -> RuntimeSettings {
         ..Limits::default()
     };
     let turns = u32::try_from(random.between(1, 8)).unwrap_or(8);
-    RuntimeSettings { limits, snapshot: SnapshotPolicy { turns, ratio: 1, ..Default::default() }, ..Default::default() }
+    let snapshot = SnapshotPolicy { turns, ratio: 1, ..Default::default() };
+    let idle_millis = *random.pick(&[200, 2000, 600_000]).unwrap_or(&2000);
+    let passivation = PassivationPolicy {
+        idle_after: Duration::from_millis(idle_millis),
+        // Some seeds have room for fewer than there are.
+        active_max: NonZeroUsize::MIN.saturating_add(random.between(1, CONVERSATIONS)),
+        ..Default::default()
+    };
+    RuntimeSettings { limits, snapshot, passivation, ..Default::default() }
 }
 
 impl<'a> Run<'a> {
@@ -111,6 +119,8 @@ impl<'a> Run<'a> {
         let mut report = self.witness.report();
         report.counted("turns resumed", self.metrics.turns_resumed.get());
         report.counted("turns closed", self.metrics.turns_closed.get());
+        report.counted("conversations left idle", self.metrics.residence.passivations_idle.get());
+        report.counted("conversations that made room", self.metrics.residence.passivations_watermark.get());
         report.counted("actors restarted after a panic", self.metrics.restarts_panic.get());
         report.counted("actors restarted after a kill", self.metrics.restarts_killed.get());
         report
@@ -279,6 +289,7 @@ impl<'a> Run<'a> {
             Operation::Pause { conversation, paused, manner } => calls.pause(conversation, paused, manner),
             Operation::Fork { conversation, source, manner } => calls.fork(conversation, source, manner),
             Operation::Erase { conversation, budget } => calls.erase(conversation, budget),
+            Operation::Passivate { conversation, budget } => calls.passivate(conversation, budget),
             Operation::Describe { conversation, budget } => calls.describe(conversation, budget),
             Operation::Read { conversation, budget } => calls.read(conversation, budget),
             Operation::Watch { conversation, behind } => calls.watch(conversation, behind),

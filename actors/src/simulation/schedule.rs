@@ -30,6 +30,8 @@ pub(super) struct Manner {
     /// The flow's own when not given.
     pub(super) busy: Option<BusyPolicy>,
     pub(super) streamed: bool,
+    /// After how many events whoever follows the turn goes away and comes back.
+    pub(super) cut: Option<usize>,
 }
 
 /// Which turn a caller expects to be the last one.
@@ -51,6 +53,7 @@ pub(super) enum Operation {
     Pause { conversation: usize, paused: bool, manner: Manner },
     Fork { conversation: usize, source: usize, manner: Manner },
     Erase { conversation: usize, budget: Duration },
+    Passivate { conversation: usize, budget: Duration },
     Describe { conversation: usize, budget: Duration },
     Read { conversation: usize, budget: Duration },
     Watch { conversation: usize, behind: bool },
@@ -88,6 +91,7 @@ impl Operation {
             Self::Pause { .. } => "resumptions",
             Self::Fork { .. } => "forks",
             Self::Erase { .. } => "erasures",
+            Self::Passivate { .. } => "passivations asked for",
             Self::Describe { .. } => "descriptions",
             Self::Read { .. } => "reads",
             Self::Watch { .. } => "watches",
@@ -156,6 +160,7 @@ impl Operation {
             838..846 => Self::StepClock { millis: -(random.between(1, 20_000) as i64) },
             846..854 => Self::Checkpoint,
             854..858 => Self::Compact,
+            858..876 => Self::Passivate { conversation, budget: budget(random) },
             _ => Self::Wait(millis(random, 20, 600)),
         }
     }
@@ -176,5 +181,6 @@ fn expected(random: &mut Random) -> Expected {
 
 fn manner(random: &mut Random) -> Manner {
     let busy = if random.chance(50) { None } else { random.pick(&BusyPolicy::ALL).copied() };
-    Manner { budget: budget(random), busy, streamed: random.chance(40) }
+    let (streamed, cut) = (random.chance(40), random.chance(30).then(|| random.below(6)));
+    Manner { budget: budget(random), busy, streamed, cut }
 }

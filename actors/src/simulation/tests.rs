@@ -16,7 +16,7 @@ const SEEDS: u64 = 200;
 const SEEDS_FOR_BUGS: u64 = 60;
 
 /// What must occur in so many seeds, or the schedule does not test what it says.
-const OCCURS: [&str; 35] = [
+const OCCURS: [&str; 39] = [
     "acknowledgements lost",
     "actions called",
     "actions repeated",
@@ -34,6 +34,9 @@ const OCCURS: [&str; 35] = [
     "cancellations",
     "conversations erased",
     "conversations forked",
+    "conversations left idle",
+    "conversations that made room",
+    "passivations asked for",
     "pauses",
     "resumptions",
     "turns left out",
@@ -46,6 +49,7 @@ const OCCURS: [&str; 35] = [
     "replies repeated",
     "restarts in order",
     "slow syncs",
+    "streams taken up again",
     "told full",
     "told overloaded",
     "told reused",

@@ -15,7 +15,7 @@ use super::{
     requests::Requests,
     time::SimulatedClock,
 };
-use crate::{Ending, Error, TurnReply, invariants::Invariant};
+use crate::{Ending, Error, EventPlace, TurnEvent, TurnReply, invariants::Invariant};
 
 /// Lines that a violation shows.
 const LINES_KEPT: usize = 60;
@@ -49,6 +49,9 @@ struct Called {
     times: u32,
 }
 
+/// A conversation and which of those under its key, a request, the turn it is to be, and which attempt at it.
+type Attempt = (ConversationKey, usize, RequestId, TurnSeq, u32);
+
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) requests: Requests,
@@ -57,6 +60,8 @@ pub(super) struct State {
     /// The newest head that was told of each conversation, with its generation.
     told: HashMap<ConversationKey, Floor>,
     actions: BTreeMap<(TurnId, u16), Called>,
+    /// The events of each attempt at a turn that was followed.
+    followed: HashMap<Attempt, Vec<TurnEvent>>,
     breach: Option<Breach>,
     trace: blake3::Hasher,
     /// Lines of this step that the trace does not have yet. In which order those are woken who wait for the same thing
@@ -83,6 +88,7 @@ impl Witness {
             store: None,
             told: HashMap::new(),
             actions: BTreeMap::new(),
+            followed: HashMap::new(),
             breach: None,
             trace,
             step: Vec::new(),
@@ -259,6 +265,42 @@ impl Witness {
         }
         let checked = self.lock().replied(key, id, text, reply, floor);
         self.check(checked);
+    }
+
+    /// Whoever follows a turn was told an event, behind `after` if it had been there before. Everyone sees the same
+    /// events under the same numbers, and none is left out.
+    pub(super) fn followed(
+        &self,
+        key: &ConversationKey,
+        id: &RequestId,
+        (after, place): (Option<EventPlace>, EventPlace),
+        event: &TurnEvent,
+        began: Floor,
+    ) {
+        self.refresh();
+        let checked = {
+            let mut state = self.lock();
+            let generation = state.ledger.current(key).map_or(0, |(number, _)| number);
+            let attempt = (key.clone(), generation, id.clone(), place.turn_seq, place.attempt);
+            let same = |after: &EventPlace| (after.turn_seq, after.attempt) == (place.turn_seq, place.attempt);
+            let next = after.filter(same).map_or(0, |after| after.index + 1);
+            let seen = state.followed.entry(attempt).or_default();
+            let (name, index) = (format!("{} of {}", id.as_str(), key.as_str()), place.index as usize);
+            // It may have been erased, and another begun, while it was followed.
+            if generation != began.generation {
+                Ok(())
+            } else if place.index != next {
+                Err(format!("{name} was told event {place:?} where {next} had to be"))
+            } else if seen.get(index).is_some_and(|known| known != event) {
+                Err(format!("{name} was told {event:?} at {place:?}, where {:?} was told before", seen.get(index)))
+            } else {
+                if seen.len() == index {
+                    seen.push(event.clone());
+                }
+                Ok(())
+            }
+        };
+        self.check(checked.map_err(|what| Breach::new(Invariant::StreamsAgree, what)));
     }
 
     /// The heads that errors carry.
