@@ -59,6 +59,7 @@ fn input(record: &TurnRecord) -> v1::TurnInput {
     let input = match record.input {
         InputKind::Text => v1::turn_input::Input::Text(record.text.clone()),
         InputKind::Json => v1::turn_input::Input::Json(record.text.clone()),
+        InputKind::Timer => v1::turn_input::Input::Timer(record.text.clone()),
     };
     v1::TurnInput { input: Some(input) }
 }
