@@ -31,12 +31,16 @@ use colloquy_types::{ConversationKey, Head, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::{firing::Verdict, hint::Hint, promise::Promise};
+#[cfg(test)]
+pub(crate) use self::{
+    firing::fire,
+    hint::{slot_key, slot_of},
+};
 use self::{
-    firing::Verdict,
     queue::{Entry, Queue},
     slot::{Ports, Slot},
 };
-pub(crate) use self::{hint::Hint, promise::Promise};
 use crate::{error::Error, heartbeat::Janitor, shared::Shared};
 
 /// From one sign of life to the next, at the latest: the wall clock is looked at as often.

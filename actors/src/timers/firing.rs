@@ -38,7 +38,7 @@ pub(crate) enum Verdict {
 }
 
 /// Submits the turn of a timer and waits for its ending.
-pub(super) async fn fire(shared: Arc<Shared>, hint: &Hint) -> Verdict {
+pub(crate) async fn fire(shared: Arc<Shared>, hint: &Hint) -> Verdict {
     match submit(&shared, hint).await {
         Ok(again) => Verdict::Fired { again },
         Err(Error::TimerAbsent { due_at: Some(due_at) }) => Verdict::Later(due_at),

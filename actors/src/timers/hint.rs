@@ -45,13 +45,13 @@ pub(super) enum Read {
 }
 
 /// The stream of the hints that are due at a time. The streams are a ring, so that all of them are known.
-pub(super) fn slot_of(due_at: Timestamp) -> u16 {
+pub(crate) fn slot_of(due_at: Timestamp) -> u16 {
     let number = due_at.as_micros() / u64::try_from(SLOT.as_micros()).unwrap_or(u64::MAX);
     u16::try_from(number % u64::from(SLOTS)).unwrap_or_default()
 }
 
 /// The key of a stream.
-pub(super) fn slot_key(slot: u16) -> ConversationKey {
+pub(crate) fn slot_key(slot: u16) -> ConversationKey {
     ConversationKey::tenant_stream(&TenantId::shared(), &format!("timers-{slot:03}"))
 }
 
