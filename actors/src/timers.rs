@@ -29,7 +29,7 @@ use std::{
 use colloquy_store::AppendError;
 use colloquy_types::{ConversationKey, Head, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 pub(crate) use self::{firing::Verdict, hint::Hint, promise::Promise};
 #[cfg(test)]
@@ -86,8 +86,8 @@ pub(crate) struct State {
     parked: HashMap<ConversationKey, Vec<(Hint, Entry)>>,
     /// Whether the last stream could not be read.
     stuck: bool,
-    /// The next look.
-    wake: Option<JoinHandle<Result<(), MessagingErr<Message>>>>,
+    /// The next look, and when it is.
+    wake: Option<(Instant, JoinHandle<Result<(), MessagingErr<Message>>>)>,
 }
 
 impl Actor for Timers {
@@ -117,7 +117,10 @@ impl Actor for Timers {
     ) -> Result<(), ActorProcessingErr> {
         self.shared.heartbeats.beat(Janitor::Timers);
         match message {
-            Message::Look => self.look(&myself, state).await,
+            Message::Look => {
+                state.wake = None;
+                self.look(&myself, state).await;
+            }
             Message::Set(hints, promise) => self.set(&myself, state, hints, promise).await,
             Message::Over(hints) => hints.iter().for_each(|hint| state.over(hint)),
             Message::Resumed(key) => {
@@ -281,11 +284,15 @@ impl Timers {
             });
         }
         self.shared.metrics.timers.held.set(i64::try_from(state.queue.len()).unwrap_or(i64::MAX));
-        if let Some(earlier) = state.wake.take() {
-            earlier.abort();
-        }
         let wait = if self.shared.is_draining() { BEAT } else { state.wait(now) };
-        state.wake = Some(myself.send_after(wait, || Message::Look));
+        let at = Instant::now() + wait;
+        // However often it is told something, it comes to look.
+        if state.wake.as_ref().is_none_or(|(next, _)| at < *next) {
+            let later = state.wake.replace((at, myself.send_after(wait, || Message::Look)));
+            if let Some((_, later)) = later {
+                later.abort();
+            }
+        }
     }
 }
 
@@ -296,7 +303,11 @@ fn slot_is_due(state: &State, number: u16) -> bool {
 impl State {
     /// A timer is over: its hint need not come due.
     fn over(&mut self, hint: &Hint) {
-        if let Some(entry) = self.queue.remove(hint) {
+        let parked = self.parked.get_mut(&hint.key).and_then(|held| {
+            let place = held.iter().position(|(parked, _)| parked == hint)?;
+            Some(held.swap_remove(place).1)
+        });
+        if let Some(entry) = parked.or_else(|| self.queue.remove(hint)) {
             self.finish(entry);
         }
     }

@@ -17,6 +17,8 @@ use crate::error::Error;
 
 /// Hints in one batch.
 const BATCH_HINTS: usize = 256;
+/// Hints in one batch that are done with: so many fit a record.
+const BATCH_DONE: usize = 10_000;
 /// Records of a stream that are read at a time.
 const PAGE_RECORDS: usize = 1_000;
 
@@ -134,9 +136,10 @@ impl Slot {
         };
         let count = self.waiting.len().min(BATCH_HINTS);
         let waiting: Vec<Waiting> = self.waiting.drain(..count).collect();
-        let done = std::mem::take(&mut self.done);
+        let count = if erases { self.done.len() } else { self.done.len().min(BATCH_DONE) };
+        let done: Vec<u64> = self.done.drain(..count).collect();
         let built = build(&lease, &head, &waiting, &done, erases, ports);
-        let (batch, first) = built.inspect_err(|_| self.done.clone_from(&done))?;
+        let (batch, first) = built.inspect_err(|_| self.done.extend(&done))?;
         let sets = (first..).zip(waiting).collect();
         self.writing = Some(Writing { sets, done, erases });
         ports.store.append(&lease, batch, told);

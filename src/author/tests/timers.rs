@@ -114,7 +114,11 @@ fn a_refused_turn_sets_nothing_and_fires_all_the_same() {
     // A position that is gone refuses the turn, which was the timer's all the same.
     let mut moved = begun();
     moved.say("later");
-    let gone = flow(&FLOW.replace("initial: open, states: {open:", "initial: begin, states: {begin:").replace("desk.open", "desk.begin"));
+    let gone = flow(
+        &FLOW
+            .replace("initial: open, states: {open:", "initial: begin, states: {begin:")
+            .replace("desk.open", "desk.begin"),
+    );
     let outcome = moved.world.decide(&gone, moved.state.clone(), InputKind::Timer, "nudge");
     assert_eq!(outcome.record.outcome, TurnOutcome::Blocked);
     assert!(outcome.state.timers().is_empty(), "it fires once, whatever becomes of its turn");
