@@ -285,10 +285,14 @@ impl Shared {
 
     /// Tells the actor that keeps timers. What it cannot be told is lost with its promise.
     pub(crate) fn tell_timers(&self, message: timers::Message) {
-        let timers = self.timers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(timers) = timers {
+        if let Some(timers) = self.timers() {
             drop(timers.send_message(message));
         }
+    }
+
+    /// The actor that keeps timers.
+    pub(crate) fn timers(&self) -> Option<ActorRef<timers::Message>> {
+        self.timers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn set_timers(&self, timers: ActorRef<timers::Message>) {
