@@ -86,8 +86,13 @@ pub(crate) struct State {
     parked: HashMap<ConversationKey, Vec<(Hint, Entry)>>,
     /// Whether the last stream could not be read.
     stuck: bool,
-    /// The next look, and when it is.
-    wake: Option<(Instant, JoinHandle<Result<(), MessagingErr<Message>>>)>,
+    wake: Option<Wake>,
+}
+
+/// The next look.
+struct Wake {
+    at: Instant,
+    look: JoinHandle<Result<(), MessagingErr<Message>>>,
 }
 
 impl Actor for Timers {
@@ -287,10 +292,10 @@ impl Timers {
         let wait = if self.shared.is_draining() { BEAT } else { state.wait(now) };
         let at = Instant::now() + wait;
         // However often it is told something, it comes to look.
-        if state.wake.as_ref().is_none_or(|(next, _)| at < *next) {
-            let later = state.wake.replace((at, myself.send_after(wait, || Message::Look)));
-            if let Some((_, later)) = later {
-                later.abort();
+        if state.wake.as_ref().is_none_or(|next| at < next.at) {
+            let look = myself.send_after(wait, || Message::Look);
+            if let Some(later) = state.wake.replace(Wake { at, look }) {
+                later.look.abort();
             }
         }
     }
