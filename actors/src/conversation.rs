@@ -24,6 +24,7 @@ mod passivating;
 mod pipelining;
 mod replying;
 mod state;
+mod timing;
 mod turning;
 mod upgrading;
 mod window;
@@ -104,6 +105,7 @@ impl Actor for Conversation {
             Message::Passivate(passivate) => self.passivate(&myself, state, passivate),
             Message::Inspect(reply) => drop(reply.send(self.report(state))),
             Message::Performed { round, result } => self.performed(&myself, state, round, result),
+            Message::Hinted { turn_id, kept } => self.hinted(&myself, state, turn_id, kept),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
         Ok(())

@@ -113,6 +113,12 @@ pub enum Error {
         /// Since when.
         since: Timestamp,
     },
+    /// The conversation has no such timer, or has it for later.
+    #[error("no such timer is due")]
+    TimerAbsent {
+        /// When it is due, if there is one.
+        due_at: Option<Timestamp>,
+    },
     /// A conversation has the key already.
     #[error("the conversation exists already")]
     ConversationExists,

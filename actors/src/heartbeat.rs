@@ -15,17 +15,20 @@ pub(crate) enum Janitor {
     Passivator,
     /// Erases conversations in which nothing happens.
     Retention,
+    /// Has conversations speak when their timers are due.
+    Timers,
 }
 
 impl Janitor {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Passivator, Self::Retention];
+    pub(crate) const ALL: [Self; 3] = [Self::Passivator, Self::Retention, Self::Timers];
 
     /// Its name in the tree and in logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Passivator => "passivator",
             Self::Retention => "janitor",
+            Self::Timers => "timers",
         }
     }
 
@@ -34,6 +37,7 @@ impl Janitor {
         match self {
             Self::Passivator => "the passivator gives no sign of life",
             Self::Retention => "the janitor of retention gives no sign of life",
+            Self::Timers => "the keeper of timers gives no sign of life",
         }
     }
 
@@ -60,19 +64,21 @@ impl Heartbeats {
     /// A sign of life.
     pub(crate) fn beat(&self, janitor: Janitor) {
         let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let [passivator, retention] = &self.beats;
+        let [passivator, retention, timers] = &self.beats;
         match janitor {
             Janitor::Passivator => passivator.store(since, Ordering::Relaxed),
             Janitor::Retention => retention.store(since, Ordering::Relaxed),
+            Janitor::Timers => timers.store(since, Ordering::Relaxed),
         }
     }
 
     /// Whether it has been silent for longer than it may be.
     pub(crate) fn is_silent(&self, janitor: Janitor) -> bool {
-        let [passivator, retention] = &self.beats;
+        let [passivator, retention, timers] = &self.beats;
         let beat = match janitor {
             Janitor::Passivator => passivator,
             Janitor::Retention => retention,
+            Janitor::Timers => timers,
         };
         let beat = self.began + Duration::from_millis(beat.load(Ordering::Relaxed));
         Instant::now().saturating_duration_since(beat) > janitor.silent_max()
@@ -129,6 +135,6 @@ mod tests {
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(Janitor::ALL.iter().all(|janitor| beats.is_silent(*janitor)));
         beats.beat(Janitor::Passivator);
-        assert_eq!(Janitor::ALL.map(|janitor| beats.is_silent(janitor)), [false, true]);
+        assert_eq!(Janitor::ALL.map(|janitor| beats.is_silent(janitor)), [false, true, true]);
     }
 }

@@ -30,6 +30,7 @@ mod shard;
 mod shared;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
+mod timers;
 mod tree;
 mod watch;
 

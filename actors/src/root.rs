@@ -17,6 +17,7 @@ use crate::{
     restarts::{Failures, RestartPolicy},
     shard::{SHARDS, Shard},
     shared::Shared,
+    timers::Timers,
 };
 
 /// How often the root looks for janitors that give no sign of life.
@@ -115,6 +116,11 @@ impl Root {
             }
             Child::Janitor(heartbeat::Janitor::Retention) => {
                 Actor::spawn_linked(None, Janitor { shared }, (), supervisor).await?.0.get_cell()
+            }
+            Child::Janitor(heartbeat::Janitor::Timers) => {
+                let (actor, _) = Actor::spawn_linked(None, Timers { shared }, (), supervisor).await?;
+                self.shared.set_timers(actor.clone());
+                actor.get_cell()
             }
             Child::Janitor(heartbeat::Janitor::Passivator) => {
                 Actor::spawn_linked(None, Passivator { shared }, (), supervisor).await?.0.get_cell()

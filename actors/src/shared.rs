@@ -25,7 +25,7 @@ use crate::{
     planted::Planted,
     quarantine::{FailureCause, Quarantine},
     settings::RuntimeSettings,
-    shard,
+    shard, timers,
     watch::WatchHub,
 };
 
@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     /// A place is empty while its supervisor is gone.
     shards: RwLock<Vec<Option<ActorRef<shard::Message>>>>,
     keeper: RwLock<Option<ActorRef<keeper::Message>>>,
+    timers: RwLock<Option<ActorRef<timers::Message>>>,
     draining: AtomicBool,
     draining_told: watch::Sender<bool>,
     asked_to_end: watch::Sender<bool>,
@@ -100,6 +101,7 @@ impl Shared {
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
             keeper: RwLock::default(),
+            timers: RwLock::default(),
             draining: AtomicBool::new(false),
             draining_told: watch::Sender::new(false),
             asked_to_end: watch::Sender::new(false),
@@ -203,7 +205,7 @@ impl Shared {
     /// Whether there is such a janitor: one without anything to do is not started.
     pub(crate) fn has(&self, janitor: Janitor) -> bool {
         match janitor {
-            Janitor::Passivator => true,
+            Janitor::Passivator | Janitor::Timers => true,
             Janitor::Retention => !self.idle.tenants.is_empty(),
         }
     }
@@ -279,6 +281,22 @@ impl Shared {
     /// The actor that publishes and promotes.
     pub(crate) fn keeper(&self) -> Option<ActorRef<keeper::Message>> {
         self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells the actor that keeps timers. What it cannot be told is lost with its promise.
+    pub(crate) fn tell_timers(&self, message: timers::Message) {
+        if let Some(timers) = self.timers() {
+            drop(timers.send_message(message));
+        }
+    }
+
+    /// The actor that keeps timers.
+    pub(crate) fn timers(&self) -> Option<ActorRef<timers::Message>> {
+        self.timers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_timers(&self, timers: ActorRef<timers::Message>) {
+        *self.timers.write().unwrap_or_else(PoisonError::into_inner) = Some(timers);
     }
 
     pub(crate) fn set_keeper(&self, keeper: ActorRef<keeper::Message>) {

@@ -33,7 +33,7 @@ pub enum ActorKind {
     Source,
     /// The keeper of a session with a source.
     Session,
-    /// What passivates or erases idle conversations.
+    /// What passivates or erases idle conversations, or has them speak when their timers are due.
     Janitor,
 }
 
@@ -210,13 +210,14 @@ fn fixed_rows(children: &[usize; SHARDS as usize], shared: &Shared) -> Vec<TreeR
         ..fixed_row(path, parent, kind)
     };
     let has_janitor = !shared.idle.tenants.is_empty();
-    let below_root = usize::from(SHARDS) + 3 + shared.outside.gates().len() + usize::from(has_janitor);
+    let below_root = usize::from(SHARDS) + 4 + shared.outside.gates().len() + usize::from(has_janitor);
     let mut rows = vec![
         row(ROOT.to_owned(), String::new(), ActorKind::Root, below_root),
         row(FLOWS.to_owned(), ROOT.to_owned(), ActorKind::Flows, 0),
         row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
     ];
     rows.push(row(format!("{ROOT}/passivator"), ROOT.to_owned(), ActorKind::Janitor, 0));
+    rows.push(row(format!("{ROOT}/timers"), ROOT.to_owned(), ActorKind::Janitor, 0));
     if has_janitor {
         rows.push(row(format!("{ROOT}/janitor"), ROOT.to_owned(), ActorKind::Janitor, 0));
     }

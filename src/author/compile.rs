@@ -225,6 +225,8 @@ fn effect_part(source: &SourceFlow, effect: &SourceEffect) -> Option<RuleEffectP
         SourceEffect::Unflag(flag) => RuleEffectPart::Unflag(Arc::clone(&flag.value)),
         SourceEffect::Stage(action) => RuleEffectPart::Stage(Arc::clone(&action.value)),
         SourceEffect::Reset => RuleEffectPart::Reset,
+        SourceEffect::Remind(id, after) => RuleEffectPart::Remind(Arc::clone(&id.value), *after),
+        SourceEffect::Forget(id) => RuleEffectPart::Forget(Arc::clone(&id.value)),
     })
 }
 

@@ -88,6 +88,7 @@ pub const LINTS: &[Lint] = lints! {
     Error "unknown-prompt" "a prompt is named that there is not";
     Error "unknown-slot" "a slot is named that there is not";
     Error "unknown-state" "a state is named that there is not";
+    Error "unknown-timer" "a timer is dropped that no rule sets";
     Error "unknown-variable" "a template or prompt names what it cannot see";
     Error "unlisted-variable" "a prompt names what it does not list";
     Error "unreachable-state" "no transition leads to the state";

@@ -62,7 +62,7 @@ impl Scenario {
 pub struct ScenarioTurn {
     /// What kind of input it is.
     pub input: InputKind,
-    /// What the user says, or the source of structured input.
+    /// What the user says, the source of structured input, or the id of a timer.
     pub say: String,
     /// What models, sources and tools answer, by prompt, enrichment or action.
     pub script: Script,

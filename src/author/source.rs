@@ -1,6 +1,10 @@
 //! A flow as it was written: everything by name and with its place, patterns and conditions compiled.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use colloquy_flow::{
     ActPattern, BusyPolicy, Chosen, Condition, HistoryWindow, Json, Likeness, Limits, ModelChoice, Name, Patience,
@@ -62,6 +66,7 @@ pub(crate) struct SourceNames {
     actions: HashMap<Name, usize>,
     prompts: HashMap<Name, usize>,
     flags: HashMap<Name, usize>,
+    timers: BTreeMap<Name, Mark>,
 }
 
 fn places<'s>(names: impl Iterator<Item = &'s At<Name>>) -> HashMap<Name, usize> {
@@ -234,6 +239,8 @@ pub(crate) enum SourceEffect {
     Unflag(At<Name>),
     Stage(At<Name>),
     Reset,
+    Remind(At<Name>, Duration),
+    Forget(At<Name>),
 }
 
 #[derive(Debug)]
@@ -351,6 +358,7 @@ impl SourceFlow {
             actions: places(self.actions.iter().map(|action| &action.name)),
             prompts: places(self.prompts.iter().map(|prompt| &prompt.name)),
             flags: places(self.flags.iter().map(|flag| &flag.name)),
+            timers: self.reminders().map(|id| (Arc::clone(&id.value), id.mark.clone())).rev().collect(),
         };
         self
     }
@@ -377,6 +385,19 @@ impl SourceFlow {
 
     pub(crate) fn has_flag(&self, name: &str) -> bool {
         self.names.flags.contains_key(name)
+    }
+
+    /// The ids of the timers that rules set, each as often as they do.
+    fn reminders(&self) -> impl DoubleEndedIterator<Item = &At<Name>> {
+        self.rules.iter().flat_map(|rule| &rule.then).filter_map(|effect| match effect {
+            SourceEffect::Remind(id, _) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The timers that rules set, ordered by id, and where each is set first.
+    pub(crate) fn timers(&self) -> &BTreeMap<Name, Mark> {
+        &self.names.timers
     }
 
     /// The value a slot would hold, read from what was written.

@@ -20,6 +20,7 @@ mod schema;
 mod scripted;
 mod stages;
 mod suites;
+mod timers;
 mod timing;
 mod tools;
 mod upgrades;

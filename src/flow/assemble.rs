@@ -81,6 +81,14 @@ impl Flow {
         let rules =
             parts.rules.iter().map(|rule| rule.then.iter().map(|effect| names.effect(effect, &intents)).collect());
         let effects: Vec<Vec<RuleEffect>> = rules.collect::<Result<_, _>>()?;
+        let timers: BTreeSet<Name> = effects
+            .iter()
+            .flatten()
+            .filter_map(|effect| match effect {
+                RuleEffect::Remind(id, _) => Some(Arc::clone(id)),
+                _ => None,
+            })
+            .collect();
         let enrichments = parts.enrichments.into_iter().map(|part| names.enrichment(part));
         let planners = parts.planners.into_iter().map(|part| names.planner(part));
         let actions = parts.actions.into_iter().map(|action| names.action(action));
@@ -114,6 +122,7 @@ impl Flow {
             likeness: parts.understanding.likeness,
             flags: parts.flags.into_iter().map(|flag| (Arc::clone(&flag.name), flag)).collect(),
             turn_flags: turn_flags.into_iter().collect(),
+            timers: timers.into_iter().collect(),
             rules: rules.map(|(rule, then)| Rule { id: rule.id, phase: rule.phase, when: rule.when, then }).collect(),
             responses: responses
                 .map(|row| Response { when: row.when, text: row.text, follow_ups: row.follow_ups })

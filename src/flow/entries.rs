@@ -1,6 +1,6 @@
 //! The entries of a flow's tables: what each holds, resolved to indexes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 pub use crate::parts::{ConfirmPart as Confirm, FlagPart as Flag, ResponseText as Text};
 use crate::{
@@ -147,6 +147,10 @@ pub enum RuleEffect {
     Stage(ActionIx),
     /// Starts the conversation over.
     Reset,
+    /// Sets a timer, by its id, to fire after this long.
+    Remind(Name, Duration),
+    /// Drops a timer, by its id.
+    Forget(Name),
 }
 
 /// An action.

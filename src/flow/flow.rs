@@ -40,6 +40,7 @@ pub struct Flow {
     pub(crate) likeness: Likeness,
     pub(crate) flags: HashMap<Name, Flag>,
     pub(crate) turn_flags: Vec<Name>,
+    pub(crate) timers: Vec<Name>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) extract_prompt: Option<Name>,
     pub(crate) intents: Vec<Intent>,
@@ -167,6 +168,11 @@ impl Flow {
     /// The flags that are lowered again when a turn ends, ordered.
     pub fn turn_flags(&self) -> &[Name] {
         &self.turn_flags
+    }
+
+    /// Whether a rule sets the timer.
+    pub fn sets_timer(&self, id: &str) -> bool {
+        self.timers.iter().any(|timer| timer.as_ref() == id)
     }
 
     /// A prompt.

@@ -234,6 +234,10 @@ pub enum RuleEffectPart {
     Stage(Name),
     /// Starts the conversation over.
     Reset,
+    /// Sets a timer, by its id, to fire after this long.
+    Remind(Name, Duration),
+    /// Drops a timer, by its id.
+    Forget(Name),
 }
 
 /// A declared flag.

@@ -24,6 +24,7 @@ const NOTHING: Facts<'static> = Facts {
     by: "",
     confidence: 0,
     released: false,
+    timer: "",
     asked: false,
     interrupted: 0,
     input: "text",

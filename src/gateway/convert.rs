@@ -59,6 +59,7 @@ fn input(record: &TurnRecord) -> v1::TurnInput {
     let input = match record.input {
         InputKind::Text => v1::turn_input::Input::Text(record.text.clone()),
         InputKind::Json => v1::turn_input::Input::Json(record.text.clone()),
+        InputKind::Timer => v1::turn_input::Input::Timer(record.text.clone()),
     };
     v1::TurnInput { input: Some(input) }
 }
@@ -161,6 +162,8 @@ pub(crate) fn committed(committed: &Arc<CommittedTurn>) -> v1::TurnCommitted {
 pub(crate) fn conversation(described: &Described) -> v1::Conversation {
     let state = &described.state;
     let slots = state.slots().iter().map(|(name, value)| v1::Slot { name: name.to_string(), value: value.to_string() });
+    let timers = state.timers().iter();
+    let timers = timers.map(|timer| v1::Timer { id: timer.id.to_string(), due_at_us: timer.due_at.as_micros() });
     v1::Conversation {
         key: Some(key(&described.key)),
         uid: described.uid.to_string(),
@@ -181,6 +184,7 @@ pub(crate) fn conversation(described: &Described) -> v1::Conversation {
             hash: origin.hash.0.to_vec(),
         }),
         paused_at_us: described.paused_at.map_or(0, |at| at.as_micros()),
+        timers: timers.collect(),
     }
 }
 

@@ -74,6 +74,7 @@ fn is_ours(error: &Error) -> bool {
         | Error::Busy { .. }
         | Error::Cancelled
         | Error::RequestAbsent
+        | Error::TimerAbsent { .. }
         | Error::ActorAbsent
         | Error::KillRefused { .. }
         | Error::TooManyActors { .. }

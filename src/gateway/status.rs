@@ -155,6 +155,8 @@ fn row(error: &Error, key: &str) -> Row {
         Error::Paused { since } => {
             Row::new(Code::FailedPrecondition, ErrorReason::Paused).with("since_us", since.as_micros())
         }
+        // Only the server itself asks for turns of timers.
+        Error::TimerAbsent { .. } => Row::new(Code::NotFound, ErrorReason::RequestNotFound),
         Error::ConversationExists => Row::new(Code::AlreadyExists, ErrorReason::ConversationExists),
         Error::ActorAbsent => Row::new(Code::NotFound, ErrorReason::ActorNotFound),
         Error::KillRefused { retry_after: None } => Row::new(Code::FailedPrecondition, ErrorReason::KillRefused),
@@ -338,6 +340,7 @@ mod tests {
             (overloaded(LimitKind::Bytes), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (overloaded(LimitKind::Deadline), Code::ResourceExhausted, "QUEUE_FULL", true),
             (Error::Paused { since: Timestamp::from_micros(1) }, Code::FailedPrecondition, "PAUSED", false),
+            (Error::TimerAbsent { due_at: None }, Code::NotFound, "REQUEST_NOT_FOUND", false),
             (Error::ConversationExists, Code::AlreadyExists, "CONVERSATION_EXISTS", false),
             (Error::ActorAbsent, Code::NotFound, "ACTOR_NOT_FOUND", false),
             (Error::KillRefused { retry_after: None }, Code::FailedPrecondition, "KILL_REFUSED", false),

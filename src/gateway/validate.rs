@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use colloquy_actors::{BusyPolicy, FlowFile, FlowSources, GraphDrawing};
 use colloquy_proto::{CONVERSATION_KEY_METADATA, v1};
-use colloquy_turn::{InputFault, InputKind, InputMember, Rating, canonical_input};
+use colloquy_turn::{InputFault, InputKind, InputMember, Rating, TIMER_REQUESTS, canonical_input};
 use colloquy_types::{
     ConversationKey, ConversationUid, FlowName, RequestId, Revision, SubjectId, TenantId, TraceContext, TurnSeq,
 };
@@ -70,6 +70,9 @@ impl Faults {
     }
 
     pub(crate) fn request_id(&mut self, request_id: &str) -> Option<RequestId> {
+        if request_id.starts_with(TIMER_REQUESTS) {
+            return self.add("request_id", format!("must not begin with {TIMER_REQUESTS:?}: those are the timers'"));
+        }
         RequestId::parse(request_id).map_or_else(|invalid| self.add("request_id", invalid.to_string()), Some)
     }
 
@@ -367,6 +370,7 @@ pub(crate) fn turn(request: v1::SubmitTurnRequest, metadata: &MetadataMap) -> Re
     let input = match request.input.and_then(|input| input.input) {
         Some(Input::Text(text)) => faults.text(text).map(|text| (InputKind::Text, text)),
         Some(Input::Json(source)) => faults.json(&source).map(|json| (InputKind::Json, json)),
+        Some(Input::Timer(_)) => faults.add("input.timer", "is what a timer says: give input.text or input.json"),
         Some(Input::Event(_)) => return Err(status::unsupported("input.event")),
         None => faults.add("input", "is required: give input.text or input.json"),
     };
@@ -417,7 +421,11 @@ mod tests {
         assert_eq!(faults(|_, _| {}), none);
         assert_eq!(faults(|r, _| r.key = None), ["key"]);
         assert_eq!(faults(|r, _| r.request_id.clear()), ["request_id"]);
+        assert_eq!(faults(|r, _| r.request_id = "timer/nudge/1".into()), ["request_id"]);
+        assert_eq!(faults(|r, _| r.request_id = "timer".into()), none);
         assert_eq!(faults(|r, _| r.input = None), ["input"]);
+        let timer = Some(v1::TurnInput { input: Some(v1::turn_input::Input::Timer("nudge".into())) });
+        assert_eq!(faults(|r, _| r.input.clone_from(&timer)), ["input.timer"]);
         assert_eq!(faults(|r, _| r.input = text("")), ["input.text"]);
         assert_eq!(faults(|r, _| r.input = text("a\u{7}")), ["input.text"]);
         assert_eq!(faults(|r, _| r.input = text("a\u{85}")), ["input.text"]);

@@ -22,6 +22,7 @@ fn said(turn: &v1::Turn) -> (&'static str, &str) {
         Some(Input::Text(text)) => ("text", text),
         Some(Input::Json(json)) => ("json", json),
         Some(Input::Event(event)) => ("event", &event.name),
+        Some(Input::Timer(id)) => ("timer", id),
         None => ("", ""),
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod outside;
 pub(crate) mod residence;
 pub(crate) mod storage;
+pub(crate) mod timers;
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{outside::OutsideMetrics, residence::ResidenceMetrics, storage::StorageMetrics};
+use self::{outside::OutsideMetrics, residence::ResidenceMetrics, storage::StorageMetrics, timers::TimerMetrics};
 use crate::stalls::Stalls;
 
 /// Bounds of latency buckets, in seconds: 50 µs to 10 s.
@@ -94,6 +95,8 @@ pub struct Metrics {
     pub storage: StorageMetrics,
     /// Which conversations are in memory.
     pub residence: ResidenceMetrics,
+    /// Of timers.
+    pub timers: TimerMetrics,
     /// What is called outside.
     pub outside: OutsideMetrics,
     /// Polls that took too long.
@@ -158,6 +161,7 @@ impl Default for Metrics {
         );
         let storage = StorageMetrics::new(&mut registry);
         let residence = ResidenceMetrics::new(&mut registry);
+        let timers = TimerMetrics::new(&mut registry);
         let outside = OutsideMetrics::new(&mut registry);
         let stalls = Stalls::new(&mut registry);
         Self {
@@ -195,6 +199,7 @@ impl Default for Metrics {
             store_syncs,
             storage,
             residence,
+            timers,
             outside,
             stalls,
         }

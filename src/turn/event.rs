@@ -253,6 +253,10 @@ pub enum Reason {
     Repeated,
     /// The model stopped at its token limit.
     Truncated,
+    /// A timer fired the turn: nobody said anything.
+    Timer,
+    /// The limit of timers was reached.
+    TimersFull,
 }
 
 impl Reason {
@@ -336,6 +340,8 @@ impl Reason {
             Self::BeforeResponse => "before_response",
             Self::Repeated => "repeated",
             Self::Truncated => "truncated",
+            Self::Timer => "timer",
+            Self::TimersFull => "timers_full",
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod record;
 pub mod replay;
 mod stages;
 pub mod state;
+pub mod timer;
 pub mod upgrade;
 mod work;
 
@@ -34,6 +35,7 @@ pub use record::{
 pub use replay::{ReplayDifference, Rerun, difference, replay, rerun};
 pub use stages::transition::reset;
 pub use state::{Change, ConversationState, Exchange, PendingAction, PendingEnding, PendingId, PositionName, Question};
+pub use timer::{TIMER_REQUESTS, TIMERS_MAX, Timer, TimerEnding};
 pub use upgrade::{Obstacle, at_boundary, upgrade};
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct TurnInput {
     pub request_digest: [u8; 16],
     /// What kind of input.
     pub input: InputKind,
-    /// The input: what the user said, or the source of the JSON.
+    /// The input: what the user said, the source of the JSON, or the id of the timer.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,

@@ -14,7 +14,8 @@ use colloquy_types::{
 use serde::{Deserialize, Serialize};
 
 use self::earlier::{
-    AcceptedRecordV1, CreatedRecordV1, CreatedRecordV2, EffectsRecordV1, SnapshotRecordV1, TurnRecordV1, TurnRecordV2,
+    AcceptedRecordV1, CreatedRecordV1, CreatedRecordV2, EffectsRecordV1, SnapshotRecordV1, SnapshotRecordV2,
+    TurnRecordV1, TurnRecordV2,
 };
 use crate::{
     effect::{EffectResult, RequestTrace, Usage},
@@ -155,6 +156,8 @@ pub enum InputKind {
     Text,
     /// A JSON object that names an intent, an action or slots.
     Json,
+    /// The id of a timer that is due: nobody said anything.
+    Timer,
 }
 
 impl InputKind {
@@ -163,6 +166,7 @@ impl InputKind {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Timer => "timer",
         }
     }
 }
@@ -178,7 +182,7 @@ pub struct AcceptedRecord {
     pub request_digest: [u8; 16],
     /// What kind of input.
     pub input: InputKind,
-    /// The input: what the user said, or the source of the JSON.
+    /// The input: what the user said, the source of the JSON, or the id of the timer.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
@@ -295,7 +299,7 @@ pub struct TurnRecord {
     pub request_digest: [u8; 16],
     /// What kind of input.
     pub input: InputKind,
-    /// The input: what the user said, or the source of the JSON.
+    /// The input: what the user said, the source of the JSON, or the id of the timer.
     pub text: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
@@ -409,7 +413,7 @@ pub enum ControlRecord {
         request_digest: [u8; 16],
         /// When.
         at: Timestamp,
-        /// The state that the other conversation had.
+        /// The state that the other conversation had, without its timers.
         state: Box<ConversationState>,
     },
     /// Turns are refused from here on, until it is resumed. No snapshot is written meanwhile, so that this record is
@@ -492,7 +496,8 @@ pub struct Remembered {
 /// Everything an activation needs without reading the whole history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRecord {
-    /// The conversation's state.
+    /// The conversation's state, with its timers.
+    #[serde(with = "crate::state::whole")]
     pub state: ConversationState,
     /// The flow it runs.
     pub flow: FlowName,
@@ -515,4 +520,4 @@ versioned!(TurnRecord, TurnVersions, TurnBorrowed, TurnRecordV1, TurnRecordV2);
 versioned!(TurnClosedRecord, TurnClosedVersions, TurnClosedBorrowed);
 versioned!(ControlRecord, ControlVersions, ControlBorrowed);
 versioned!(ErasedRecord, ErasedVersions, ErasedBorrowed);
-versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1);
+versioned!(SnapshotRecord, SnapshotVersions, SnapshotBorrowed, SnapshotRecordV1, SnapshotRecordV2);

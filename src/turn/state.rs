@@ -7,10 +7,13 @@
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::{Json, SlotValue, tokens_of};
-use colloquy_types::Timestamp;
+use colloquy_types::{RequestId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::record::TurnRecord;
+use crate::{
+    record::TurnRecord,
+    timer::{Timer, TimerEnding},
+};
 
 /// A position: the names of an intent and of one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -192,9 +195,21 @@ pub enum Change {
     },
     /// Everything prompts remember is forgotten.
     HistoryDropped,
+    /// A timer was set, in place of one of its id if there was one.
+    TimerSet(Timer),
+    /// A timer ended.
+    TimerEnded {
+        /// Its id.
+        id: Arc<str>,
+        /// How.
+        ending: TimerEnding,
+    },
 }
 
 /// Where a conversation stands and what it holds.
+///
+/// Stored as it is, it has no timers: only a snapshot keeps them, as [`whole`] writes it, so that a state that another
+/// conversation begins with has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationState {
     position: PositionName,
@@ -210,6 +225,9 @@ pub struct ConversationState {
     summary: Option<Arc<str>>,
     summarised_turn: u64,
     history: Vec<Exchange>,
+    /// Ordered by id.
+    #[serde(skip)]
+    timers: Vec<Timer>,
 }
 
 /// Every field of a [`ConversationState`] before it remembered questions, failures, data and history.
@@ -250,6 +268,7 @@ impl ConversationState {
             summary: None,
             summarised_turn: 0,
             history: Vec::new(),
+            timers: Vec::new(),
         }
     }
 
@@ -334,6 +353,28 @@ impl ConversationState {
         &self.history
     }
 
+    /// The timers that are set, ordered by id.
+    pub fn timers(&self) -> &[Timer] {
+        &self.timers
+    }
+
+    /// The timer whose turn a request asks for.
+    pub fn timer_of(&self, request_id: &RequestId) -> Option<&Timer> {
+        self.timers.iter().find(|timer| timer.is_asked_by(request_id))
+    }
+
+    /// The state without its timers: what another conversation may begin with.
+    #[must_use]
+    pub fn without_timers(mut self) -> Self {
+        self.timers.clear();
+        self
+    }
+
+    /// Applies the ending of an accepted turn that was not committed: if a timer had fired it, the timer is over.
+    pub fn apply_closed(&mut self, request_id: &RequestId) {
+        self.timers.retain(|timer| !timer.is_asked_by(request_id));
+    }
+
     /// Applies one change. Total: a change that does not fit changes nothing.
     pub fn apply(&mut self, change: &Change) {
         match change {
@@ -386,6 +427,15 @@ impl ConversationState {
                 self.history.clear();
                 self.summary = None;
             }
+            Change::TimerSet(timer) => match self.timers.binary_search_by(|set| set.id.cmp(&timer.id)) {
+                Ok(place) => {
+                    if let Some(set) = self.timers.get_mut(place) {
+                        *set = timer.clone();
+                    }
+                }
+                Err(place) => self.timers.insert(place, timer.clone()),
+            },
+            Change::TimerEnded { id, .. } => self.timers.retain(|timer| timer.id != *id),
         }
     }
 
@@ -420,6 +470,22 @@ impl ConversationState {
         });
         let dropped = self.history.len() - kept.count();
         self.history.drain(..dropped);
+    }
+}
+
+/// How a snapshot stores a state: with its timers behind it.
+pub(crate) mod whole {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ConversationState, Timer};
+
+    pub(crate) fn serialize<S: Serializer>(state: &ConversationState, serializer: S) -> Result<S::Ok, S::Error> {
+        (state, &state.timers).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConversationState, D::Error> {
+        let (state, timers) = <(ConversationState, Vec<Timer>)>::deserialize(deserializer)?;
+        Ok(ConversationState { timers, ..state })
     }
 }
 

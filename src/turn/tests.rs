@@ -8,7 +8,7 @@ use crate::{
     Detail, EffectResult, EffectValue, EffectsRecord, Effort, ErasedRecord, ErasureCause, Failure, InputKind, Intent,
     ModelOutput, Origin, PendingAction, PendingEnding, PendingId, PinnedRevision, PositionName, Proposal, Proposer,
     Question, Rating, Reason, Remembered, Reply, ReplyKind, RequestKind, RequestTrace, SnapshotRecord, Stage,
-    StageEvent, StageResult, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
+    StageEvent, StageResult, Timer, TimerEnding, TurnClosedRecord, TurnOutcome, TurnRecord, Usage,
 };
 
 fn flow() -> FlowName {
@@ -225,6 +225,42 @@ fn later_state() -> ConversationState {
     state
 }
 
+/// A turn that a timer fired, and that sets one.
+fn timed_turn() -> TurnRecord {
+    let due_at = Timestamp::from_micros(1_767_690_000_000_000);
+    TurnRecord {
+        request_id: RequestId::parse("timer/nudge/1").expect("it is visible ASCII"),
+        input: InputKind::Timer,
+        text: "nudge".to_owned(),
+        stages: vec![StageEvent {
+            stage: Stage::DialogueAct,
+            result: StageResult::Skipped,
+            reason: Reason::Timer,
+            detail: Detail::Name("nudge".into()),
+        }],
+        effects: Vec::new(),
+        changes: vec![
+            Change::TurnCounted,
+            Change::TimerEnded { id: "nudge".into(), ending: TimerEnding::Fired },
+            Change::TimerSet(Timer { id: "nudge".into(), due_at, set_turn: 2 }),
+            Change::TimerEnded { id: "other".into(), ending: TimerEnding::Unknown },
+        ],
+        degradations: vec![Degradation {
+            stage: Stage::Rules,
+            reason: Reason::TimersFull,
+            name: "other".into(),
+            elapsed_ms: 0,
+        }],
+        ..turn()
+    }
+}
+
+fn timed_state() -> ConversationState {
+    let mut state = later_state();
+    state.apply_turn(&timed_turn());
+    state
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(32) {
@@ -296,10 +332,12 @@ golden!(
     "accepted.v2.hex"
 );
 golden!(turn_records_keep_their_bytes, TurnRecord, newest_turn(), "turn.v3.hex");
-golden!(snapshot_records_keep_their_bytes, SnapshotRecord, snapshot(later_state()), "snapshot.v2.hex");
+golden!(snapshot_records_keep_their_bytes, SnapshotRecord, snapshot(timed_state()), "snapshot.v3.hex");
+golden!(turns_of_timers_keep_their_bytes, TurnRecord, timed_turn(), "turn_timer.v3.hex");
 earlier!(accepted_records_of_version_1_are_read, AcceptedRecord, accepted(), "accepted.v1.hex");
 earlier!(turn_records_of_version_1_are_read, TurnRecord, turn(), "turn.v1.hex");
 earlier!(turn_records_of_version_2_are_read, TurnRecord, later_turn(), "turn.v2.hex");
+earlier!(snapshot_records_of_version_2_are_read, SnapshotRecord, snapshot(later_state()), "snapshot.v2.hex");
 earlier!(snapshot_records_of_version_1_are_read, SnapshotRecord, snapshot(state()), "snapshot.v1.hex");
 golden!(
     closed_records_keep_their_bytes,

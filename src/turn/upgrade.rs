@@ -8,7 +8,10 @@ use std::sync::Arc;
 use colloquy_flow::{Flow, Json, Mapped, SlotKind, SlotValue, StateIx, Upgrade};
 use colloquy_types::Revision;
 
-use crate::state::{Change, ConversationState, PendingAction, PendingEnding, PositionName, Question};
+use crate::{
+    state::{Change, ConversationState, PendingAction, PendingEnding, PositionName, Question},
+    timer::TimerEnding,
+};
 
 /// Something of a conversation that has no place in the other revision. Names only, never a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -248,8 +251,8 @@ impl Moving<'_> {
         }
     }
 
-    /// What is remembered under names that are gone is forgotten: an open question, failures, fetched data. None of
-    /// it was given by the user, and all of it comes anew.
+    /// What is remembered under names that are gone is forgotten: an open question, failures, fetched data, timers. None
+    /// of it was given by the user, and all of it comes anew.
     fn remembered(&mut self) {
         let gone = match self.state.question() {
             Some(Question::Intents(names)) => names.iter().any(|name| self.flow.find_intent(name).is_none()),
@@ -263,6 +266,9 @@ impl Moving<'_> {
         self.changes.extend(failed.map(|name| Change::FailureCleared { name: Arc::clone(name) }));
         let data = self.state.data().iter().filter(|(name, _)| !self.flow.keeps_data(name));
         self.changes.extend(data.map(|(name, _)| Change::DataCleared { name: Arc::clone(name) }));
+        let timers = self.state.timers().iter().filter(|timer| !self.flow.sets_timer(&timer.id));
+        let unknown = |id: &Arc<str>| Change::TimerEnded { id: Arc::clone(id), ending: TimerEnding::Unknown };
+        self.changes.extend(timers.map(|timer| unknown(&timer.id)));
     }
 
     /// The intent in which a pending action may be confirmed from now on: what the positions of the one it was

@@ -13,6 +13,7 @@ use crate::{
     plan::Plan,
     record::{InputKind, Reply, ReplyKind, TurnOutcome, TurnRecord},
     state::{Change, ConversationState, PendingAction, PendingId},
+    timer::TimerEnding,
 };
 
 /// A move somebody proposed; links of a chain that begins at the turn's position.
@@ -114,7 +115,7 @@ impl Work {
         let found = flow.find_state(state.intent(), state.state());
         let origin = found.unwrap_or_else(|| flow.start_state());
         let structured = match input.input {
-            InputKind::Text => None,
+            InputKind::Text | InputKind::Timer => None,
             InputKind::Json => Structured::parse(&input.text),
         };
         let mut work = Self {
@@ -161,9 +162,27 @@ impl Work {
             first_step: 0,
             next_step: 0,
         };
-        work.change(Change::TurnCounted);
+        work.count();
         work.look_from(origin);
         work
+    }
+
+    /// Counts the turn. A timer that fired it is over, whatever becomes of the turn: it fires once.
+    fn count(&mut self) {
+        self.change(Change::TurnCounted);
+        if self.is_timer() {
+            self.change(Change::TimerEnded { id: self.timer().into(), ending: TimerEnding::Fired });
+        }
+    }
+
+    /// Whether a timer fired the turn, and nobody said anything.
+    pub(crate) fn is_timer(&self) -> bool {
+        self.input.input == InputKind::Timer
+    }
+
+    /// The id of the timer that fired the turn, or empty.
+    pub(crate) fn timer(&self) -> &str {
+        if self.is_timer() { &self.input.text } else { "" }
     }
 
     /// What the user said: the text, or the text of structured input.
@@ -171,7 +190,7 @@ impl Work {
         match (self.input.input, &self.structured) {
             (InputKind::Text, _) => &self.input.text,
             (InputKind::Json, Some(structured)) => &structured.text,
-            (InputKind::Json, None) => "",
+            (InputKind::Json, None) | (InputKind::Timer, _) => "",
         }
     }
 
@@ -236,7 +255,7 @@ impl Work {
         self.state = self.kept.0.clone();
         self.changes.truncate(self.kept.1);
         if self.kept.1 == 0 {
-            self.change(Change::TurnCounted);
+            self.count();
         }
     }
 
@@ -308,6 +327,7 @@ impl Work {
             asked: self.kept.0.question().is_some(),
             interrupted: self.state.interrupted().len(),
             input: self.input.input.name(),
+            timer: self.timer(),
             missing: &self.missing,
             failed: &self.failed,
             enrich: &self.enrich,
@@ -472,7 +492,9 @@ impl Work {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(redacted) => Some(Arc::<str>::from(redacted)),
             };
-            let (user, assistant) = (hidden(&self.input.text), hidden(&reply.text));
+            // Nobody said what names a timer.
+            let user = if self.is_timer() { Some("".into()) } else { hidden(&self.input.text) };
+            let assistant = hidden(&reply.text);
             let said = user.as_deref().unwrap_or(&self.input.text);
             self.state.remember(said, assistant.as_deref().unwrap_or(&reply.text), turns, tokens);
             self.change(Change::Remembered { turns, tokens, user, assistant });

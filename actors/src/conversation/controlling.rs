@@ -12,11 +12,13 @@ use super::{
     loaded::Loaded,
     message::{Control, ControlSubmission, Message},
     state::{Body, RunningControl, State, Work},
+    timing::missing,
     window::{EndingKind, Known},
 };
 use crate::{
     error::{DeadlineOutcome, Error},
     reply::ControlReply,
+    timers,
 };
 
 impl Control {
@@ -142,7 +144,9 @@ impl Conversation {
         if let Control::Pause { paused, .. } = submission.control {
             loaded.paused_at = paused.then_some(at);
         }
+        let before = loaded.state.timers().to_vec();
         loaded.state.apply_all(&changes);
+        let over = missing(&before, loaded.state.timers());
         loaded.head = head;
         loaded.updated_at = at;
         loaded.window.remember(Remembered {
@@ -151,8 +155,13 @@ impl Conversation {
             turn_seq: head.turn_seq.get(),
             kind: ending.to_byte(),
         });
-        if matches!(submission.control, Control::Reset { .. }) {
-            self.shared.watches.reset(&self.info.key);
+        self.timers_over(over);
+        match submission.control {
+            Control::Reset { .. } => self.shared.watches.reset(&self.info.key),
+            Control::Pause { paused: false, .. } => {
+                self.shared.tell_timers(timers::Message::Resumed(self.info.key.clone()));
+            }
+            _ => {}
         }
         submission.answer(Ok(ControlReply { uid, head, at, replayed: false }));
     }

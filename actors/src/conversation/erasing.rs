@@ -82,6 +82,9 @@ impl Conversation {
     /// Forgets the conversation and makes way for the next one under its key.
     pub(super) fn erased(&self, myself: &ActorRef<Message>, state: &mut State, control: RunningControl, head: Head) {
         let RunningControl { submission, uid, at, .. } = control;
+        if let Some(loaded) = state.loaded_mut() {
+            self.timers_over(loaded.state.timers().to_vec());
+        }
         state.body = Body::Broken(Error::ConversationAbsent);
         let storage = &self.shared.metrics.storage;
         match submission.control {

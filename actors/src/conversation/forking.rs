@@ -41,12 +41,14 @@ impl Conversation {
         let Control::Fork(fork) = &submission.control else { return };
         let at = self.shared.clock.now();
         let new = Loaded::new(fork.pin.clone(), fork.flow.clone(), fork.subject.clone(), at);
-        let creating = Loaded { state: fork.state.clone(), origin: Some(fork.origin), ..new };
+        // Timers are the other conversation's: a fork speaks of its own accord once one of its own turns says so.
+        let begins = fork.state.clone().without_timers();
+        let creating = Loaded { state: begins.clone(), origin: Some(fork.origin), ..new };
         let record = ControlRecord::Forked {
             request_id: submission.request_id.clone(),
             request_digest: submission.request_digest,
             at,
-            state: Box::new(fork.state.clone()),
+            state: Box::new(begins),
         };
         let batch = state.with_loaded(Some(&creating), |lease, loaded| {
             let mut batch = BatchBuilder::new(lease, loaded, self.shared.entropy.as_ref(), at)?;

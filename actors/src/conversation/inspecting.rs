@@ -34,6 +34,7 @@ fn running(running: &Running) -> RunningReport {
         Work::Snapshot { .. } => ("snapshot", Vec::new()),
         Work::Turn(turn) => match &turn.phase {
             Phase::Accepting => ("accepting", Vec::new()),
+            Phase::Hinting(_) => ("hinting", Vec::new()),
             Phase::Committing(_) => ("committing", Vec::new()),
             Phase::Deciding(deciding) => {
                 let phase = if deciding.held_back { "held_back" } else { "deciding" };

@@ -177,6 +177,7 @@ impl Loaded {
             RecordKind::TurnClosed => {
                 let record = TurnClosedRecord::decode(&stored.payload).map_err(undecodable)?;
                 let kind = EndingKind::Closed(record.reason);
+                self.state.apply_closed(&record.request_id);
                 self.ended(&record.request_id, record.request_digest, kind, stored);
             }
             RecordKind::Accepted => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use colloquy_flow::{BusyPolicy, Flow};
 use colloquy_store::AppendError;
 use colloquy_turn::{ConversationState, EffectResult, InputKind, Origin, Rating};
-use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnSeq};
+use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Timestamp, TraceContext, TurnId, TurnSeq};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -38,6 +38,9 @@ pub(crate) enum Message {
     Inspect(oneshot::Sender<ConversationReport>),
     /// From a call that a turn waits for, once per call. An answer of an older round is ignored.
     Performed { round: u64, result: EffectResult },
+    /// From the keeper of timers, once per turn that sets some: whether they can be found after a crash. That of
+    /// another turn is ignored.
+    Hinted { turn_id: TurnId, kept: bool },
     /// From the writer thread, once per append. An answer of an older attempt is ignored.
     Appended { attempt: u64, result: Result<Head, AppendError> },
 }
@@ -76,7 +79,11 @@ impl Message {
             Self::Describe(reply) => drop(reply.send(Err(error.clone()))),
             Self::Pinned { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Passivate(Passivate::Asked(reply)) => drop(reply.send(Err(error.clone()))),
-            Self::Passivate(_) | Self::Inspect(_) | Self::Performed { .. } | Self::Appended { .. } => {}
+            Self::Passivate(_)
+            | Self::Inspect(_)
+            | Self::Performed { .. }
+            | Self::Hinted { .. }
+            | Self::Appended { .. } => {}
         }
     }
 }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use colloquy_store::AppendError;
-use colloquy_turn::{ConversationState, Remembered, TurnRecord};
+use colloquy_turn::{ConversationState, Remembered, Timer, TurnRecord};
 use colloquy_types::{Head, Timestamp};
 use ractor::ActorRef;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(super) struct Ahead {
     pub(super) waiters: Waiters,
     begun_at: Instant,
     record: Box<TurnRecord>,
+    /// Timers that are over with it.
+    over: Vec<Timer>,
     after: Synced,
 }
 
@@ -71,11 +73,8 @@ impl State {
         let attempt = self.attempt;
         let Some(Running { work: Work::Turn(turn), .. }) = self.running.take() else { return };
         let Phase::Committing(committing) = turn.phase else { return };
-        let Committing { pending: Pending::Turn { record, state }, at, bytes, snapshot_bytes, head_after, .. } =
-            *committing
-        else {
-            return;
-        };
+        let Committing { pending, at, bytes, snapshot_bytes, head_after, over, .. } = *committing;
+        let Pending::Turn { record, state } = pending else { return };
         let Body::Open(_, loaded) = &mut self.body else { return };
         self.synced.get_or_insert_with(|| {
             let (head, updated_at) = (loaded.head, loaded.updated_at);
@@ -98,6 +97,7 @@ impl State {
             waiters: turn.waiters,
             begun_at: turn.begun_at,
             record,
+            over,
             after: Synced { head: head_after, state: *state, updated_at: at },
         });
     }
@@ -128,13 +128,14 @@ impl Conversation {
         result: Result<Head, AppendError>,
     ) -> Option<Result<Head, AppendError>> {
         let Some(ahead) = state.ahead.pop_front_if(|ahead| ahead.attempt == attempt) else { return Some(result) };
-        let Ahead { waiters, begun_at, record, after, .. } = ahead;
+        let Ahead { waiters, begun_at, record, over, after, .. } = ahead;
         match result {
             Ok(head) => {
                 debug_assert_eq!(head, after.head, "the writer takes records as they are, or not at all");
                 self.shared.metrics.turns_ahead.inc();
                 state.pace.ended(begun_at);
                 self.count(&record);
+                self.timers_over(over);
                 let turn = CommittedTurn { record: *record, head, committed_at: after.updated_at };
                 state.synced = (!state.ahead.is_empty()).then(|| Box::new(after));
                 self.shared.watches.committed(&self.info.key, head.turn_seq);

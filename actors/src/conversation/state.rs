@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use colloquy_store::Lease;
-use colloquy_turn::{AcceptedRecord, Change, ConversationState, TurnClosedRecord, TurnRecord};
+use colloquy_turn::{AcceptedRecord, Change, ConversationState, Timer, TurnClosedRecord, TurnRecord};
 use colloquy_types::{ConversationUid, Head, Timestamp, TraceContext, TurnId};
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::{
     passivating::Cause,
     pipelining::{Ahead, Synced},
     replying::Waiters,
+    timing::Hinting,
     upgrading::Upgrading,
 };
 use crate::{error::Error, events::RetainedEvents};
@@ -137,6 +138,8 @@ pub(super) enum Phase {
     Accepting,
     /// The machine waits for calls, or for what must be synced before it goes on.
     Deciding(Box<Deciding>),
+    /// The turn is decided, and waits until the timers that it sets can be found after a crash.
+    Hinting(Box<Hinting>),
     /// The turn's record is on its way.
     Committing(Box<Committing>),
 }
@@ -150,6 +153,8 @@ pub(super) struct Committing {
     pub(super) head_after: Head,
     /// The move to another revision that goes with it.
     pub(super) upgrading: Option<Upgrading>,
+    /// Timers that are over with it.
+    pub(super) over: Vec<Timer>,
 }
 
 pub(super) enum Pending {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use colloquy_store::RecordKind;
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, EffectResult, Outcome, Reason, Remembered, Step, TurnClosedRecord, TurnOutcome,
-    TurnRecord,
+    AcceptedRecord, ClosedReason, EffectResult, InputKind, Outcome, Reason, Remembered, Step, TurnClosedRecord,
+    TurnOutcome, TurnRecord,
 };
 use colloquy_types::{Head, TurnId};
 use ractor::ActorRef;
@@ -19,6 +19,7 @@ use super::{
     message::{Message, Submission},
     replying::Waiters,
     state::{Body, Committing, EndEarly, Pending, Phase, Running, RunningTurn, State, Work},
+    timing::missing,
     window::{EndingKind, hash16},
 };
 use crate::{
@@ -107,6 +108,9 @@ impl Conversation {
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });
                 }
+                if submission.input == InputKind::Timer {
+                    self.check_timer(loaded, submission)?;
+                }
                 if submission.subject.is_some() && submission.subject != loaded.subject {
                     return Err(Error::WrongSubject);
                 }
@@ -175,7 +179,7 @@ impl Conversation {
     ) {
         loop {
             match step {
-                Step::Done(outcome) => return self.commit(myself, state, turn, *deciding, *outcome),
+                Step::Done(outcome) => return self.settle(myself, state, turn, *deciding, *outcome),
                 Step::Perform(machine, effects) => {
                     let waits = self.look_at(&turn, &mut deciding, effects);
                     deciding.machine = Some(machine);
@@ -277,7 +281,7 @@ impl Conversation {
     }
 
     /// Hands a decided turn to the writer.
-    fn commit(
+    pub(super) fn commit(
         &self,
         myself: &ActorRef<Message>,
         state: &mut State,
@@ -306,9 +310,10 @@ impl Conversation {
                 };
                 snapshot_bytes = batch.push_snapshot(&commit::snapshot(loaded, &pin, &outcome.state, Some(last)))?;
             }
-            Ok((at, bytes, snapshot_bytes, batch))
+            let over = missing(loaded.state.timers(), outcome.state.timers());
+            Ok((at, bytes, snapshot_bytes, over, batch))
         });
-        let (at, bytes, snapshot_bytes, batch) = match decided {
+        let (at, bytes, snapshot_bytes, over, batch) = match decided {
             Ok(decided) => decided,
             Err(error) => return self.give_up(myself, state, turn, &error),
         };
@@ -318,7 +323,7 @@ impl Conversation {
         let head_after = batch.head_after();
         let pending = Pending::Turn { record: Box::new(outcome.record), state: Box::new(outcome.state) };
         turn.phase =
-            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading }));
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading, over }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -360,10 +365,10 @@ impl Conversation {
             Err(error) => return turn.waiters.fail(&error),
         };
         let (bytes, head_after) = (batch.bytes(), batch.head_after());
-        let (snapshot_bytes, upgrading) = (None, None);
+        let (snapshot_bytes, upgrading, over) = (None, None, Vec::new());
         let pending = Pending::Closed(record);
         turn.phase =
-            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading }));
+            Phase::Committing(Box::new(Committing { pending, at, bytes, snapshot_bytes, head_after, upgrading, over }));
         let deadline = turn.deadline;
         self.append(myself, state, Work::Turn(turn), deadline, Ok(batch));
     }
@@ -404,6 +409,8 @@ impl Conversation {
                 turn.phase = Phase::Deciding(deciding);
                 self.carry_on(myself, state, turn);
             }
+            // It is not with the writer.
+            phase @ Phase::Hinting(_) => turn.phase = phase,
             Phase::Committing(committing) => {
                 state.pace.ended(turn.begun_at);
                 let Some(loaded) = state.loaded_mut() else { return };
@@ -417,7 +424,7 @@ impl Conversation {
     }
 
     fn turn_committed(&self, loaded: &mut Loaded, turn: RunningTurn, committing: Committing, head: Head) {
-        let Committing { pending, at, bytes, snapshot_bytes, upgrading, .. } = committing;
+        let Committing { pending, at, bytes, snapshot_bytes, upgrading, over, .. } = committing;
         if let Some(upgrading) = upgrading {
             self.upgraded(loaded, upgrading);
         }
@@ -426,12 +433,14 @@ impl Conversation {
         let (kind, ending) = match pending {
             Pending::Turn { record, state } => {
                 loaded.state = *state;
+                self.timers_over(over);
                 self.count(&record);
                 let turn = CommittedTurn { record: *record, head, committed_at: at };
                 (EndingKind::Turn, Ending::Committed(Arc::new(turn)))
             }
             Pending::Closed(record) => {
                 self.shared.metrics.turns_closed.inc();
+                loaded.state.apply_closed(&record.request_id);
                 (EndingKind::Closed(record.reason), Ending::Closed { record: Arc::new(record), head })
             }
         };

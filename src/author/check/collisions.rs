@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use colloquy_flow::{Name, RulePhase};
@@ -24,6 +25,7 @@ enum Subject {
     Position,
     Slot(Name),
     Flag(Name),
+    Timer(Name),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ enum Deed {
     Clears,
     Raises,
     Lowers,
+    Reminds(Duration),
+    Forgets,
 }
 
 /// Rules that are decided together.
@@ -96,11 +100,14 @@ fn compare(
 fn deeds(view: &View<'_>, rule: &SourceRule) -> Deeds {
     let slot = |name: &Placed<Name>| Subject::Slot(Arc::clone(&name.value));
     let flag = |name: &Placed<Name>| Subject::Flag(Arc::clone(&name.value));
+    let timer = |id: &Placed<Name>| Subject::Timer(Arc::clone(&id.value));
     let written = rule.then.iter().filter_map(|effect| match effect {
         SourceEffect::Set(name, value) => Some((slot(name), Deed::Sets(value.value.clone()))),
         SourceEffect::Clear(name) => Some((slot(name), Deed::Clears)),
         SourceEffect::Flag(name) => Some((flag(name), Deed::Raises)),
         SourceEffect::Unflag(name) => Some((flag(name), Deed::Lowers)),
+        SourceEffect::Remind(id, after) => Some((timer(id), Deed::Reminds(*after))),
+        SourceEffect::Forget(id) => Some((timer(id), Deed::Forgets)),
         _ => None,
     });
     let led = view.target(&rule.then).map(|to| (Subject::Position, Deed::Leads(to)));
@@ -124,7 +131,7 @@ fn report(view: &View<'_>, at: At, pair: [(&SourceRule, &Deed); 2], subject: &Su
 fn told(view: &View<'_>, deed: &Deed, subject: &Subject) -> String {
     let name = match subject {
         Subject::Position => "",
-        Subject::Slot(name) | Subject::Flag(name) => name,
+        Subject::Slot(name) | Subject::Flag(name) | Subject::Timer(name) => name,
     };
     match deed {
         Deed::Leads(to) => format!("leads to {}", view.name(*to)),
@@ -132,5 +139,7 @@ fn told(view: &View<'_>, deed: &Deed, subject: &Subject) -> String {
         Deed::Clears => format!("clears {name}"),
         Deed::Raises => format!("raises {name}"),
         Deed::Lowers => format!("lowers {name}"),
+        Deed::Reminds(after) => format!("sets timer {name} to {after:?}"),
+        Deed::Forgets => format!("drops timer {name}"),
     }
 }

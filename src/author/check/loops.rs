@@ -175,7 +175,7 @@ fn disturbs(step: &Step<'_>, condition: &str) -> bool {
         SourceEffect::Flag(flag) | SourceEffect::Unflag(flag) => reads("flags", &flag.value),
         SourceEffect::Stage(_) => condition.contains("pending"),
         SourceEffect::Reset => true,
-        SourceEffect::Go(_) | SourceEffect::Intent(_) => false,
+        SourceEffect::Go(_) | SourceEffect::Intent(_) | SourceEffect::Remind(..) | SourceEffect::Forget(_) => false,
     })
 }
 

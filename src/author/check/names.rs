@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use colloquy_flow::{Condition, Name, Place, Purpose, ResultSource};
+use colloquy_turn::TIMERS_MAX;
 
 use crate::{
     fault::{At, Faults, Mark},
@@ -18,6 +19,7 @@ pub(super) fn check(source: &SourceFlow, faults: &mut Faults) {
     check.once("rule", source.rules.iter().map(|rule| &rule.id));
     check.structure();
     check.behaviour();
+    check.timers();
 }
 
 struct Check<'s, 'f> {
@@ -292,9 +294,25 @@ impl<'s> Check<'s, '_> {
                 self.value(&slot.value, written);
             }
             SourceEffect::Clear(slot) => self.slot(slot),
-            SourceEffect::Reset => {}
+            SourceEffect::Reset | SourceEffect::Remind(..) => {}
+            SourceEffect::Forget(timer) => self.timer(timer),
             SourceEffect::Flag(flag) | SourceEffect::Unflag(flag) => self.flag(&flag.value, &flag.mark),
             SourceEffect::Stage(action) => self.action(action),
+        }
+    }
+
+    /// A conversation has room for as many timers as its flow may name.
+    fn timers(&mut self) {
+        let timers = self.source.timers();
+        let Some((id, mark)) = timers.iter().nth(TIMERS_MAX) else { return };
+        let message = format!("rules set {} timers, {id:?} among them, but at most {TIMERS_MAX} fit", timers.len());
+        self.faults.error("too-large", mark, message, "let several rules set the same timer, or remove some");
+    }
+
+    fn timer(&mut self, timer: &At<Name>) {
+        if !self.source.timers().contains_key(&timer.value) {
+            let known: Vec<&str> = self.source.timers().keys().map(AsRef::as_ref).collect();
+            self.unknown("unknown-timer", "timer", &timer.value, &timer.mark, &known);
         }
     }
 

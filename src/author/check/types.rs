@@ -56,6 +56,7 @@ impl<'s> Names<'s> {
             "intent" => self.source.intent(text).is_some(),
             "state" => self.states.contains(text),
             "next_slot" => text.is_empty() || self.source.slot(text).is_some(),
+            "timer" => text.is_empty() || self.source.timers().contains_key(text),
             _ => fixed_values(variable).is_none_or(|values| values.contains(&text)),
         }
     }
@@ -83,6 +84,7 @@ impl<'s> Names<'s> {
             }
             "next_slot" | "filled" | "missing" => source.slots.iter().map(|slot| slot.name.value.as_ref()).collect(),
             "pending" => actions.collect(),
+            "timer" => source.timers().keys().map(AsRef::as_ref).collect(),
             "failed" => {
                 let enrichments = source.enrichments.iter().map(|enrichment| enrichment.name.value.as_ref());
                 actions.chain(enrichments).collect()
@@ -98,7 +100,7 @@ fn fixed_values(variable: &str) -> Option<Vec<&'static str>> {
         "act" => Act::ALL.iter().map(|act| act.name()).chain([""]).collect(),
         "by" => vec!["pattern", "keywords", "example", "model", "choice", "input", ""],
         "ended" => vec!["executed", "rejected", "expired", "failed", "unknown", ""],
-        "input" => vec!["text", "json", "event"],
+        "input" => vec!["text", "json", "event", "timer"],
         _ => return None,
     })
 }
@@ -264,7 +266,9 @@ impl Types<'_, '_, '_> {
             Shape::List(_) => Some(Kind::List),
             Shape::Slot(name) => kind_of(&self.source.slot(name)?.kind),
             Shape::Variable(name) => match name.as_str() {
-                "act" | "by" | "ended" | "input" | "intent" | "next_slot" | "state" | "text" => Some(Kind::Text),
+                "act" | "by" | "ended" | "input" | "intent" | "next_slot" | "state" | "text" | "timer" => {
+                    Some(Kind::Text)
+                }
                 "asked" | "moved" | "recognised" | "released" => Some(Kind::Boolean),
                 "confidence" | "interrupted" => Some(Kind::Integer),
                 "failed" | "filled" | "missing" | "pending" => Some(Kind::List),

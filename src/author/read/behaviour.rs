@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// How soon a timer may fire.
+const TIMER_SOONEST: Duration = Duration::from_secs(1);
+
 pub(super) fn rules(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceRule> {
     node.into_iter().flat_map(reader::list).filter_map(|item| rule(item, faults)).collect()
 }
@@ -45,7 +48,12 @@ fn rule(node: &Node, faults: &mut Faults) -> Option<SourceRule> {
     };
     if phase == RulePhase::BeforeResponse && then.iter().any(late) {
         let message = "before_response is too late to move, to stage an action or to start over";
-        faults.error("bad-value", fields.mark, message, "use an earlier phase, or only set, clear, flag and unflag");
+        faults.error(
+            "bad-value",
+            fields.mark,
+            message,
+            "use an earlier phase, or only set, clear, flag, unflag, remind and forget",
+        );
     }
     Some(SourceRule {
         id: id?,
@@ -72,7 +80,7 @@ fn phase(node: &Node, faults: &mut Faults) -> Option<RulePhase> {
 }
 
 fn effects(node: &Node, faults: &mut Faults) -> Vec<SourceEffect> {
-    let known = ["go", "intent", "set", "clear", "flag", "unflag", "stage", "reset"];
+    let known = ["go", "intent", "set", "clear", "flag", "unflag", "stage", "reset", "remind", "forget"];
     let Some(_) = Fields::of(node, "an effect", &known, faults) else { return Vec::new() };
     let entries = reader::map(node, "an effect", faults).unwrap_or_default();
     let mut effects = Vec::new();
@@ -84,6 +92,7 @@ fn effects(node: &Node, faults: &mut Faults) -> Vec<SourceEffect> {
                     effects.push(SourceEffect::Reset);
                 }
             }
+            "remind" => effects.extend(reader::list(node).filter_map(|item| remind(item, faults))),
             "set" => {
                 for (slot, value) in reader::map(node, "set", faults).unwrap_or_default() {
                     let name = reader::name(&slot.text, &slot.mark, "a slot", false, faults);
@@ -100,6 +109,7 @@ fn effects(node: &Node, faults: &mut Faults) -> Vec<SourceEffect> {
                     "flag" => SourceEffect::Flag,
                     "unflag" => SourceEffect::Unflag,
                     "stage" => SourceEffect::Stage,
+                    "forget" => SourceEffect::Forget,
                     _ => continue,
                 };
                 effects.extend(reader::references(Some(node), other, faults).into_iter().map(make));
@@ -107,6 +117,20 @@ fn effects(node: &Node, faults: &mut Faults) -> Vec<SourceEffect> {
         }
     }
     effects
+}
+
+fn remind(node: &Node, faults: &mut Faults) -> Option<SourceEffect> {
+    let fields = Fields::of(node, "remind", &["id", "in"], faults)?;
+    let id = fields.required("id", "name the timer: remind: {id: nudge, in: 1d}", faults);
+    let id = id.and_then(|node| reader::reference(node, "a timer", faults));
+    let after = fields.required("in", "say when it fires: remind: {id: nudge, in: 1d}", faults);
+    let given = reader::duration(after, "in", faults)?;
+    if given < TIMER_SOONEST {
+        let mark = after.map_or(fields.mark, |node| &node.mark);
+        faults.error("bad-duration", mark, "a timer fires after 1s at the soonest", "write 1s or more");
+        return None;
+    }
+    Some(SourceEffect::Remind(id?, given))
 }
 
 pub(super) fn actions(node: Option<&Node>, faults: &mut Faults) -> Vec<SourceAction> {

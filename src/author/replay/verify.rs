@@ -262,6 +262,7 @@ impl Running {
         if self.accepted.is_none() {
             return Some(told(place, "turn_closed", "no accepted turn was there to be closed"));
         }
+        self.state.apply_closed(&record.request_id);
         let difference = self.end_accepted(place, &ending);
         if difference.is_some() || *record.reply_text == **flow.fallback() {
             return difference;
@@ -332,5 +333,6 @@ fn state_rows(recorded: &ConversationState, replayed: &ConversationState) -> Vec
         FieldRow::of("flags", &recorded.flags(), &replayed.flags()),
         FieldRow::of("interrupted", &recorded.interrupted(), &replayed.interrupted()),
         FieldRow::of("pending", &recorded.pending(), &replayed.pending()),
+        FieldRow::of("timers", &recorded.timers(), &replayed.timers()),
     ]
 }

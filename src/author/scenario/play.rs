@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use colloquy_flow::Flow;
-use colloquy_turn::{ConversationState, Outcome, SnapshotRecord, StageEvent, open_conversation};
+use colloquy_turn::{ConversationState, InputKind, Outcome, SnapshotRecord, StageEvent, open_conversation};
 use colloquy_types::codec;
 
 use super::{
@@ -63,6 +63,9 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
                 failed(lost, &[])
             })?;
         }
+        if turn.input == InputKind::Timer {
+            due(&state, &turn.say, &world).map_err(|mismatch| failed(mismatch, &[]))?;
+        }
         let outcome = world.decide(flow, state, turn.input, &turn.say);
         let record = &outcome.record;
         check(turn, &record.intent, &record.state, &record.reply.text)
@@ -75,6 +78,16 @@ pub fn play(flow: &Arc<Flow>, scenario: &Scenario) -> Result<Vec<Outcome>, Failu
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+/// A timer fires when it is set and its time has come, and not otherwise.
+fn due(state: &ConversationState, id: &str, world: &ScriptedWorld) -> Result<(), Mismatch> {
+    let found = match state.timers().iter().find(|timer| *timer.id == *id) {
+        Some(timer) if timer.due_at <= world.now => return Ok(()),
+        Some(timer) => format!("due {:?} later", timer.due_at.since(world.now)),
+        None => "not set".to_owned(),
+    };
+    Err(Mismatch::new("timer", format!("{id} to be due"), found))
 }
 
 fn limited(flow: &Arc<Flow>, scenario: &Scenario) -> Arc<Flow> {

@@ -16,9 +16,10 @@ use crate::{
 /// The keys of a scenario.
 pub(crate) const SCENARIO_KEYS: [&str; 5] = ["name", "description", "limits", "effects", "turns"];
 /// The keys of a turn.
-pub(crate) const TURN_KEYS: [&str; 21] = [
+pub(crate) const TURN_KEYS: [&str; 22] = [
     "say",
     "input",
+    "timer",
     "after",
     "restart",
     "effects",
@@ -78,12 +79,13 @@ fn scenarios(node: &Node, faults: &mut Faults) -> Vec<Scenario> {
 
 fn turn(node: &Node, faults: &mut Faults) -> Option<ScenarioTurn> {
     let fields = Fields::of(node, "a turn", &TURN_KEYS, faults)?;
-    let (input, say) = match (fields.get("say"), fields.get("input")) {
-        (Some(node), None) => (InputKind::Text, reader::text(node, "say", faults)?.value),
-        (None, Some(node)) => (InputKind::Json, node.to_json()?.to_string()),
+    let (input, say) = match (fields.get("say"), fields.get("input"), fields.get("timer")) {
+        (Some(node), None, None) => (InputKind::Text, reader::text(node, "say", faults)?.value),
+        (None, Some(node), None) => (InputKind::Json, node.to_json()?.to_string()),
+        (None, None, Some(node)) => (InputKind::Timer, reader::reference(node, "a timer", faults)?.value.to_string()),
         _ => {
-            let fix = "write say: \"what the user says\", or input: {intent: …, slots: …}";
-            faults.error("bad-value", fields.mark, "a turn has one of say and input", fix);
+            let fix = "write say: \"what the user says\", input: {intent: …, slots: …}, or timer: its id";
+            faults.error("bad-value", fields.mark, "a turn has one of say, input and timer", fix);
             return None;
         }
     };

@@ -24,6 +24,14 @@ pub(super) fn definitions() -> Definitions {
 }
 
 fn rule() -> Value {
+    let remind = closed(
+        "A timer.",
+        &["id", "in"],
+        vec![
+            ("id", "Its id; setting one of the same id replaces it.", reference("name")),
+            ("in", "When it fires; 1s to 365d.", reference("duration")),
+        ],
+    );
     let effect = closed(
         "What a rule does.",
         &[],
@@ -36,6 +44,8 @@ fn rule() -> Value {
             ("unflag", "Lowers flags.", reference("names")),
             ("stage", "Stages actions.", reference("names")),
             ("reset", "Starts the conversation over.", boolean()),
+            ("remind", "Sets timers, after which the conversation speaks first.", many(remind)),
+            ("forget", "Drops timers.", reference("names")),
         ],
     );
     closed(

@@ -48,6 +48,7 @@ fn turn() -> Value {
         vec![
             ("say", "What the user says.", reference("text")),
             ("input", "Structured input instead.", anything()),
+            ("timer", "The id of a timer that is due, instead: nobody says anything.", reference("name")),
             ("effects", "What models, sources and tools answer.", reference("effects")),
             ("calls", "How often prompts, enrichments and actions are asked.", open(whole(0, 100))),
             ("outcome", "How the turn ends.", words(["complete", "degraded", "blocked"])),
@@ -79,7 +80,7 @@ fn turn() -> Value {
     );
     if let Value::Object(shape) = &mut shape {
         let one = |key: &str| json!({ "required": [key] });
-        shape.insert("oneOf".to_owned(), json!([one("say"), one("input")]));
+        shape.insert("oneOf".to_owned(), json!([one("say"), one("input"), one("timer")]));
         shape.insert("anyOf".to_owned(), json!([one("reply"), one("reply_pattern")]));
     }
     shape

@@ -60,6 +60,8 @@ impl Names {
             RuleEffectPart::Unflag(flag) => RuleEffect::Unflag(Arc::clone(flag)),
             RuleEffectPart::Stage(action) => RuleEffect::Stage(self.action_named(action)?),
             RuleEffectPart::Reset => RuleEffect::Reset,
+            RuleEffectPart::Remind(id, after) => RuleEffect::Remind(Arc::clone(id), *after),
+            RuleEffectPart::Forget(id) => RuleEffect::Forget(Arc::clone(id)),
         })
     }
 

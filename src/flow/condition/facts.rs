@@ -17,7 +17,7 @@ use crate::{json::Json, value::SlotValue};
 
 /// The variables conditions may use. Members of slots, flags and of what came from outside are checked when
 /// a flow is loaded.
-pub const VARIABLES: [&str; 23] = [
+pub const VARIABLES: [&str; 24] = [
     "act",
     "asked",
     "by",
@@ -41,6 +41,7 @@ pub const VARIABLES: [&str; 23] = [
     "slots",
     "state",
     "text",
+    "timer",
 ];
 
 /// Variables whose members come from outside, at any depth.
@@ -81,8 +82,10 @@ pub struct Facts<'a> {
     pub asked: bool,
     /// How many positions are interrupted.
     pub interrupted: usize,
-    /// What kind of input it is: `text`, `json` or `event`.
+    /// What kind of input it is: `text`, `json`, `event` or `timer`.
     pub input: &'a str,
+    /// The id of the timer that fired the turn, or empty.
+    pub timer: &'a str,
     /// Slots the state asks for that are empty, in the order it asks.
     pub missing: &'a [Arc<str>],
     /// Enrichments and actions that failed in this turn, or whose failure is not yet made good.
@@ -115,6 +118,7 @@ impl VariableResolver for Facts<'_> {
             "asked" => CowVal::owned(CelBool::from(self.asked)),
             "interrupted" => CowVal::owned(CelInt::from(i64::try_from(self.interrupted).unwrap_or(i64::MAX))),
             "input" => text(self.input),
+            "timer" => text(self.timer),
             "missing" => CowVal::owned(Names(self.missing)),
             "next_slot" => text(self.missing.first().map_or("", |slot| slot)),
             "failed" => CowVal::owned(Names(self.failed)),

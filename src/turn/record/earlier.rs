@@ -13,7 +13,7 @@ use super::{
 use crate::{
     effect::{EffectResult, EffectValue, RequestTrace, Usage},
     event::{Degradation, Reason, Stage, StageEvent},
-    state::{Change, EarlierState, PendingAction, PositionName},
+    state::{Change, ConversationState, EarlierState, PendingAction, PositionName},
 };
 
 /// A conversation's first record before it told whom the conversation is about.
@@ -232,6 +232,32 @@ impl From<AcceptedRecordV1> for AcceptedRecord {
             deadline_at: v1.deadline_at,
             budget_micros: v1.budget_micros,
             attempt: v1.attempt,
+        }
+    }
+}
+
+/// A snapshot before timers.
+#[derive(Deserialize)]
+pub(super) struct SnapshotRecordV2 {
+    state: ConversationState,
+    flow: FlowName,
+    flow_tenant: String,
+    revision: Revision,
+    created_at: Timestamp,
+    turns_remembered: Vec<Remembered>,
+    open_accepted: Option<AcceptedRecord>,
+}
+
+impl From<SnapshotRecordV2> for SnapshotRecord {
+    fn from(v2: SnapshotRecordV2) -> Self {
+        Self {
+            state: v2.state,
+            flow: v2.flow,
+            flow_tenant: v2.flow_tenant,
+            revision: v2.revision,
+            created_at: v2.created_at,
+            turns_remembered: v2.turns_remembered,
+            open_accepted: v2.open_accepted,
         }
     }
 }

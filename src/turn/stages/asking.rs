@@ -140,7 +140,10 @@ fn history(work: &Work, prompt: &PromptPart, redaction: &Redaction) -> Vec<Model
         // Newest first here; turned round below.
         let said = |role, text: &str| ModelMessage { role, text: redaction.text(text).into_owned() };
         messages.push(said(Role::Assistant, &exchange.assistant));
-        messages.push(said(Role::User, &exchange.user));
+        // Where a timer spoke, nobody had said anything.
+        if !exchange.user.is_empty() {
+            messages.push(said(Role::User, &exchange.user));
+        }
     }
     messages.reverse();
     messages

@@ -15,6 +15,12 @@ pub(super) fn run(work: &mut Work) -> Progress {
     if work.course == Course::Blocked {
         return Progress::Next;
     }
+    if work.is_timer() {
+        // Nothing was said: there is no act, no intent and no value to find.
+        work.course = Course::Decided;
+        work.event(Stage::DialogueAct, StageResult::Skipped, Reason::Timer, Detail::Name(work.timer().into()));
+        return Progress::Next;
+    }
     let flow = Arc::clone(&work.flow);
     let recognised = flow.acts().recognise(work.said().trim());
     let confidence = match recognised {

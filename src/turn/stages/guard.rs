@@ -111,6 +111,7 @@ fn objection(work: &Work) -> Option<Reason> {
         return Some(Reason::ForbiddenCharacter);
     }
     match work.input.input {
+        InputKind::Timer => None,
         InputKind::Text => text.trim().is_empty().then_some(Reason::Blank),
         InputKind::Json => work.structured.is_none().then_some(Reason::Malformed),
     }

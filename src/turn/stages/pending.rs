@@ -18,7 +18,8 @@ use crate::{
 type Eligible = (PendingAction, ActionIx);
 
 pub(super) fn run(work: &mut Work) -> Progress {
-    if work.course == Course::Blocked || work.reset.is_some() {
+    // A timer answers nothing, and what waits too long is told to a user who says something.
+    if work.course == Course::Blocked || work.reset.is_some() || work.is_timer() {
         return Progress::Next;
     }
     let flow = Arc::clone(&work.flow);

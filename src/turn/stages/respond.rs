@@ -53,7 +53,9 @@ pub(super) fn run(work: &mut Work) -> Progress {
 
 /// What a turn leaves behind it: no question that was not asked in it, no flag that lives for one turn.
 fn close(work: &mut Work, flow: &Flow) {
-    if work.state().question().is_some() && work.options.is_empty() && work.choices.is_empty() {
+    // A timer answers no question, so what was asked stays asked.
+    let asks = !work.options.is_empty() || !work.choices.is_empty();
+    if work.state().question().is_some() && !asks && !work.is_timer() {
         work.change(Change::QuestionDropped);
     }
     lower_flags(work, flow);

@@ -3,7 +3,7 @@
 //! A rule fires at most once per turn. When one proposes another position, the rules of the phase there have
 //! their say; the number of passes is capped. A state that collects until it is complete leads on here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use colloquy_flow::{By, Rule, RuleEffect, RulePhase};
 
@@ -11,6 +11,7 @@ use crate::{
     event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
     state::Change,
+    timer::{TIMERS_MAX, Timer, TimerEnding},
     work::{Course, Work},
 };
 
@@ -139,7 +140,7 @@ fn lead_on(work: &mut Work) -> bool {
 
 fn fire(work: &mut Work, rule: &Rule, phase: RulePhase) {
     let flow = Arc::clone(&work.flow);
-    // The conversation has moved and acted: what is left to change are slots and flags.
+    // The conversation has moved and acted: what is left to change are slots, flags and timers.
     let late = phase == RulePhase::BeforeResponse;
     for effect in &rule.then {
         match effect {
@@ -164,7 +165,26 @@ fn fire(work: &mut Work, rule: &Rule, phase: RulePhase) {
             }
             RuleEffect::Stage(action) => work.stage_action(*action),
             RuleEffect::Reset => work.reset = Some(Reason::Reset),
+            RuleEffect::Remind(id, after) => remind(work, id, *after),
+            RuleEffect::Forget(id) => forget(work, id),
         }
+    }
+}
+
+/// Sets a timer, in place of one of its id.
+fn remind(work: &mut Work, id: &Arc<str>, after: Duration) {
+    let set = work.state().timers();
+    if set.len() >= TIMERS_MAX && !set.iter().any(|timer| timer.id == *id) {
+        return work.degrade(Stage::Rules, Reason::TimersFull, id);
+    }
+    let timer = Timer::after(id, work.now, after, work.state().turns());
+    work.change(Change::TimerSet(timer));
+}
+
+/// Drops a timer, if it is set.
+fn forget(work: &mut Work, id: &Arc<str>) {
+    if work.state().timers().iter().any(|timer| timer.id == *id) {
+        work.change(Change::TimerEnded { id: Arc::clone(id), ending: TimerEnding::Forgotten });
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     event::{Detail, Reason, Stage, StageResult},
     stages::Progress,
     state::{Change, ConversationState, PendingEnding, PositionName},
+    timer::TimerEnding,
     work::{Course, Work},
 };
 
@@ -90,7 +91,7 @@ fn name_of(flow: &Flow, state: StateIx) -> PositionName {
     PositionName { intent: Arc::clone(&state.intent_name), state: Arc::clone(&state.name) }
 }
 
-/// The changes that clear `state`, close what is pending and lead back to the start. The count of turns stays.
+/// The changes that clear `state`, close what is pending, drop its timers and lead back to the start. The count of turns stays.
 pub fn reset(flow: &Flow, state: &ConversationState) -> Vec<Change> {
     let waiting = state.pending().iter();
     let closed = waiting.map(|pending| Change::PendingClosed { id: pending.id, ending: PendingEnding::Reset });
@@ -98,7 +99,9 @@ pub fn reset(flow: &Flow, state: &ConversationState) -> Vec<Change> {
     let flags = state.flags().iter().map(|flag| Change::FlagCleared { flag: Arc::clone(flag) });
     let failed = state.failed().iter().map(|name| Change::FailureCleared { name: Arc::clone(name) });
     let data = state.data().iter().map(|(name, _)| Change::DataCleared { name: Arc::clone(name) });
-    let mut changes: Vec<Change> = closed.chain(slots).chain(flags).chain(failed).chain(data).collect();
+    let timers = state.timers().iter();
+    let timers = timers.map(|timer| Change::TimerEnded { id: Arc::clone(&timer.id), ending: TimerEnding::Reset });
+    let mut changes: Vec<Change> = closed.chain(slots).chain(flags).chain(failed).chain(data).chain(timers).collect();
     if state.question().is_some() {
         changes.push(Change::QuestionDropped);
     }

@@ -202,11 +202,13 @@ async fn a_janitor_without_a_sign_of_life_makes_the_process_unready_until_it_is_
     assert!(!is_active(&runtime, "c"), "and does its work");
 }
 
-/// The child of the root that is neither a shard's supervisor nor the keeper of the flows.
+/// The child of the root that is neither a shard's supervisor nor the keeper of the flows or of the timers.
 fn passivator(runtime: &Runtime) -> ractor::ActorCell {
     let shared = runtime.shared();
     let shards = (0..crate::shard::SHARDS).filter_map(|number| shared.shard(number)).map(|actor| actor.get_id());
-    let known: Vec<_> = shards.chain(shared.keeper().map(|keeper| keeper.get_id())).collect();
+    let keepers = shared.keeper().map(|keeper| keeper.get_id()).into_iter();
+    let keepers = keepers.chain(shared.timers().map(|keeper| keeper.get_id()));
+    let known: Vec<_> = shards.chain(keepers).collect();
     let mut others = runtime.root().get_children();
     others.retain(|child| !known.contains(&child.get_id()));
     assert_eq!(others.len(), 1);

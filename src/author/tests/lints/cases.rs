@@ -318,6 +318,14 @@ pub(super) const CASES: &[Case] = &[
     },
     Case { id: "unknown-slot", trips: &[Swap("has(slots.number)", "has(slots.nummer)")], mend: &[] },
     Case { id: "unknown-state", trips: &[Swap("start: home.idle", "start: home.idel")], mend: &[] },
+    Case {
+        id: "unknown-timer",
+        trips: &[Below("rules:", "  - {id: back, in: home.idle, when: flags.vip, then: [{forget: nudge}]}")],
+        mend: &[Below(
+            "rules:",
+            "  - {id: later, in: home.idle, when: \"!flags.vip\", then: [{remind: {id: nudge, in: 1d}}]}",
+        )],
+    },
     Case { id: "unknown-variable", trips: &[Swap("{{ slots.number }}", "{{ slots.nummer }}")], mend: &[] },
     Case {
         id: "unlisted-variable",
