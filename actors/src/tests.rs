@@ -20,7 +20,9 @@ use colloquy_author::load_sources;
 use colloquy_store::{ConversationStore, MemoryStore};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
-use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
+use colloquy_types::{
+    ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TenantId, TurnSeq,
+};
 use tokio::time::Instant;
 
 use self::gate::Gate;
