@@ -13,6 +13,7 @@ mod pausing;
 mod pipelining;
 mod promises;
 mod residence;
+mod stalls;
 
 use std::{sync::Arc, time::Duration};
 
