@@ -138,9 +138,15 @@ impl Server {
         self.child.wait().expect("it ends").code()
     }
 
+    /// Its metrics; `None` when it does not answer, for example because it has ended.
+    fn metrics(&self) -> Option<String> {
+        self.get("/metrics").filter(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     /// What its console answers; `None` when it answers nobody.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.http).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -149,17 +155,48 @@ impl Server {
 
     /// SIGTERM, and its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
+        check(&self.metrics().unwrap_or_default());
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         self.child.wait().expect("it ends").code()
     }
 }
 
+/// What kept its thread for long, as the metrics of a server tell it; nothing when there are none to be had.
+fn offenders(metrics: &str) -> Vec<&str> {
+    let told: Vec<_> = metrics.lines().filter(|line| line.starts_with("colloquy_stalls_cpu_total{")).collect();
+    let is_measured = metrics.is_empty() || !told.is_empty();
+    assert!(is_measured || !cfg!(debug_assertions), "the server does not measure its polls: {metrics}");
+    told.into_iter().filter(|line| !line.ends_with(" 0")).collect()
+}
+
+fn check(metrics: &str) {
+    let offenders = offenders(metrics);
+    assert!(offenders.is_empty(), "polls kept their thread: {offenders:?}");
+}
+
 impl Drop for Server {
+    /// A poll that kept its thread fails the test whose server it was.
     fn drop(&mut self) {
+        let metrics = self.metrics().unwrap_or_default();
         drop(self.child.kill());
         drop(self.child.wait());
+        if !std::thread::panicking() {
+            check(&metrics);
+        }
     }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_server_whose_polls_keep_their_thread_is_told_by_its_metrics() {
+    let place = Place::new();
+    let server = place.start();
+    let metrics = server.metrics().expect("it answers");
+    assert_eq!(offenders(&metrics), [""; 0]);
+    let kept = metrics.replace("stalls_cpu_total{what=\"gateway\"} 0", "stalls_cpu_total{what=\"gateway\"} 2");
+    assert_eq!(offenders(&kept), ["colloquy_stalls_cpu_total{what=\"gateway\"} 2"]);
+    assert!(std::panic::catch_unwind(|| check(&kept)).is_err());
 }
 
 /// A turn of the order desk.

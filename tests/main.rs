@@ -22,6 +22,7 @@ mod logs;
 mod models;
 mod operating;
 mod outside;
+mod pausing;
 mod peer;
 mod real;
 mod replay;

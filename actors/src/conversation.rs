@@ -41,12 +41,14 @@ use self::{
     activating::Activating,
     commit::BatchBuilder,
     state::{Body, Queued, Running, State, Work},
-    window::Known,
 };
 pub(crate) use self::{
     loaded::Loaded,
     message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission},
-    window::{erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest, reset_digest},
+    window::{
+        EndingKind, Known, Window, erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest,
+        reset_digest, traffic_digest,
+    },
 };
 use crate::{
     directory::{ActorInfo, ActorStatus},

@@ -6,7 +6,7 @@ use colloquy_store::{AppendError, NotApplied, ReadError};
 use colloquy_types::{Head, Timestamp, TurnId, TurnSeq};
 
 use crate::{
-    flows::{FlowFault, ScenarioResult},
+    flows::{FlowFault, ScenarioResult, TrafficPause},
     quarantine::Quarantined,
 };
 
@@ -119,6 +119,9 @@ pub enum Error {
         /// When it is due, if there is one.
         due_at: Option<Timestamp>,
     },
+    /// The tenant, or the revision that the turn would run, takes no turns until it is resumed.
+    #[error("{}", .0.words())]
+    TrafficPaused(Arc<TrafficPause>),
     /// A conversation has the key already.
     #[error("the conversation exists already")]
     ConversationExists,

@@ -1,14 +1,15 @@
 //! Flows: what conversations run, which revisions a tenant has published, and which it has promoted.
 //!
-//! [`FlowCatalogue`] is what conversations read: compiled flows by tenant and name, and by revision. What
-//! is durable stands in each tenant's stream ([`stream`]), one record per revision and per promotion; the catalogue is
-//! rebuilt from it at the start ([`open`]) and changed by one actor alone ([`keeper`]). Compiling and playing
+//! [`FlowCatalogue`] is what conversations read: compiled flows by tenant and name, and by revision, and what of them
+//! is paused. What is durable stands in each tenant's stream ([`stream`]), one record per revision, per promotion and
+//! per pause; the catalogue is rebuilt from it at the start ([`open`]) and changed by one actor alone ([`keeper`]). Compiling and playing
 //! scenarios is the [`FlowAuthor`]'s, on threads of their own ([`workshop`]).
 
 mod author;
 mod catalogue;
 pub(crate) mod keeper;
 mod open;
+mod pauses;
 mod record;
 mod revision;
 mod source;
@@ -26,6 +27,7 @@ pub use self::{
     },
     catalogue::{CurrentFlow, FlowCatalogue, LookupStats},
     open::{GivenFlow, OpenFlowsError},
+    pauses::{PausedRevision, TrafficPause},
     revision::{FlowRevision, Promotion},
 };
 #[cfg(test)]

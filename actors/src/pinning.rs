@@ -29,6 +29,8 @@ pub enum PinnedReason {
     Underway,
     /// It stands at a boundary, but does not map to the promoted revision: each obstacle, names only.
     DoesNotMap(Vec<String>),
+    /// The promoted revision is paused: nothing moves to it.
+    Paused,
     /// It moves with its next turn.
     NextTurn,
     /// It cannot be opened, for example because its revision does not load.
@@ -44,6 +46,7 @@ pub(crate) fn judge(key: &ConversationKey, loaded: &Loaded, flows: &FlowCatalogu
     }
     let reason = match flows.promoted(tenant, name) {
         None => PinnedReason::NotPromoted,
+        Some(promoted) if flows.pauses().of_revision(tenant, promoted.revision()).is_some() => PinnedReason::Paused,
         Some(_) if !at_boundary(&loaded.state, &loaded.flow) => PinnedReason::Underway,
         Some(promoted) => match upgrade(&loaded.state, loaded.pin.revision, &promoted) {
             Ok(_) => PinnedReason::NextTurn,

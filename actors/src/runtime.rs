@@ -9,6 +9,7 @@ mod pinned;
 mod replay;
 mod residence;
 mod streams;
+mod traffic;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -53,6 +54,7 @@ pub use self::{
     pinned::PinnedPage,
     residence::QuarantinePage,
     streams::{Cancelled, EventPlace, TurnStream},
+    traffic::{PauseTraffic, PausedPage, RevisionChoice, TrafficReply},
 };
 
 /// How often a drain looks whether the last call has ended.

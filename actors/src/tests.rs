@@ -13,6 +13,7 @@ mod pausing;
 mod pipelining;
 mod promises;
 mod residence;
+mod stalls;
 mod timers;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,9 @@ use colloquy_author::load_sources;
 use colloquy_store::{ConversationStore, MemoryStore};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
-use colloquy_types::{ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
+use colloquy_types::{
+    ConversationKey, FlowName, Head, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TenantId, TurnSeq,
+};
 use tokio::time::Instant;
 
 use self::gate::Gate;

@@ -11,6 +11,7 @@ mod request;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub use crate::{
     events::Events,
     options::ClientOptions,
     request::{Input, Key, Turn},
+    traffic::Steer,
 };
 
 /// A connection to a server.

@@ -13,6 +13,7 @@ mod operator;
 mod stalls;
 mod status;
 mod streams;
+mod traffic;
 mod tree_watch;
 mod validate;
 

@@ -2,7 +2,7 @@
 //! Never what was said. What the caller can mend is told at `debug`, what an operator should know at `warn`.
 
 use colloquy_actors::{Ending, ErasureReceipt, Error, TurnReply};
-use colloquy_types::{ConversationKey, RequestId};
+use colloquy_types::{ConversationKey, RequestId, TenantId};
 use tracing::{debug, info, warn};
 
 use crate::status;
@@ -58,6 +58,35 @@ impl Call {
     }
 }
 
+/// One call of an operator that concerns a tenant, or a revision that its conversations run.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantCall {
+    /// The method's name in the contract.
+    pub(crate) method: &'static str,
+    /// The caller's idempotency key.
+    pub(crate) request_id: RequestId,
+    /// The tenant.
+    pub(crate) tenant: TenantId,
+}
+
+impl TenantCall {
+    /// Logs what an operator did.
+    pub(crate) fn operated(&self) {
+        let Self { method, request_id, tenant } = self;
+        info!(method, %request_id, %tenant, "operator call done");
+    }
+
+    /// Logs why a call was not done.
+    pub(crate) fn refused(&self, error: &Error) {
+        let Self { method, request_id, tenant } = self;
+        if is_ours(error) {
+            warn!(method, %request_id, %tenant, reason = status::reason(error), %error, "call failed");
+        } else {
+            debug!(method, %request_id, %tenant, reason = status::reason(error), "call refused");
+        }
+    }
+}
+
 /// Whether an operator should look into this one call. Overload, passed deadlines and a store that takes no
 /// writes are not told call by call: that would flood the log when the process has least to spare; metrics count
 /// them, and the store says once what is wrong with it.
@@ -79,6 +108,7 @@ fn is_ours(error: &Error) -> bool {
         | Error::KillRefused { .. }
         | Error::TooManyActors { .. }
         | Error::Paused { .. }
+        | Error::TrafficPaused(_)
         | Error::ConversationExists
         | Error::HistoryChanged { .. }
         | Error::Overloaded { .. }

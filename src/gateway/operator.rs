@@ -5,7 +5,7 @@ use colloquy_proto::v1::{self, operator_service_server::OperatorService};
 use colloquy_types::TenantId;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use crate::{convert, deadline, log::Call, status, streams::BoxedStream, tree_watch, validate::Faults};
+use crate::{convert, deadline, log::Call, status, streams::BoxedStream, traffic, tree_watch, validate::Faults};
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -140,6 +140,45 @@ impl OperatorService for Operator {
         let reply = self.pause(&metadata, Asked { key, request_id, reason }, false).await?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResumeConversationResponse { head, replayed: reply.replayed }))
+    }
+
+    async fn pause_traffic(
+        &self,
+        request: Request<v1::PauseTrafficRequest>,
+    ) -> Result<Response<v1::PauseTrafficResponse>, Status> {
+        let (metadata, _, v1::PauseTrafficRequest { traffic, request_id, actor, reason }) = request.into_parts();
+        let asked = traffic::Asked { traffic, request_id, actor, reason, paused: true };
+        let reply = traffic::steer(&self.runtime, &metadata, asked).await?;
+        let pause = reply.pause.map(|pause| traffic::pause(&pause));
+        Ok(Response::new(v1::PauseTrafficResponse { pause, replayed: reply.replayed }))
+    }
+
+    async fn resume_traffic(
+        &self,
+        request: Request<v1::ResumeTrafficRequest>,
+    ) -> Result<Response<v1::ResumeTrafficResponse>, Status> {
+        let (metadata, _, v1::ResumeTrafficRequest { traffic, request_id, actor, reason }) = request.into_parts();
+        let asked = traffic::Asked { traffic, request_id, actor, reason, paused: false };
+        let reply = traffic::steer(&self.runtime, &metadata, asked).await?;
+        Ok(Response::new(v1::ResumeTrafficResponse { replayed: reply.replayed }))
+    }
+
+    async fn list_paused(
+        &self,
+        request: Request<v1::ListPausedRequest>,
+    ) -> Result<Response<v1::ListPausedResponse>, Status> {
+        let v1::ListPausedRequest { tenant, page_size, page_token } = request.into_inner();
+        let mut faults = Faults::default();
+        let rows = faults.page_size(page_size, PAGE_ROWS_DEFAULT);
+        let tenant = if tenant.is_empty() { Some(None) } else { faults.tenant(&tenant).map(Some) };
+        let (rows, tenant) = faults.finish(rows.zip(tenant))?;
+        let after = Some(page_token.as_str()).filter(|token| !token.is_empty());
+        let page = self.runtime.paused_traffic(tenant.as_ref().map(TenantId::as_str), after, rows);
+        Ok(Response::new(v1::ListPausedResponse {
+            rows: page.rows.iter().map(|row| traffic::pause(row)).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            total: page.total as u64,
+        }))
     }
 
     async fn compact_store(

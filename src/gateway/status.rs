@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use colloquy_actors::{DeadlineOutcome, Error, FlowFault, LimitKind, RateOf, ScenarioMismatch};
+use colloquy_actors::{DeadlineOutcome, Error, FlowFault, LimitKind, RateOf, ScenarioMismatch, TrafficPause};
 use colloquy_proto::v1::ErrorReason;
 use colloquy_types::Head;
 use tonic::{Code, Status};
@@ -152,11 +152,12 @@ fn row(error: &Error, key: &str) -> Row {
             Row::new(Code::ResourceExhausted, ErrorReason::RateLimited).with("of", of).retry(*retry_after)
         }
         Error::Cancelled => Row::new(Code::Cancelled, ErrorReason::Cancelled),
-        Error::Paused { since } => {
-            Row::new(Code::FailedPrecondition, ErrorReason::Paused).with("since_us", since.as_micros())
-        }
         // Only the server itself asks for turns of timers.
         Error::TimerAbsent { .. } => Row::new(Code::NotFound, ErrorReason::RequestNotFound),
+        Error::Paused { since } => Row::new(Code::FailedPrecondition, ErrorReason::Paused)
+            .with("of", "conversation")
+            .with("since_us", since.as_micros()),
+        Error::TrafficPaused(pause) => paused(pause),
         Error::ConversationExists => Row::new(Code::AlreadyExists, ErrorReason::ConversationExists),
         Error::ActorAbsent => Row::new(Code::NotFound, ErrorReason::ActorNotFound),
         Error::KillRefused { retry_after: None } => Row::new(Code::FailedPrecondition, ErrorReason::KillRefused),
@@ -219,6 +220,16 @@ fn row(error: &Error, key: &str) -> Row {
             .with("turn_seq", turn_seq)
             .resource("turn", turn_seq.to_string()),
         Error::Internal { .. } => Row::new(Code::Internal, ErrorReason::Internal),
+    }
+}
+
+fn paused(pause: &TrafficPause) -> Row {
+    let row = Row::new(Code::FailedPrecondition, ErrorReason::Paused)
+        .with("since_us", pause.since.as_micros())
+        .with("why", pause.reason_told());
+    match &pause.revision {
+        None => row.with("of", "tenant"),
+        Some(of) => row.with("of", "revision").with("flow", &of.flow).with("revision", of.revision),
     }
 }
 
@@ -285,8 +296,8 @@ fn cut(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use colloquy_actors::{FailureCause, Quarantined};
-    use colloquy_types::{ConversationKey, Timestamp, TurnSeq};
+    use colloquy_actors::{FailureCause, PausedRevision, Quarantined};
+    use colloquy_types::{ConversationKey, FlowName, Revision, TenantId, Timestamp, TurnSeq};
 
     use super::*;
 
@@ -298,6 +309,38 @@ mod tests {
             window: RETRY_LATER,
             cause: FailureCause::Panic,
         }))
+    }
+
+    fn traffic_paused(revision: Option<PausedRevision>) -> Error {
+        Error::TrafficPaused(Arc::new(TrafficPause {
+            number: 2,
+            tenant: TenantId::parse("acme").unwrap(),
+            revision,
+            since: Timestamp::from_micros(7),
+            by: "ann".to_owned(),
+            reason: "ä".repeat(500),
+        }))
+    }
+
+    #[test]
+    fn a_pause_tells_what_is_paused_since_when_and_why_in_bounds() {
+        let told = |error: &Error| {
+            let status = status(error, "acme/c");
+            assert!(status.message().chars().count() < 300, "{}", status.message());
+            status.get_error_details().error_info().unwrap().metadata.clone()
+        };
+        let row = |pairs: &[(&str, &str)]| -> Metadata {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let (why, hash) = ("ä".repeat(DETAIL_CHARS_MAX), Revision([6; 32]).to_string());
+        let tenant = told(&traffic_paused(None));
+        assert_eq!(tenant, row(&[("of", "tenant"), ("since_us", "7"), ("why", &why)]));
+        let of = PausedRevision { flow: FlowName::parse("desk").unwrap(), revision: Revision([6; 32]) };
+        let revision = told(&traffic_paused(Some(of)));
+        let of_revision = [("of", "revision"), ("since_us", "7"), ("why", &why), ("flow", "desk"), ("revision", &hash)];
+        assert_eq!(revision, row(&of_revision));
+        let conversation = told(&Error::Paused { since: Timestamp::from_micros(7) });
+        assert_eq!(conversation, row(&[("of", "conversation"), ("since_us", "7")]));
     }
 
     #[test]
@@ -341,6 +384,7 @@ mod tests {
             (overloaded(LimitKind::Deadline), Code::ResourceExhausted, "QUEUE_FULL", true),
             (Error::Paused { since: Timestamp::from_micros(1) }, Code::FailedPrecondition, "PAUSED", false),
             (Error::TimerAbsent { due_at: None }, Code::NotFound, "REQUEST_NOT_FOUND", false),
+            (traffic_paused(None), Code::FailedPrecondition, "PAUSED", false),
             (Error::ConversationExists, Code::AlreadyExists, "CONVERSATION_EXISTS", false),
             (Error::ActorAbsent, Code::NotFound, "ACTOR_NOT_FOUND", false),
             (Error::KillRefused { retry_after: None }, Code::FailedPrecondition, "KILL_REFUSED", false),

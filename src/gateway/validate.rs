@@ -38,7 +38,8 @@ const PAGE_ROWS_MAX: u32 = 1000;
 pub(crate) struct Faults(Vec<InvalidField>);
 
 impl Faults {
-    fn add<T>(&mut self, field: &'static str, problem: impl Into<String>) -> Option<T> {
+    /// Takes note of a fault; gives no value.
+    pub(crate) fn add<T>(&mut self, field: &'static str, problem: impl Into<String>) -> Option<T> {
         self.0.push(InvalidField::new(field, problem));
         None
     }

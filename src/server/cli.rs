@@ -396,7 +396,10 @@ async fn call(client: Client, tenant: &str, command: Command, output: Output) ->
             let request_id = args.request_id.unwrap_or_else(|| calls::fresh_id("reset"));
             calls::reset(&client, &key(args.conversation), &request_id, &args.reason, output).await
         }
-        Command::Steer(what) => steering::run(&client, tenant, what, output).await,
+        Command::Steer(what) => {
+            let ended = steering::run(&client, tenant, what, output).await;
+            return ended.unwrap_or_else(|refusal| output::refused(&refusal));
+        }
         Command::Operate(what) => return operate::run(&client, tenant, what, output).await,
         Command::Erase(args) => return erase::run(&client, tenant, args, output).await,
         Command::Export(args) => return export::run(&client, tenant, args, output).await,

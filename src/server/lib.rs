@@ -22,6 +22,7 @@ mod lint;
 mod models_check;
 mod operate;
 mod output;
+mod pausing;
 mod replay;
 mod replaying;
 mod serve;

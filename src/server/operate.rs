@@ -134,7 +134,7 @@ fn say(output: Output, figures: &serde_json::Value, words: &str) {
 }
 
 /// Whether it is to be done: said on the command line, or now.
-fn confirmed(question: &str, yes: bool) -> bool {
+pub(crate) fn confirmed(question: &str, yes: bool) -> bool {
     if yes {
         return true;
     }

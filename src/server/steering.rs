@@ -1,15 +1,17 @@
-//! Commands that steer a conversation from outside: cancel, pause, resume, fork.
+//! Commands that steer conversations from outside: cancel, pause, resume, fork.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use colloquy_client::{Client, ClientError, Key};
 use serde_json::json;
 
 use crate::{
+    Exit,
     calls::{self, fresh_id},
     output::{self, Output},
+    pausing::{self, PauseArgs, PausedArgs},
 };
 
-/// What steers a conversation.
+/// What steers conversations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Steering {
     /// Ends a turn that runs or waits; what was shown of it stays.
@@ -21,12 +23,18 @@ pub(crate) enum Steering {
         /// The request id of the turn.
         request_id: String,
     },
-    /// Has a conversation refuse turns until it is resumed.
+    /// Has a conversation, a tenant or a revision refuse turns until it is resumed; see docs/turns.md.
     ///
     /// Example: colloquy pause c-17 --reason "ticket 4711"
+    ///
+    /// Example: colloquy pause --flow order-desk --revision 9f86d081 --reason "wrong prices" --yes
     Pause(PauseArgs),
-    /// Has a paused conversation take turns again.
+    /// Has what is paused take turns again; name it as it was paused.
+    ///
+    /// Example: colloquy resume --all-of-tenant --tenant acme --yes
     Resume(PauseArgs),
+    /// Prints the tenants and revisions that are paused.
+    Paused(PausedArgs),
     /// Begins a conversation with what another one was, now or after one of its turns.
     ///
     /// Example: colloquy fork c-17 c-17-b --at 4
@@ -44,26 +52,15 @@ pub(crate) enum Steering {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct PauseArgs {
-    /// The conversation.
-    conversation: String,
-    /// Why, for the history.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// The idempotency key; a fresh one when not given.
-    #[arg(long)]
-    request_id: Option<String>,
-}
-
 /// Runs one of the commands.
-pub(crate) async fn run(client: &Client, tenant: &str, what: Steering, output: Output) -> Result<(), ClientError> {
+pub(crate) async fn run(client: &Client, tenant: &str, what: Steering, output: Output) -> Result<Exit, ClientError> {
     match what {
         Steering::Cancel { conversation, request_id } => {
-            cancel(client, &Key::new(tenant, conversation), &request_id, output).await
+            cancel(client, &Key::new(tenant, conversation), &request_id, output).await?;
         }
-        Steering::Pause(args) => pause(client, tenant, args, true, output).await,
-        Steering::Resume(args) => pause(client, tenant, args, false, output).await,
+        Steering::Pause(args) => return pausing::pause(client, tenant, args, true, output).await,
+        Steering::Resume(args) => return pausing::pause(client, tenant, args, false, output).await,
+        Steering::Paused(args) => pausing::list(client, args, output).await?,
         Steering::Fork { conversation, new, at, request_id } => {
             let request_id = request_id.unwrap_or_else(|| fresh_id("fork"));
             let forked = client.fork(&Key::new(tenant, conversation), at, &new, &request_id).await?;
@@ -72,9 +69,9 @@ pub(crate) async fn run(client: &Client, tenant: &str, what: Steering, output: O
             } else {
                 output::line(&format!("forked; {new} counts its own turns from 1"));
             }
-            Ok(())
         }
     }
+    Ok(Exit::Ok)
 }
 
 async fn cancel(client: &Client, key: &Key, request_id: &str, output: Output) -> Result<(), ClientError> {
@@ -82,28 +79,6 @@ async fn cancel(client: &Client, key: &Key, request_id: &str, output: Output) ->
         Some(turn) => calls::print_turn(&turn, false, output),
         None if output.json => output::line("null"),
         None => output::line("cancelled; nothing of it stays"),
-    }
-    Ok(())
-}
-
-async fn pause(
-    client: &Client,
-    tenant: &str,
-    args: PauseArgs,
-    paused: bool,
-    output: Output,
-) -> Result<(), ClientError> {
-    let (key, prefix) = (Key::new(tenant, args.conversation), if paused { "pause" } else { "resume" });
-    let request_id = args.request_id.unwrap_or_else(|| fresh_id(prefix));
-    let before = match paused {
-        true => client.pause(&key, &request_id, &args.reason).await?,
-        false => client.resume(&key, &request_id, &args.reason).await?,
-    };
-    if output.json {
-        output::line(&json!({ "paused": paused, "replayed": before }).to_string());
-    } else {
-        let done = if paused { "takes no turns until it is resumed" } else { "takes turns" };
-        output::line(&format!("the conversation {done}{}", if before { ", as before" } else { "" }));
     }
     Ok(())
 }

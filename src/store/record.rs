@@ -71,7 +71,7 @@ pub enum RecordKind {
     Erased = 9,
     /// A flow revision's source; of a tenant.
     Revision = 10,
-    /// A promotion; of a tenant.
+    /// What a tenant decided of what its conversations run: a promotion, or a pause; of a tenant.
     Promotion = 11,
     /// A process opened the store; of the store.
     Epoch = 12,

@@ -14,5 +14,5 @@ pub use self::{
         outside::{CostHeld, GateSample, OutsideMetrics, Tokens},
         storage::StorageMetrics,
     },
-    stalls::{Poll, Polled, STALL, Stalls, Watched},
+    stalls::{Poll, Polled, STALL, STALL_CPU, Stalls, Watched},
 };

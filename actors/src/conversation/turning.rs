@@ -25,6 +25,7 @@ use super::{
 use crate::{
     directory::ActorStatus,
     error::{DeadlineOutcome, Error},
+    pinning::{self, PinnedReason},
     planted::Planted,
     reply::{CommittedTurn, Ending, FlowPin},
 };
@@ -105,6 +106,7 @@ impl Conversation {
                 if let Some(since) = loaded.paused_at {
                     return Err(Error::Paused { since });
                 }
+                self.check_traffic(loaded)?;
                 if let Some(asked) = asked.filter(|asked| **asked != loaded.pin.name) {
                     return Err(Error::WrongFlow { running: loaded.pin.name.to_string(), asked: asked.to_string() });
                 }
@@ -122,7 +124,9 @@ impl Conversation {
                 let Some(found) = found else { return Err(Error::FlowAbsent { name: asked.to_string() }) };
                 let pin = FlowPin { tenant: found.tenant.into(), name: asked.clone(), revision: found.flow.revision() };
                 let (subject, now) = (submission.subject.clone(), self.shared.clock.now());
-                Some(Box::new(Loaded::new(pin, found.flow, subject, now)))
+                let creating = Box::new(Loaded::new(pin, found.flow, subject, now));
+                self.check_traffic(&creating)?;
+                Some(creating)
             }
         };
         let head = state.head_loaded();
@@ -130,6 +134,16 @@ impl Conversation {
             Some(expected) if expected != head.turn_seq => Err(Error::SeqMismatch { head }),
             _ => Ok(creating),
         }
+    }
+
+    /// That neither the tenant is paused nor the revision that the turn would run. A conversation that leaves a paused
+    /// revision with this turn may do so.
+    fn check_traffic(&self, loaded: &Loaded) -> Result<(), Error> {
+        let (key, flows) = (&self.info.key, &self.shared.flows);
+        let Some(pause) = flows.pauses().of(key.tenant(), loaded.pin.revision) else { return Ok(()) };
+        let leaves =
+            || pinning::judge(key, loaded, flows).is_some_and(|pinned| pinned.reason == PinnedReason::NextTurn);
+        if pause.revision.is_some() && leaves() { Ok(()) } else { Err(Error::TrafficPaused(pause)) }
     }
 
     /// Journals the promise; the turn runs once it is synced.

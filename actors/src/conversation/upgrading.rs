@@ -88,12 +88,13 @@ impl Conversation {
         Some(Upgrading { pin, flow, state, from: loaded.pin.clone(), changes })
     }
 
-    /// The promoted flow, when it is another revision. Looks only when something was promoted since it looked last.
+    /// The promoted flow, when it is another revision and not paused. Looks only when something was promoted, paused or
+    /// resumed since it looked last.
     fn promoted(&self, loaded: &mut Loaded) -> Option<Arc<Flow>> {
         let flows = &self.shared.flows;
         let generation = flows.generation();
         if loaded.promotable.seen != Some(generation) {
-            let promoted = flows.promoted(self.info.key.tenant(), loaded.pin.name.as_str());
+            let promoted = flows.open_to(self.info.key.tenant(), loaded.pin.name.as_str());
             let other = promoted.filter(|flow| flow.revision() != loaded.pin.revision);
             loaded.promotable = Promotable { seen: Some(generation), other };
         }

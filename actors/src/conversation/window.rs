@@ -43,6 +43,22 @@ pub(crate) fn pause_digest(paused: bool, reason: &str) -> [u8; 16] {
     first16(&hasher.finalize())
 }
 
+/// The digest of the payload of a pause of a tenant or a revision, or of its end's. `of` names what is meant.
+pub(crate) fn traffic_digest(paused: bool, of: Option<(&str, &[u8])>, by: &str, reason: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(if paused { "pause traffic\0" } else { "resume traffic\0" }.as_bytes());
+    if let Some((flow, revision)) = of {
+        hasher.update(flow.as_bytes());
+        hasher.update(b"\0");
+        hasher.update(revision);
+    }
+    for text in [by, reason] {
+        hasher.update(b"\0");
+        hasher.update(text.as_bytes());
+    }
+    first16(&hasher.finalize())
+}
+
 /// The digest of a fork's payload.
 pub(crate) fn fork_digest(source: &ConversationKey, at: Option<TurnSeq>) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();

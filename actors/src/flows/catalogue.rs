@@ -13,9 +13,13 @@ use std::{
 };
 
 use colloquy_flow::Flow;
-use colloquy_types::{Revision, SHARED_TENANT};
+use colloquy_types::{Revision, SHARED_TENANT, TenantId};
 
-use super::revision::{FlowRevision, Promotion};
+use super::{
+    pauses::{Pauses, TrafficPause},
+    record::PauseDecision,
+    revision::{FlowRevision, Promotion},
+};
 use crate::error::Error;
 
 /// Flows by tenant and name, and by revision. Cheap to clone; clones share.
@@ -27,7 +31,8 @@ pub struct FlowCatalogue {
 #[derive(Debug, Default)]
 struct Inner {
     tenants: RwLock<HashMap<String, TenantFlows>>,
-    /// Raised by each promotion, after it holds.
+    pauses: Pauses,
+    /// Raised by each promotion and each pause or end of one, after it holds.
     generation: AtomicU64,
     found: AtomicU64,
     absent: AtomicU64,
@@ -105,8 +110,15 @@ impl FlowCatalogue {
     }
 
     /// Replaces what is known of a tenant's stream.
-    pub(super) fn restore(&self, tenant: &str, revisions: Vec<Arc<FlowRevision>>, promotions: Vec<Arc<Promotion>>) {
-        self.change(tenant, |flows| {
+    pub(super) fn restore(
+        &self,
+        tenant: &TenantId,
+        revisions: Vec<Arc<FlowRevision>>,
+        promotions: Vec<Arc<Promotion>>,
+        pauses: Vec<PauseDecision>,
+    ) {
+        self.inner.pauses.restore(tenant, pauses);
+        self.change(tenant.as_str(), |flows| {
             flows.revisions.clear();
             revisions.into_iter().for_each(|revision| flows.publish(revision));
             flows.promoted.clear();
@@ -130,7 +142,19 @@ impl FlowCatalogue {
         self.inner.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Raised by each promotion: as long as it is the same, nothing was promoted.
+    /// Takes up a pause, or the end of one; gives the pause, when it is one.
+    pub(super) fn decide_pause(&self, tenant: &TenantId, decision: PauseDecision) -> Option<Arc<TrafficPause>> {
+        let pause = self.inner.pauses.decide(tenant, decision);
+        self.inner.generation.fetch_add(1, Ordering::Release);
+        pause
+    }
+
+    /// What takes no turns.
+    pub(crate) fn pauses(&self) -> &Pauses {
+        &self.inner.pauses
+    }
+
+    /// Raised by each promotion and pause: as long as it is the same, nothing was promoted, paused or resumed.
     pub(crate) fn generation(&self) -> u64 {
         self.inner.generation.load(Ordering::Acquire)
     }
@@ -187,6 +211,12 @@ impl FlowCatalogue {
     /// What the tenant promoted under this name.
     pub(crate) fn promoted(&self, tenant: &str, name: &str) -> Option<Arc<Flow>> {
         self.read(tenant, |flows| flows.promoted.get(name)?.1.clone()).flatten()
+    }
+
+    /// What conversations of the tenant may move to under this name: what is promoted, unless it is paused.
+    pub(crate) fn open_to(&self, tenant: &str, name: &str) -> Option<Arc<Flow>> {
+        let promoted = self.promoted(tenant, name)?;
+        self.inner.pauses.of_revision(tenant, promoted.revision()).is_none().then_some(promoted)
     }
 
     /// The revision that the tenant promoted under this name, compiled or not.

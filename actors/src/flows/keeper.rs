@@ -1,12 +1,14 @@
-//! The actor that publishes and promotes: one for all tenants, so that what one caller checks no other has changed.
+//! The actor that publishes, promotes and pauses: one for all tenants, so that what one caller checks no other has changed.
 //!
-//! Owns the streams of flows it has written to. Takes publications and promotions, in the order they come; each is
+//! Owns the streams of flows it has written to. Takes publications, promotions and pauses, in the order they come; each is
 //! checked against the catalogue, made durable, put in the catalogue, answered. Durable before a reply: the
 //! record of what the reply says. A crash loses what was not answered; sending it again is safe, since a
-//! publication of what is published and a promotion of what is promoted do nothing.
+//! publication of what is published, a promotion of what is promoted and a pause of what is paused do nothing.
 //!
 //! The downside: it waits for the store inside its handler, so a slow sync of one tenant delays the others. These
 //! calls are rare, each has a deadline, and serial is what the actor is for.
+
+mod pausing;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,6 +20,7 @@ use colloquy_types::{FlowName, Revision, TenantId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::oneshot, time::Instant};
 
+pub(crate) use self::pausing::Pause;
 use super::{
     author::{CompiledFlow, FlowFault},
     open::{encode, list_tenant, listed_tenants, restore},
@@ -38,6 +41,9 @@ pub(crate) enum Message {
     Publish(Box<Publish>),
     /// Make this revision the tenant's. Answers with the promotion, and whether anything changed.
     Promote(Box<Promote>),
+    /// Have turns of a tenant or of a revision refused, or taken again. Answers with what is paused now, and whether it
+    /// was so before.
+    Pause(Box<Pause>),
 }
 
 /// A compiled revision on its way to the log.
@@ -114,6 +120,11 @@ impl Actor for Keeper {
                 let promoted = self.promote(state, &promote).await;
                 self.settle(state, &promote.tenant, &promoted);
                 drop(promote.reply.send(promoted));
+            }
+            Message::Pause(pause) => {
+                let steered = self.pause(state, &pause).await;
+                self.settle(state, &pause.tenant, &steered);
+                drop(pause.reply.send(steered));
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     author::{FlowAuthor, FlowFile, FlowSources},
     catalogue::FlowCatalogue,
-    record::{self, RevisionRecord, StoredRevision, TenantRecord},
+    record::{self, Decision, RevisionRecord, StoredRevision, TenantRecord},
     revision::{FlowRevision, Promotion},
     stream::{self, Ports, Stream},
     workshop::Workshop,
@@ -47,8 +47,8 @@ pub struct OpenFlowsError {
 }
 
 impl FlowCatalogue {
-    /// Makes the catalogue: stores the given flows that are not stored yet, and takes up every revision and promotion
-    /// that tenants have stored.
+    /// Makes the catalogue: stores the given flows that are not stored yet, and takes up every revision, promotion and
+    /// pause that tenants have stored.
     ///
     /// # Errors
     /// [`OpenFlowsError`] when a stream cannot be read or written, or holds what this build does not know. A revision
@@ -157,14 +157,17 @@ pub(super) async fn restore(
     deadline: Instant,
 ) -> Result<(), Error> {
     let mut revisions: BTreeMap<_, StoredRevision> = BTreeMap::new();
-    let mut promotions = Vec::new();
+    let (mut promotions, mut pauses) = (Vec::new(), Vec::new());
     for stored in records {
         match stored.header.kind {
             RecordKind::Revision => {
                 let revision = record::revision(stored)?;
                 revisions.insert(revision.revision, revision);
             }
-            RecordKind::Promotion => promotions.push(Arc::new(record::promotion(stored)?)),
+            RecordKind::Promotion => match record::decision(stored)? {
+                Decision::Promotion(promotion) => promotions.push(Arc::new(promotion)),
+                Decision::Pause(pause) => pauses.push(pause),
+            },
             _ => {}
         }
     }
@@ -180,7 +183,7 @@ pub(super) async fn restore(
         compiled.push(Arc::new(compile(catalogue, author, workshop, tenant, stored, needed, deadline).await?));
     }
     compiled.sort_by_key(|revision| revision.number);
-    catalogue.restore(tenant.as_str(), compiled, promotions);
+    catalogue.restore(tenant, compiled, promotions, pauses);
     Ok(())
 }
 

@@ -1,11 +1,11 @@
-//! What is stored of revisions, promotions and the tenants that have them. The order of variants and fields is the
+//! What is stored of revisions, promotions, pauses and the tenants that have them. The order of variants and fields is the
 //! format; `fixtures/` holds golden bytes of every version.
 
 use colloquy_store::StoredRecord;
 use colloquy_types::{FlowName, Revision, TenantId, codec};
 use serde::{Deserialize, Serialize};
 
-use super::revision::Promotion;
+use super::{pauses::PausedRevision, revision::Promotion};
 use crate::error::Error;
 
 /// A revision's source.
@@ -17,10 +17,26 @@ pub(crate) enum RevisionRecord {
     V2 { name: String, revision: Revision, source: String, scenarios: String, published_by: String, note: String },
 }
 
-/// A promotion.
+/// What a tenant decided of what its conversations run. A build that knows promotions alone refuses the stream of a
+/// tenant that was ever paused, so that it cannot take turns that are to be refused.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum PromotionRecord {
-    V1 { flow: String, from: Option<Revision>, to: Revision, by: String, note: String },
+    V1 {
+        flow: String,
+        from: Option<Revision>,
+        to: Revision,
+        by: String,
+        note: String,
+    },
+    /// All turns of the tenant, or those of one revision, are refused from here on, or taken again.
+    PauseV1 {
+        paused: bool,
+        revision: Option<(String, Revision)>,
+        by: String,
+        reason: String,
+        request_id: String,
+        request_digest: [u8; 16],
+    },
 }
 
 /// A tenant has a stream of flows.
@@ -42,6 +58,27 @@ pub(super) struct StoredRevision {
     pub(super) note: String,
 }
 
+/// A decision of a tenant as it was stored.
+#[derive(Debug)]
+pub(super) enum Decision {
+    Promotion(Promotion),
+    Pause(PauseDecision),
+}
+
+/// Something is paused, or resumed.
+#[derive(Debug)]
+pub(super) struct PauseDecision {
+    pub(super) number: u64,
+    pub(super) at: colloquy_types::Timestamp,
+    pub(super) paused: bool,
+    /// Of which revision; none for all of the tenant.
+    pub(super) revision: Option<PausedRevision>,
+    pub(super) by: String,
+    pub(super) reason: String,
+    pub(super) request_id: String,
+    pub(super) request_digest: [u8; 16],
+}
+
 pub(super) fn revision(stored: &StoredRecord) -> Result<StoredRevision, Error> {
     let undecodable = || undecodable("revision", stored);
     let record: RevisionRecord = codec::decode(&stored.payload).map_err(|_| undecodable())?;
@@ -58,12 +95,22 @@ pub(super) fn revision(stored: &StoredRecord) -> Result<StoredRevision, Error> {
     Ok(StoredRevision { number, at, name, revision, source, scenarios, published_by, note })
 }
 
-pub(super) fn promotion(stored: &StoredRecord) -> Result<Promotion, Error> {
+pub(super) fn decision(stored: &StoredRecord) -> Result<Decision, Error> {
     let undecodable = || undecodable("promotion", stored);
-    let PromotionRecord::V1 { flow, from, to, by, note } = codec::decode(&stored.payload).map_err(|_| undecodable())?;
-    let flow = FlowName::parse(&flow).map_err(|_| undecodable())?;
     let (number, at) = (stored.header.record_no.get(), stored.header.time);
-    Ok(Promotion { number, flow, from, to, at, by, note })
+    let name = |flow: &str| FlowName::parse(flow).map_err(|_| undecodable());
+    Ok(match codec::decode(&stored.payload).map_err(|_| undecodable())? {
+        PromotionRecord::V1 { flow, from, to, by, note } => {
+            Decision::Promotion(Promotion { number, flow: name(&flow)?, from, to, at, by, note })
+        }
+        PromotionRecord::PauseV1 { paused, revision, by, reason, request_id, request_digest } => {
+            let revision = match revision {
+                Some((flow, revision)) => Some(PausedRevision { flow: name(&flow)?, revision }),
+                None => None,
+            };
+            Decision::Pause(PauseDecision { number, at, paused, revision, by, reason, request_id, request_digest })
+        }
+    })
 }
 
 pub(super) fn tenant(stored: &StoredRecord) -> Result<TenantId, Error> {

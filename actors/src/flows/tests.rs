@@ -1,6 +1,7 @@
 //! What publishing, promoting and moving promise, on the memory engine.
 
 mod moving;
+mod pausing;
 mod publishing;
 mod records;
 

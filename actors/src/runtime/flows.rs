@@ -293,13 +293,13 @@ impl Runtime {
         played.map_err(|faults| Error::FlowUnreadable { faults })
     }
 
-    fn tell_keeper(&self, message: Message) -> Result<(), Error> {
+    pub(super) fn tell_keeper(&self, message: Message) -> Result<(), Error> {
         let keeper = self.shared.keeper().ok_or(Error::Draining)?;
         keeper.send_message(message).map_err(|_| Error::Restarted)
     }
 }
 
-async fn answered<T>(deadline: Instant, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn answered<T>(deadline: Instant, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
     match timeout_at(deadline, answer).await {
         Ok(answered) => answered.map_err(|_| Error::Restarted)?,
         Err(_) => Err(deadline_unknown()),

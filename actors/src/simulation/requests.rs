@@ -141,6 +141,7 @@ const fn had_no_effect(error: &Error) -> bool {
             | Error::Overloaded { .. }
             | Error::Draining
             | Error::Paused { .. }
+            | Error::TrafficPaused(_)
             | Error::ConversationExists
             | Error::TurnAbsent { .. }
             | Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied }

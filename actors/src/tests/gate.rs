@@ -1,15 +1,20 @@
 //! A store that tests can hold, and in which an actor can be made to panic.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use colloquy_store::{
     Batch, BoxFuture, Compacted, Completion, ConversationStore, Erasure, HistoryPage, Lease, Listed, MemoryStore,
     Opened, ReadError, StoreStats, StoredRecord, Verified,
 };
+use colloquy_telemetry::STALL_CPU;
 use colloquy_types::{ConversationKey, ConversationUid, Head, SystemEntropy, TurnSeq};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::wait_for;
 
@@ -23,6 +28,8 @@ pub(super) struct Gate {
     pub(super) poisoned: Mutex<Option<ConversationKey>>,
     /// Whether opens never end.
     pub(super) stalled: AtomicBool,
+    /// Whether the next append keeps its thread before anything else.
+    pub(super) computes: AtomicBool,
     opens: Counts,
 }
 
@@ -59,6 +66,7 @@ impl Gate {
             erasing: Mutex::default(),
             poisoned: Mutex::default(),
             stalled: AtomicBool::new(false),
+            computes: AtomicBool::new(false),
             opens: Counts::default(),
         })
     }
@@ -76,6 +84,15 @@ impl Gate {
     /// Waits until `number` calls wait behind the hold.
     pub(super) async fn until_waiting(&self, number: usize) {
         wait_for(|| self.inner.held() >= number).await;
+    }
+}
+
+/// Computes until the thread has taken `time` of its core.
+fn keep_thread(time: Duration) {
+    let taken = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+    let begun = taken();
+    while taken() < begun + time {
+        std::hint::spin_loop();
     }
 }
 
@@ -101,6 +118,9 @@ impl ConversationStore for Gate {
     fn append(&self, lease: &Lease, batch: Batch, done: Completion) {
         let poisoned = self.panics.lock().unwrap().take_if(|key| *key == lease.key);
         assert!(poisoned.is_none(), "a panic inside a turn, as the test asked for");
+        if self.computes.swap(false, Ordering::Relaxed) {
+            keep_thread(STALL_CPU);
+        }
         if batch.erases() {
             *self.erasing.lock().unwrap() = batch.bytes().to_vec();
         }

@@ -1,7 +1,11 @@
-//! A paused conversation takes no turns, whatever happens to its actor, and loses nothing.
+//! What is paused takes no turns, whatever happens to its actor, and loses nothing. Pauses of tenants and revisions are
+//! tested with the flows.
 
-use super::*;
-use crate::runtime::PauseConversation;
+use super::{
+    outside::{AMPLE, Conduct, World, errand, started, submitted},
+    *,
+};
+use crate::{Attribution, PauseTraffic, runtime::PauseConversation};
 
 async fn pause(runtime: &Runtime, request_id: &str, paused: bool) -> Result<crate::ControlReply, Error> {
     let (request_id, deadline) = (RequestId::parse(request_id).unwrap(), Instant::now() + Duration::from_secs(10));
@@ -57,4 +61,27 @@ async fn what_runs_and_waits_ends_before_the_pause() {
     assert_eq!((seq(&running.await.unwrap().unwrap()), seq(&waiting.await.unwrap().unwrap())), (2, 3));
     pausing.await.unwrap().unwrap();
     assert!(matches!(behind.await.unwrap(), Err(Error::Paused { .. })));
+}
+
+#[tokio::test]
+async fn a_turn_that_runs_ends_when_its_tenant_is_paused_and_one_that_waits_is_refused() {
+    let world = World::new(&[("model", Conduct::Held)]);
+    let runtime = started(&Gate::new(), &world).await;
+    runtime.submit_turn(errand("r-0", "desk", AMPLE)).await.unwrap();
+    let running = submitted(&runtime, errand("r-1", "tell", AMPLE));
+    wait_for(|| world.running() == 1).await;
+    let waiting = submitted(&runtime, errand("r-2", "desk", AMPLE));
+    wait_for(|| runtime.shared().directory.get(&key("c")).unwrap().info.in_flight.get() == 2).await;
+    let pause = PauseTraffic {
+        tenant: TenantId::parse("acme").unwrap(),
+        revision: None,
+        request_id: RequestId::parse("p-1").unwrap(),
+        paused: true,
+        attribution: Attribution::default(),
+        deadline: Instant::now() + AMPLE,
+    };
+    runtime.pause_traffic(pause).await.unwrap();
+    world.gate.add_permits(1);
+    assert_eq!(seq(&running.await.unwrap().unwrap()), 2);
+    assert!(matches!(waiting.await.unwrap(), Err(Error::TrafficPaused(_))));
 }

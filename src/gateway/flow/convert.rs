@@ -121,6 +121,7 @@ pub(super) fn pinned(pinned: Pinned) -> v1::PinnedConversation {
         PinnedReason::NotPromoted => (v1::PinnedReason::NotPromoted, Vec::new()),
         PinnedReason::Underway => (v1::PinnedReason::Underway, Vec::new()),
         PinnedReason::DoesNotMap(obstacles) => (v1::PinnedReason::DoesNotMap, obstacles),
+        PinnedReason::Paused => (v1::PinnedReason::Paused, Vec::new()),
         PinnedReason::NextTurn => (v1::PinnedReason::NextTurn, Vec::new()),
         PinnedReason::Unreadable(why) => (v1::PinnedReason::Unreadable, vec![why]),
     };

@@ -62,4 +62,30 @@ golden!(
     },
     "promotion.v1.hex"
 );
+golden!(
+    pause_records_keep_their_bytes,
+    PromotionRecord,
+    PromotionRecord::PauseV1 {
+        paused: true,
+        revision: Some(("desk".to_owned(), Revision([6; 32]))),
+        by: "ann".to_owned(),
+        reason: "why".to_owned(),
+        request_id: "p-1".to_owned(),
+        request_digest: [7; 16],
+    },
+    "pause.v1.hex"
+);
+golden!(
+    ends_of_a_tenants_pause_keep_their_bytes,
+    PromotionRecord,
+    PromotionRecord::PauseV1 {
+        paused: false,
+        revision: None,
+        by: "ann".to_owned(),
+        reason: String::new(),
+        request_id: "p-2".to_owned(),
+        request_digest: [8; 16],
+    },
+    "resume.v1.hex"
+);
 golden!(tenant_records_keep_their_bytes, TenantRecord, TenantRecord::V1 { tenant: "acme".to_owned() }, "tenant.v1.hex");
