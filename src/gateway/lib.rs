@@ -33,10 +33,14 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{conversation::Conversations, flow::Flows, operator::Operator, stalls::StallLayer};
 
+/// Calls of a connection that may be reset before the server has looked at them. Callers whose deadlines pass together
+/// must not cost everybody else on their connection: twenty, which is what h2 takes by itself, are no attack here.
+const PENDING_RESETS_MAX: usize = 1024;
+
 /// Bounds and times of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewaySettings {
-    /// Calls that one connection may have open.
+    /// Calls that one connection may have open. What comes beyond waits in the caller, where it costs the server nothing.
     pub streams_per_connection: u32,
     /// How often an idle connection is asked whether its peer is still there.
     pub keepalive_interval: Duration,
@@ -47,7 +51,7 @@ pub struct GatewaySettings {
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
-            streams_per_connection: 1024,
+            streams_per_connection: 256,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
         }
@@ -108,9 +112,7 @@ pub async fn serve(
         .max_concurrent_streams(settings.streams_per_connection)
         .http2_keepalive_interval(Some(settings.keepalive_interval))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
-        // Callers whose deadlines pass together must not cost everybody else on their connection: as many resets as
-        // there may be streams are no attack.
-        .http2_max_pending_accept_reset_streams(usize::try_from(settings.streams_per_connection).ok())
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .layer(StallLayer(stalls))
         .add_service(health_service)
         .add_service(reflection_v1)
