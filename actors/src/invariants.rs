@@ -41,6 +41,8 @@ pub enum Invariant {
     /// INV-15: everyone who follows a turn sees the same events of an attempt under the same numbers, from the first or
     /// behind what they had seen, and none is left out.
     StreamsAgree,
+    /// INV-16: a timer fires once, not before it is due, and soon after; not at all once it was dropped or replaced.
+    TimersFire,
 }
 
 impl Invariant {
@@ -62,6 +64,7 @@ impl Invariant {
             Self::EndsInTime => "INV-13",
             Self::Paused => "INV-14",
             Self::StreamsAgree => "INV-15",
+            Self::TimersFire => "INV-16",
         }
     }
 }

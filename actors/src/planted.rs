@@ -15,4 +15,6 @@ pub(crate) enum Planted {
     TellsUnsynced,
     /// Whoever comes back to a turn misses an event.
     SkipsEvent,
+    /// A turn that sets a timer is written before the timer can be found, which it then never is.
+    SkipsHint,
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     directory::ActorStatus,
     error::Error,
+    planted::Planted,
     timers::{self, Hint, Promise},
 };
 
@@ -48,7 +49,7 @@ impl Conversation {
         let set = match state.with_loaded(turn.creating.as_deref(), |_, loaded| {
             Ok(missing(outcome.state.timers(), loaded.state.timers()))
         }) {
-            Ok(set) if !set.is_empty() => set,
+            Ok(set) if !set.is_empty() && !self.shared.is_planted(Planted::SkipsHint) => set,
             // What it cannot be written for, writing it tells.
             _ => return self.commit(myself, state, turn, deciding, outcome),
         };

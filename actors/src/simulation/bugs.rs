@@ -25,11 +25,13 @@ pub enum Bug {
     UnsyncedHead,
     /// Whoever comes back to a turn misses an event.
     SkippedEvent,
+    /// A timer is set without a hint that leads to it.
+    SkippedHint,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DroppedDuplicateCheck,
         Self::CommitWithoutFence,
         Self::ReplyBeforeSync,
@@ -39,6 +41,7 @@ impl Bug {
         Self::UnsyncedToWatcher,
         Self::UnsyncedHead,
         Self::SkippedEvent,
+        Self::SkippedHint,
     ];
 
     /// What is planted in the runtime.
@@ -49,6 +52,7 @@ impl Bug {
             Self::ActionBeforeIntent => Some(Planted::ActsBeforeIntent),
             Self::UnsyncedHead => Some(Planted::TellsUnsynced),
             Self::SkippedEvent => Some(Planted::SkipsEvent),
+            Self::SkippedHint => Some(Planted::SkipsHint),
             _ => None,
         }
     }

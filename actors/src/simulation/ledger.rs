@@ -14,10 +14,10 @@ use colloquy_store::{
     simulated::{Attempted, Synced},
 };
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, ControlRecord, ConversationState, EffectsRecord, SnapshotRecord, TurnClosedRecord,
-    TurnRecord, open_conversation, replay, reset,
+    AcceptedRecord, ClosedReason, ControlRecord, ConversationState, EffectsRecord, InputKind, SnapshotRecord,
+    TurnClosedRecord, TurnRecord, open_conversation, replay, reset,
 };
-use colloquy_types::{ConversationKey, ConversationUid, Hash, Head, RequestId, TurnId};
+use colloquy_types::{ConversationKey, ConversationUid, Hash, Head, RequestId, Timestamp, TurnId};
 
 use super::Breach;
 use crate::invariants::{self, Invariant};
@@ -57,13 +57,24 @@ pub(super) struct Ledger {
     keys: HashMap<ConversationKey, Vec<Generation>>,
     /// Actions that were about to be called.
     intents: BTreeSet<(TurnId, u16)>,
+    /// Turns of timers.
+    pub(super) fired: u64,
+    /// The latest time that the clock has told: what it tells may be earlier again.
+    pub(super) latest: Timestamp,
     /// Every append that ever reached a store, by where it would have led.
     attempted: BTreeMap<Hash, Attempted>,
 }
 
 impl Ledger {
     pub(super) fn new(flow: Arc<Flow>) -> Self {
-        Self { flow, keys: HashMap::new(), intents: BTreeSet::new(), attempted: BTreeMap::new() }
+        Self {
+            flow,
+            keys: HashMap::new(),
+            intents: BTreeSet::new(),
+            fired: 0,
+            latest: Timestamp::default(),
+            attempted: BTreeMap::new(),
+        }
     }
 
     pub(super) fn attempted(&mut self, attempted: Attempted) {
@@ -104,6 +115,10 @@ impl Ledger {
             return Err(Breach::new(Invariant::Fenced, what));
         }
         let key = &lease.key;
+        // The runtime's own streams are no conversations.
+        if key.is_tenant_stream() {
+            return Ok(());
+        }
         let before = self.current(key).map(|(_, known)| known.head).unwrap_or_default();
         self.take_records(key, &records)?;
         if !invariants::follows(&before, &head) {
@@ -131,7 +146,7 @@ impl Ledger {
             return Err(Breach::new(Invariant::Durable, format!("{} begins in its middle", key.as_str())));
         };
         for record in records {
-            let taken = generation.take(record, &self.flow, &mut self.intents);
+            let taken = generation.take(record, &self.flow, self.latest, (&mut self.intents, &mut self.fired));
             taken.map_err(|breach| breach.of(&format!("{} record {}", key.as_str(), record.header.record_no)))?;
         }
         Ok(())
@@ -175,7 +190,8 @@ impl Generation {
         &mut self,
         record: &StoredRecord,
         flow: &Arc<Flow>,
-        intents: &mut BTreeSet<(TurnId, u16)>,
+        latest: Timestamp,
+        (intents, fired): (&mut BTreeSet<(TurnId, u16)>, &mut u64),
     ) -> Result<(), Breach> {
         let header = &record.header;
         if header.kind.is_chained() {
@@ -201,12 +217,13 @@ impl Generation {
                 let effects = EffectsRecord::decode(payload).map_err(unreadable)?;
                 intents.extend(effects.intents.iter().map(|intent| (effects.turn_id, intent.step)));
             }
-            RecordKind::Turn => self.turn(TurnRecord::decode(payload).map_err(unreadable)?, flow)?,
+            RecordKind::Turn => self.turn(TurnRecord::decode(payload).map_err(unreadable)?, flow, latest, fired)?,
             RecordKind::TurnClosed => {
                 let closed = TurnClosedRecord::decode(payload).map_err(unreadable)?;
                 if self.promised != Some(closed.turn_id) {
                     return Err(Breach::new(Invariant::PromiseKept, "closes a turn that was not promised"));
                 }
+                self.state.apply_closed(&closed.request_id);
                 self.end(closed.turn_id, closed.request_id, Ended::Closed(closed.reason))?;
             }
             RecordKind::Control => self.control(ControlRecord::decode(payload).map_err(unreadable)?, flow)?,
@@ -222,10 +239,24 @@ impl Generation {
         Ok(())
     }
 
+    /// Whether it has a timer that was due before `at`, and may fire.
+    pub(super) fn is_overdue(&self, at: Timestamp) -> bool {
+        !self.erased && !self.paused && self.state.timers().iter().any(|timer| timer.due_at < at)
+    }
+
     /// A turn must come out again as it is stored, from the state that the records before it lead to.
-    fn turn(&mut self, record: TurnRecord, flow: &Arc<Flow>) -> Result<(), Breach> {
+    fn turn(&mut self, record: TurnRecord, flow: &Arc<Flow>, latest: Timestamp, fired: &mut u64) -> Result<(), Breach> {
         if self.paused {
             return Err(Breach::new(Invariant::Paused, "is a turn of a conversation that is paused"));
+        }
+        if record.input == InputKind::Timer {
+            let due = self.state.timer_of(&record.request_id).is_some_and(|timer| timer.due_at <= latest);
+            if !due {
+                let (id, now, set) = (record.request_id.as_str(), record.now, self.state.timers());
+                let what = format!("fires {id} at {now:?}, while there are {set:?}");
+                return Err(Breach::new(Invariant::TimersFire, what));
+            }
+            *fired += 1;
         }
         let again = replay(Arc::clone(flow), self.state.clone(), &record);
         let outcome = again.map_err(|difference| Breach::new(Invariant::Replays, difference.to_string()))?;

@@ -16,7 +16,7 @@ const SEEDS: u64 = 200;
 const SEEDS_FOR_BUGS: u64 = 60;
 
 /// What must occur in so many seeds, or the schedule does not test what it says.
-const OCCURS: [&str; 39] = [
+const OCCURS: [&str; 40] = [
     "acknowledgements lost",
     "actions called",
     "actions repeated",
@@ -53,6 +53,7 @@ const OCCURS: [&str; 39] = [
     "told full",
     "told overloaded",
     "told reused",
+    "timers fired",
     "turns closed",
     "turns resumed",
     "turns watched",

@@ -19,6 +19,8 @@ struct State {
     /// When the running process began, on the clock of its own runtime.
     began: Option<Instant>,
     skew_micros: i64,
+    /// The latest time that it ever told.
+    latest: Timestamp,
 }
 
 impl State {
@@ -54,6 +56,11 @@ impl SimulatedClock {
         self.with(|state| state.skew_micros = state.skew_micros.saturating_add(micros));
     }
 
+    /// The latest time that it ever told.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.with(|state| state.latest)
+    }
+
     /// Virtual time since the run began, which no step of the clock changes.
     pub(super) fn elapsed(&self) -> Duration {
         self.with(|state| state.elapsed())
@@ -65,7 +72,9 @@ impl Clock for SimulatedClock {
         self.with(|state| {
             let elapsed = i64::try_from(state.elapsed().as_micros()).unwrap_or(i64::MAX);
             let now = BEGAN_MICROS.saturating_add(elapsed).saturating_add(state.skew_micros);
-            Timestamp::from_micros(u64::try_from(now).unwrap_or_default())
+            let now = Timestamp::from_micros(u64::try_from(now).unwrap_or_default());
+            state.latest = state.latest.max(now);
+            now
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use colloquy_flow::Flow;
 use colloquy_store::{ConversationStore as _, ReadError, simulated::SimulatedStore};
-use colloquy_types::{ConversationKey, Hash, Head, RequestId, TurnId, TurnSeq};
+use colloquy_types::{Clock as _, ConversationKey, Hash, Head, RequestId, Timestamp, TurnId, TurnSeq};
 
 use super::{
     Breach, Report,
@@ -19,6 +19,8 @@ use crate::{Ending, Error, EventPlace, TurnEvent, TurnReply, invariants::Invaria
 
 /// Lines that a violation shows.
 const LINES_KEPT: usize = 60;
+/// How long after it was due a timer may fire in a world that is calm.
+const OVERDUE_MICROS: u64 = 20_000_000;
 /// Records read at a time after a crash.
 const PAGE_RECORDS: usize = 1000;
 
@@ -144,7 +146,11 @@ impl Witness {
 
     /// Takes in what the store has synced since it was last asked.
     pub(super) fn refresh(&self) {
-        let taken = self.lock().refresh();
+        let taken = {
+            let mut state = self.lock();
+            state.ledger.latest = self.clock.latest();
+            state.refresh()
+        };
         self.check(taken);
     }
 
@@ -343,7 +349,8 @@ impl Witness {
     /// What must hold once nothing runs any more and every conversation was opened again.
     pub(super) fn at_rest(&self, keys: &[ConversationKey]) {
         self.refresh();
-        let checked = self.lock().at_rest(keys);
+        let now = self.clock.now();
+        let checked = self.lock().at_rest(keys, now);
         self.check(checked);
     }
 }
@@ -459,12 +466,18 @@ impl State {
         Ok(())
     }
 
-    fn at_rest(&mut self, keys: &[ConversationKey]) -> Result<(), Breach> {
+    fn at_rest(&mut self, keys: &[ConversationKey], now: Timestamp) -> Result<(), Breach> {
+        let fired = self.ledger.fired;
+        self.report.counted("timers fired", fired);
         for key in keys {
             for (place, known) in self.ledger.generations(key).iter().enumerate() {
                 if let Some(turn_id) = known.promised.filter(|_| !known.erased) {
                     let what = format!("turn {turn_id} of {} was promised and has not ended", key.as_str());
                     return Err(Breach::new(Invariant::PromiseKept, what));
+                }
+                if known.is_overdue(Timestamp::from_micros(now.as_micros().saturating_sub(OVERDUE_MICROS))) {
+                    let what = format!("a timer of {} is long due and has not fired", key.as_str());
+                    return Err(Breach::new(Invariant::TimersFire, what));
                 }
                 self.requests.check(key, place + 1, known)?;
             }
