@@ -11,6 +11,7 @@
 
 mod activating;
 mod answers;
+mod checking;
 mod commit;
 mod controlling;
 mod deciding;

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use super::{
     Conversation,
     deciding::Deciding,
-    loaded::Loaded,
-    message::{Message, Submission},
+    message::Message,
     state::{Phase, Running, RunningTurn, State, Work},
 };
 use crate::{
@@ -29,14 +28,6 @@ pub(super) struct Hinting {
 }
 
 impl Conversation {
-    /// Whether the turn of a timer may begin: it is set, and due.
-    pub(super) fn check_timer(&self, loaded: &Loaded, submission: &Submission) -> Result<(), Error> {
-        match loaded.state.timer_of(&submission.request_id).map(|timer| timer.due_at) {
-            Some(due_at) if due_at <= self.shared.clock.now() => Ok(()),
-            due_at => Err(Error::TimerAbsent { due_at }),
-        }
-    }
-
     /// Writes a decided turn, once the timers that it sets can be found.
     pub(super) fn settle(
         &self,
@@ -61,6 +52,11 @@ impl Conversation {
         state.running = Some(Running { work: Work::Turn(turn), started_at: Instant::now(), deadline });
         self.info.set_status(ActorStatus::Running);
         self.shared.tell_timers(timers::Message::Set(self.hints(set), promise));
+        // A keeper that is late breaks its promise; the hint it may write yet harms nothing.
+        drop(myself.send_after(deadline.saturating_duration_since(Instant::now()), move || Message::Hinted {
+            turn_id,
+            kept: false,
+        }));
     }
 
     /// Goes on with a turn whose hints are synced, or are not.
