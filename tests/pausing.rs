@@ -51,6 +51,9 @@ async fn a_tenant_is_paused_survives_a_kill_and_is_resumed() {
     assert_eq!((code, &resumed["paused"], &resumed["replayed"]), (Some(0), &false.into(), &false.into()));
     assert_eq!(say(&client, "acme", "c", "r-2").await.unwrap(), 2);
     assert_eq!(call(&server, &["paused"]).1, "");
+    // The first pause was asked for before; what holds is told, and not what it was for.
+    assert_eq!(call(&server, &confirmed).1, "the tenant takes turns, as before\n");
+    assert_eq!(say(&client, "acme", "c", "r-3").await.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ mod queue;
 mod slot;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -39,7 +39,7 @@ pub(crate) use self::{
 };
 use self::{
     queue::{Entry, Queue},
-    slot::{Ports, Slot},
+    slot::{Ports, Reading, Slot},
 };
 use crate::{error::Error, heartbeat::Janitor, shared::Shared};
 
@@ -51,8 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Turns of timers at once.
 const FIRING_MAX: usize = 16;
-/// Conversations whose timers wait because they are paused; those of more are tried again and again.
-const PARKED_MAX: usize = 10_000;
+/// From one look for what is done with to the next.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// What the keeper is told, and by whom.
 #[derive(Debug)]
@@ -79,13 +79,15 @@ pub(crate) struct Timers {
 /// What it knows.
 pub(crate) struct State {
     slots: Vec<Slot>,
-    /// The stream that is read next, until all are.
-    reading: Option<u16>,
-    queue: Queue,
-    firing: HashMap<Hint, Entry>,
-    parked: HashMap<ConversationKey, Vec<(Hint, Entry)>>,
+    /// The streams that are yet to be read, the first of them perhaps in part.
+    reading: VecDeque<Reading>,
     /// Whether the last stream could not be read.
     stuck: bool,
+    /// The streams that are yet to be tidied, and when all are again.
+    tidying: VecDeque<u16>,
+    tidy_at: Instant,
+    queue: Queue,
+    firing: HashMap<Hint, Entry>,
     wake: Option<Wake>,
 }
 
@@ -105,11 +107,12 @@ impl Actor for Timers {
         drop(myself.send_message(Message::Look));
         Ok(State {
             slots: (0..hint::SLOTS).map(|_| Slot::default()).collect(),
-            reading: Some(0),
+            reading: (0..hint::SLOTS).map(Reading::of).collect(),
+            stuck: false,
+            tidying: VecDeque::new(),
+            tidy_at: Instant::now() + TIDY,
             queue: Queue::default(),
             firing: HashMap::new(),
-            parked: HashMap::new(),
-            stuck: false,
             wake: None,
         })
     }
@@ -128,11 +131,7 @@ impl Actor for Timers {
             }
             Message::Set(hints, promise) => self.set(&myself, state, hints, promise).await,
             Message::Over(hints) => hints.iter().for_each(|hint| state.over(hint)),
-            Message::Resumed(key) => {
-                for (hint, entry) in state.parked.remove(&key).unwrap_or_default() {
-                    state.queue.insert(hint.timer.due_at, hint, entry);
-                }
-            }
+            Message::Resumed(key) => state.queue.wake(&key),
             Message::Fired(hint, verdict) => self.fired(state, hint, verdict),
             Message::Written { slot, result } => self.written(&myself, state, slot, result).await,
         }
@@ -147,41 +146,39 @@ impl Timers {
         Ports { store: store.as_ref(), clock: clock.as_ref(), entropy: entropy.as_ref() }
     }
 
-    /// Reads the next stream, while there is one to read; otherwise writes what nobody waits for.
+    /// Reads on, while there is something to read; otherwise writes what nobody waits for.
     async fn look(&self, myself: &ActorRef<Message>, state: &mut State) {
-        if state.reading.is_none() && state.queue.is_short() {
+        if state.is_short() {
             state.queue.reading();
-            state.reading = Some(0);
+            state.reading = (0..hint::SLOTS).map(Reading::of).collect();
         }
-        match state.reading {
-            Some(number) => self.read(state, number).await,
+        match state.reading.pop_front() {
+            Some(reading) => self.read(state, reading).await,
             None => self.tidy(myself, state).await,
         }
     }
 
-    async fn read(&self, state: &mut State, number: u16) {
-        let Some(slot) = state.slots.get_mut(usize::from(number)) else {
-            state.reading = None;
-            return;
-        };
-        let read = slot.read(number, self.shared.store.as_ref()).await;
-        state.stuck = matches!(&read, Err(error) if !matches!(error, Error::Corrupt { .. }));
-        match read {
-            Ok(hints) => {
-                let parked: HashSet<&Hint> = state.parked.values().flatten().map(|(hint, _)| hint).collect();
+    /// Reads a page of a stream.
+    async fn read(&self, state: &mut State, mut reading: Reading) {
+        let number = reading.number;
+        let Some(slot) = state.slots.get_mut(usize::from(number)) else { return };
+        let page = slot.read(&mut reading, self.shared.store.as_ref()).await;
+        state.stuck = matches!(&page, Err(error) if !matches!(error, Error::Corrupt { .. }));
+        match page {
+            Ok(None) => state.reading.push_front(reading),
+            Ok(Some(hints)) => {
                 for (record_no, hint) in hints {
-                    if !state.firing.contains_key(&hint) && !parked.contains(&hint) {
+                    if !state.firing.contains_key(&hint) {
                         state.queue.insert(hint.timer.due_at, hint, Entry { slot: number, record_no, tries: 0 });
                     }
                 }
-                state.reading = Some(number + 1);
             }
-            Err(error @ Error::Corrupt { .. }) => {
-                // The timers of other streams must not wait for those that nobody can read.
-                tracing::error!(slot = number, %error, "stored timers are lost");
-                state.reading = Some(number + 1);
+            Err(error @ Error::Corrupt { .. }) => tracing::error!(slot = number, %error, "stored timers are lost"),
+            Err(error) => {
+                tracing::warn!(slot = number, %error, "stored timers cannot be read");
+                // The timers of other streams do not wait for it.
+                state.reading.push_back(Reading::of(number));
             }
-            Err(error) => tracing::warn!(slot = number, %error, "stored timers cannot be read"),
         }
     }
 
@@ -208,6 +205,7 @@ impl Timers {
         if !erases && !slot.is_due() && !slot.has_done() {
             return;
         }
+        self.shared.heartbeats.beat(Janitor::Timers);
         let keeper = myself.clone();
         let told = Box::new(move |result| drop(keeper.send_message(Message::Written { slot: number, result })));
         if let Err(error) = slot.write(number, erases, self.ports(), told).await {
@@ -223,8 +221,8 @@ impl Timers {
         result: Result<Head, AppendError>,
     ) {
         let Some(slot) = state.slots.get_mut(usize::from(number)) else { return };
-        let head = result.inspect_err(|error| tracing::warn!(slot = number, %error, "timers were not stored")).ok();
-        if let Some(writing) = slot.written(head, self.shared.store.as_ref()) {
+        let result = result.inspect_err(|error| tracing::warn!(slot = number, %error, "timers were not stored"));
+        if let Some(writing) = slot.written(result, self.shared.store.as_ref()) {
             for (record_no, (hint, promise)) in writing.sets {
                 self.shared.metrics.timers.set.inc();
                 state.queue.insert(hint.timer.due_at, hint, Entry { slot: number, record_no, tries: 0 });
@@ -236,15 +234,18 @@ impl Timers {
         }
     }
 
-    /// Marks what is done with, and erases streams in which all is.
+    /// Marks what is done with, or erases what is done with wholly, in one stream: of more, others wait behind it.
     async fn tidy(&self, myself: &ActorRef<Message>, state: &mut State) {
+        let now = Instant::now();
+        if state.tidying.is_empty() && now >= state.tidy_at {
+            (state.tidying, state.tidy_at) = ((0..hint::SLOTS).collect(), now + TIDY);
+        }
         let current = hint::slot_of(self.shared.clock.now());
-        for number in 0..hint::SLOTS {
+        while let Some(number) = state.tidying.pop_front() {
             let Some(slot) = state.slots.get(usize::from(number)) else { return };
             let over = slot.is_over() && number != current;
             if over || slot.has_done() {
-                self.shared.heartbeats.beat(Janitor::Timers);
-                self.write(myself, state, number, over).await;
+                return self.write(myself, state, number, over).await;
             }
         }
     }
@@ -264,10 +265,7 @@ impl Timers {
                 state.finish(entry);
             }
             Verdict::Later(at) => state.queue.insert(at, hint, entry),
-            Verdict::Paused if state.parked.contains_key(&hint.key) || state.parked.len() < PARKED_MAX => {
-                state.parked.entry(hint.key.clone()).or_default().push((hint, entry));
-            }
-            Verdict::Paused | Verdict::Again => {
+            Verdict::Again => {
                 let tries = entry.tries.saturating_add(1);
                 let at = now.plus(firing::pause_after(entry.tries));
                 state.queue.insert(at, hint, Entry { tries, ..entry });
@@ -308,13 +306,14 @@ fn slot_is_due(state: &State, number: u16) -> bool {
 impl State {
     /// A timer is over: its hint need not come due.
     fn over(&mut self, hint: &Hint) {
-        let parked = self.parked.get_mut(&hint.key).and_then(|held| {
-            let place = held.iter().position(|(parked, _)| parked == hint)?;
-            Some(held.swap_remove(place).1)
-        });
-        if let Some(entry) = parked.or_else(|| self.queue.remove(hint)) {
+        if let Some(entry) = self.queue.remove(hint) {
             self.finish(entry);
         }
+    }
+
+    /// Whether hints that are due next may be in the store alone, and are not being read.
+    fn is_short(&self) -> bool {
+        self.reading.is_empty() && self.queue.is_short()
     }
 
     fn finish(&mut self, entry: Entry) {
@@ -325,9 +324,10 @@ impl State {
 
     /// How long until there is something to do.
     fn wait(&self, now: Timestamp) -> Duration {
-        match self.reading {
-            Some(_) if self.stuck => PAUSE,
-            Some(_) => Duration::ZERO,
+        match self.reading.is_empty() {
+            false if self.stuck => PAUSE,
+            false => Duration::ZERO,
+            _ if !self.tidying.is_empty() || self.is_short() => Duration::ZERO,
             _ if self.firing.len() >= FIRING_MAX => BEAT,
             _ => self.queue.next_at().map_or(BEAT, |at| at.since(now).min(BEAT)),
         }

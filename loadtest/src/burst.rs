@@ -1,6 +1,7 @@
 //! Very many callers at the same moment: resets, then turns.
 
 use std::{
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,14 +25,14 @@ const TURN_P95_MAX: Duration = Duration::from_millis(100);
 #[derive(Args, Clone)]
 pub(crate) struct BurstArgs {
     /// Resets at once, each of a conversation of its own.
-    #[arg(long, default_value_t = 100)]
-    resets: usize,
+    #[arg(long, default_value = "100")]
+    resets: NonZeroUsize,
     /// Turns at once, each of a conversation of its own.
-    #[arg(long, default_value_t = 1000)]
-    turns: usize,
+    #[arg(long, default_value = "1000")]
+    turns: NonZeroUsize,
     /// How often both come.
-    #[arg(long, default_value_t = 20)]
-    rounds: usize,
+    #[arg(long, default_value = "20")]
+    rounds: NonZeroUsize,
     /// Connections.
     #[arg(long, default_value_t = 4)]
     channels: usize,
@@ -106,15 +107,18 @@ async fn together(
             start.wait().await;
             let begun = Instant::now();
             call(&client, what, number, round).await?;
-            anyhow::Ok(begun.elapsed())
+            anyhow::Ok((begun, Instant::now()))
         });
     }
     start.wait().await;
-    let begun = Instant::now();
-    while let Some(latency) = callers.join_next().await {
-        latencies.saturating_record(u64::try_from(latency??.as_micros()).unwrap_or(u64::MAX));
+    let mut all: Option<(Instant, Instant)> = None;
+    while let Some(called) = callers.join_next().await {
+        let (begun, ended) = called??;
+        let latency = ended.saturating_duration_since(begun).as_micros();
+        latencies.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+        all = Some(all.map_or((begun, ended), |(first, last)| (first.min(begun), last.max(ended))));
     }
-    Ok(begun.elapsed())
+    Ok(all.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first)))
 }
 
 /// Measures it.
@@ -129,14 +133,14 @@ pub(crate) async fn run(args: &BurstArgs) -> anyhow::Result<Report> {
     let clients: Vec<_> = channels.into_iter().map(|channel| Client::on(channel, DEADLINE)).collect();
     let mut turns = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
     let mut resets = Duration::ZERO;
-    let count = args.turns.max(args.resets);
+    let count = args.turns.max(args.resets).get();
     // The first round makes the conversations, and is not measured.
     together(&clients, What::Turn, count, 0, &mut turns).await?;
     turns.reset();
-    for round in 1..=args.rounds {
-        let took = together(&clients, What::Reset, args.resets, round, &mut Histogram::new(3)?).await?;
+    for round in 1..=args.rounds.get() {
+        let took = together(&clients, What::Reset, args.resets.get(), round, &mut Histogram::new(3)?).await?;
         resets = resets.max(took);
-        together(&clients, What::Turn, args.turns, round, &mut turns).await?;
+        together(&clients, What::Turn, args.turns.get(), round, &mut turns).await?;
     }
     server.kill().await?;
     Ok(Report { resets, turns })

@@ -103,7 +103,7 @@ impl Report {
             return println!("{line}");
         }
         let Self { peak_per_s, offered_per_s, goodput_per_s, refused, late, other, unsent, .. } = self;
-        let cores = if self.apart { "each on cores of its own" } else { "on the same core" };
+        let cores = if self.apart { "each on cores of its own" } else { "on cores that are not parted" };
         println!("generator and server {cores}");
         println!("peak       {peak_per_s:>9.0}/s");
         println!("offered    {offered_per_s:>9.0}/s, and {unsent} that the generator did not come to send");

@@ -44,15 +44,15 @@ impl Client {
         Ok(self.operator.clone().pause_traffic(request).await?.into_inner())
     }
 
-    /// Has them taken again; whether they were already.
+    /// Has them taken again. A request that was done before changes nothing: what holds is told.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn resume_traffic(&self, steer: &Steer) -> Result<bool, ClientError> {
+    pub async fn resume_traffic(&self, steer: &Steer) -> Result<v1::ResumeTrafficResponse, ClientError> {
         let traffic = steer.traffic();
         let Steer { request_id, actor, reason, .. } = steer.clone();
         let request = self.request(v1::ResumeTrafficRequest { traffic, request_id, actor, reason }, None);
-        Ok(self.operator.clone().resume_traffic(request).await?.into_inner().replayed)
+        Ok(self.operator.clone().resume_traffic(request).await?.into_inner())
     }
 
     /// One page of the tenants and revisions that are paused.

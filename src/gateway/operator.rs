@@ -160,7 +160,8 @@ impl OperatorService for Operator {
         let (metadata, _, v1::ResumeTrafficRequest { traffic, request_id, actor, reason }) = request.into_parts();
         let asked = traffic::Asked { traffic, request_id, actor, reason, paused: false };
         let reply = traffic::steer(&self.runtime, &metadata, asked).await?;
-        Ok(Response::new(v1::ResumeTrafficResponse { replayed: reply.replayed }))
+        let pause = reply.pause.as_deref().map(traffic::pause);
+        Ok(Response::new(v1::ResumeTrafficResponse { replayed: reply.replayed, pause }))
     }
 
     async fn list_paused(

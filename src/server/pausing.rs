@@ -86,9 +86,13 @@ pub(crate) async fn pause(
             let v1::PauseTrafficResponse { pause, replayed } = client.pause_traffic(&steer).await?;
             (pause, replayed)
         }
-        false => (None, client.resume_traffic(&steer).await?),
+        false => {
+            let v1::ResumeTrafficResponse { pause, replayed } = client.resume_traffic(&steer).await?;
+            (pause, replayed)
+        }
     };
-    tell(what, paused, before, pause.as_ref(), output);
+    // A request that was done before changes nothing, and somebody may have wanted otherwise since.
+    tell(what, pause.is_some(), before, pause.as_ref(), output);
     Ok(Exit::Ok)
 }
 

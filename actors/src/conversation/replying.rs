@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colloquy_turn::{ClosedReason, Stage, StageEvent, TurnClosedRecord};
+use colloquy_turn::{ClosedReason, Stage, StageEvent, TIMER_REQUESTS, TurnClosedRecord};
 use colloquy_types::{Head, RequestId, Timestamp, TurnId, TurnSeq};
 use tokio::sync::oneshot;
 
@@ -174,6 +174,10 @@ fn known(request_id: RequestId, (kind, turn_seq): (EndingKind, TurnSeq), loaded:
         EndingKind::Reset | EndingKind::Feedback | EndingKind::Forked | EndingKind::Paused | EndingKind::Resumed => {
             Answer::Ended(Err(Error::RequestIdReused))
         }
+        // The timer is over with the turn that was dropped.
+        EndingKind::Closed(ClosedReason::Cancelled) if request_id.as_str().starts_with(TIMER_REQUESTS) => {
+            Answer::Ended(Err(Error::TimerAbsent { due_at: None }))
+        }
         EndingKind::Closed(ClosedReason::Cancelled) => Answer::Ended(Err(Error::Cancelled)),
         EndingKind::Closed(reason) => {
             // The window keeps how it ended; the words of a closed turn are its flow's fallback.
@@ -194,5 +198,32 @@ fn known(request_id: RequestId, (kind, turn_seq): (EndingKind, TurnSeq), loaded:
 impl ControlSubmission {
     pub(super) fn answer(self, result: Result<ControlReply, Error>) {
         drop(self.reply.send(result));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_author::load_sources;
+
+    use super::*;
+    use crate::reply::FlowPin;
+
+    const FLOW: &str = "format: colloquy.flow/v1\nname: desk\nstart: desk.open\nfallback: Sorry?\n\
+        intents: {desk: {initial: open, states: {open: {}}}}\nresponses: [{in: any, exact: Fine.}]\n";
+
+    #[test]
+    fn a_timer_whose_turn_was_dropped_is_over() {
+        let flow = load_sources("the flow", vec![("flow.yaml".to_owned(), FLOW.to_owned())]).expect("it is sound").flow;
+        let pin = FlowPin { tenant: "_".into(), name: flow.name().clone(), revision: flow.revision() };
+        let loaded = Loaded::new(pin, flow, None, Timestamp::default());
+        let told = |id: &str| {
+            let ended = (EndingKind::Closed(ClosedReason::Cancelled), TurnSeq::new(1));
+            match known(RequestId::parse(id).unwrap(), ended, &loaded, Head::default()) {
+                Answer::Ended(Err(error)) => error,
+                _ => panic!("{id} is not refused"),
+            }
+        };
+        assert_eq!(told("timer/nudge/3"), Error::TimerAbsent { due_at: None });
+        assert_eq!(told("r-1"), Error::Cancelled);
     }
 }

@@ -60,13 +60,12 @@ impl TrafficPause {
         self.reason.chars().take(REASON_CHARS_TOLD).collect()
     }
 
-    /// What is paused, and why, in words.
+    /// What is paused, in words. Why is what somebody wrote, and not for logs.
     pub(crate) fn words(&self) -> String {
-        let what = match &self.revision {
+        match &self.revision {
             None => "turns of the tenant are paused".to_owned(),
             Some(PausedRevision { flow, revision }) => format!("revision {revision} of flow {flow} is paused"),
-        };
-        if self.reason.is_empty() { what } else { format!("{what}: {}", self.reason_told()) }
+        }
     }
 }
 
@@ -143,6 +142,11 @@ impl Pauses {
             Some(of) => pauses.revisions.get(&of.revision).cloned(),
         };
         self.read(tenant, held).flatten()
+    }
+
+    /// Takes note of a request that found things as it wanted them.
+    pub(super) fn remember(&self, tenant: &TenantId, request: Remembered) {
+        self.change(|tenants| tenants.entry(tenant.to_string()).or_default().requests.remember(request));
     }
 
     /// What became of a request to pause or to resume.

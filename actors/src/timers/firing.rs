@@ -31,9 +31,7 @@ pub(crate) enum Verdict {
     Dropped,
     /// It is due later than the hint says.
     Later(Timestamp),
-    /// It waits until the conversation is resumed.
-    Paused,
-    /// It could not be told; it is tried again after a pause.
+    /// It could not be told, or may not be now; it is tried again after a pause.
     Again,
 }
 
@@ -48,7 +46,6 @@ pub(crate) async fn fire(shared: Arc<Shared>, hint: &Hint) -> Verdict {
             | Error::ConversationErased
             | Error::RequestIdReused,
         ) => Verdict::Dropped,
-        Err(Error::Paused { .. }) => Verdict::Paused,
         Err(error) => {
             tracing::debug!(tenant = hint.key.tenant(), %error, "the turn of a timer did not end");
             Verdict::Again

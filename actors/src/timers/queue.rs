@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use colloquy_types::Timestamp;
+use colloquy_types::{ConversationKey, Timestamp};
 
 use super::hint::Hint;
 
@@ -73,6 +73,16 @@ impl Queue {
         Some((hint, entry))
     }
 
+    /// Has all hints of a conversation tried when they are due, and not when they were to be tried again.
+    pub(super) fn wake(&mut self, key: &ConversationKey) {
+        let held: Vec<_> = self.places.keys().filter(|hint| hint.key == *key).cloned().collect();
+        for hint in held {
+            if let Some(entry) = self.remove(&hint) {
+                self.insert(hint.timer.due_at, hint, entry);
+            }
+        }
+    }
+
     /// When the next one is tried.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.order.first_key_value().map(|((at, _), _)| *at)
@@ -97,7 +107,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use colloquy_turn::Timer;
-    use colloquy_types::ConversationKey;
 
     use super::*;
 
@@ -125,6 +134,17 @@ mod tests {
         assert_eq!(queue.remove(&hint(20)), None);
         assert_eq!((queue.pop(at(29)), queue.pop(at(30))), (None, Some((hint(30), ENTRY))));
         assert!(!queue.is_short(), "nothing was left out");
+    }
+
+    #[test]
+    fn what_waits_to_be_tried_again_is_tried_when_its_conversation_is_resumed() {
+        let mut queue = Queue::default();
+        queue.insert(at(90), hint(10), Entry { tries: 3, ..ENTRY });
+        queue.wake(&ConversationKey::from_parts("acme", "another").unwrap());
+        assert_eq!(queue.next_at(), Some(at(90)));
+        queue.wake(&hint(10).key);
+        assert_eq!(queue.pop(at(10)), Some((hint(10), Entry { tries: 3, ..ENTRY })));
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

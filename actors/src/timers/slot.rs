@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use colloquy_store::{Batch, ConversationStore, Lease, RecordKind};
+use colloquy_store::{AppendError, Batch, ConversationStore, Lease, NotApplied, RecordKind};
 use colloquy_turn::{ErasedRecord, ErasureCause};
 use colloquy_types::{Clock, Entropy, Head};
 use tokio::time::{Instant, timeout_at};
@@ -20,7 +20,7 @@ const BATCH_HINTS: usize = 256;
 /// Hints in one batch that are done with: so many fit a record.
 const BATCH_DONE: usize = 10_000;
 /// Records of a stream that are read at a time.
-const PAGE_RECORDS: usize = 1_000;
+const PAGE_RECORDS: usize = 10_000;
 
 /// What writing needs.
 #[derive(Clone, Copy)]
@@ -42,6 +42,21 @@ pub(super) struct Writing {
     pub(super) erases: bool,
 }
 
+/// A stream that is being read, a page at a time.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) number: u16,
+    after: Head,
+    hints: HashMap<u64, Hint>,
+}
+
+impl Reading {
+    /// From its beginning.
+    pub(super) fn of(number: u16) -> Self {
+        Self { number, after: Head::default(), hints: HashMap::new() }
+    }
+}
+
 /// A stream of hints.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
@@ -54,34 +69,49 @@ pub(super) struct Slot {
     undone: u64,
     /// Whether there is anything in the stream.
     exists: bool,
+    /// Whether there is something in it that this build cannot read.
+    unreadable: bool,
 }
 
 impl Slot {
-    /// Reads what stands in the stream: the hints that are not done with, each with its record's number.
+    /// Reads the next page of what stands in the stream. After the last it gives the hints that are not done with, each
+    /// with its record's number.
     ///
     /// # Errors
-    /// [`Error`] when it cannot be read; [`Error::Corrupt`] for what this build does not know.
-    pub(super) async fn read(&mut self, number: u16, store: &dyn ConversationStore) -> Result<Vec<(u64, Hint)>, Error> {
-        let (key, mut after, mut hints) = (hint::slot_key(number), Head::default(), HashMap::new());
-        loop {
-            let page = timeout_at(Instant::now() + PATIENCE, store.history(&key, after, PAGE_RECORDS)).await;
-            let page = match page.map_err(|_| Error::StoreUnavailable)? {
-                Ok(page) => page,
-                Err(colloquy_store::ReadError::Absent) => return Ok(Vec::new()),
-                Err(error) => return Err(error.into()),
-            };
-            self.exists = true;
-            for stored in &page.records {
-                match hint::read(&stored.record)? {
-                    Some(Read::Set { record_no, hint }) => drop(hints.insert(record_no, hint)),
-                    Some(Read::Done(records)) => records.iter().for_each(|record| drop(hints.remove(record))),
-                    None => {}
+    /// [`Error`] when it cannot be read.
+    pub(super) async fn read(
+        &mut self,
+        reading: &mut Reading,
+        store: &dyn ConversationStore,
+    ) -> Result<Option<Vec<(u64, Hint)>>, Error> {
+        let key = hint::slot_key(reading.number);
+        let page = timeout_at(Instant::now() + PATIENCE, store.history(&key, reading.after, PAGE_RECORDS)).await;
+        let page = match page.map_err(|_| Error::StoreUnavailable)? {
+            Ok(page) => page,
+            Err(colloquy_store::ReadError::Absent) => return Ok(Some(Vec::new())),
+            Err(error) => {
+                let error = error.into();
+                self.unreadable |= matches!(error, Error::Corrupt { .. });
+                return Err(error);
+            }
+        };
+        self.exists = true;
+        let hints = &mut reading.hints;
+        for stored in &page.records {
+            match hint::read(&stored.record) {
+                Ok(Some(Read::Set { record_no, hint })) => drop(hints.insert(record_no, hint)),
+                Ok(Some(Read::Done(records))) => records.iter().for_each(|record| drop(hints.remove(record))),
+                Ok(None) => {}
+                Err(error) => {
+                    // A build that knows it may come yet: nothing of this stream is erased until then.
+                    self.unreadable = true;
+                    tracing::error!(slot = reading.number, %error, "a stored timer is passed over");
                 }
             }
-            after = page.reached;
-            if after.record_no >= page.head.record_no {
-                break;
-            }
+        }
+        reading.after = page.reached;
+        if reading.after.record_no < page.head.record_no {
+            return Ok(None);
         }
         // Of a batch that is on its way it is told when it ends.
         let writing = self.writing.iter();
@@ -90,9 +120,9 @@ impl Slot {
             hints.remove(known);
         }
         self.undone = u64::try_from(hints.len()).unwrap_or(u64::MAX);
-        let mut hints: Vec<_> = hints.into_iter().collect();
+        let mut hints: Vec<_> = std::mem::take(hints).into_iter().collect();
         hints.sort_unstable_by_key(|(record_no, _)| *record_no);
-        Ok(hints)
+        Ok(Some(hints))
     }
 
     /// Takes a hint that is to be written.
@@ -113,7 +143,7 @@ impl Slot {
 
     /// Whether nothing in the stream is needed any more, so that all of it can go.
     pub(super) fn is_over(&self) -> bool {
-        self.exists && self.undone == 0 && self.writing.is_none() && self.waiting.is_empty()
+        self.exists && !self.unreadable && self.undone == 0 && self.writing.is_none() && self.waiting.is_empty()
     }
 
     /// Whether there is something to write that nobody waits for.
@@ -156,28 +186,36 @@ impl Slot {
     }
 
     /// Takes the ending of the batch that was on its way, and gives it back if it is synced. What failed is left
-    /// unpromised, and the stream is opened anew: whether it was written is not known.
-    pub(super) fn written(&mut self, head: Option<Head>, store: &dyn ConversationStore) -> Option<Writing> {
+    /// unpromised; unless the store took none of it the stream is opened anew, for it is not known what was written.
+    pub(super) fn written(
+        &mut self,
+        result: Result<Head, AppendError>,
+        store: &dyn ConversationStore,
+    ) -> Option<Writing> {
         let writing = self.writing.take()?;
-        match (head, &mut self.lease) {
-            (Some(_), lease) if writing.erases => {
+        match (result, &mut self.lease) {
+            (Ok(_), lease) if writing.erases => {
                 (*lease, self.exists) = (None, false);
-                Some(writing)
+                return Some(writing);
             }
-            (Some(head), Some((_, held))) => {
+            (Ok(head), Some((_, held))) => {
                 *held = head;
                 self.exists = true;
                 self.undone += u64::try_from(writing.sets.len()).unwrap_or(u64::MAX);
-                Some(writing)
+                return Some(writing);
             }
-            _ => {
-                if let Some((lease, _)) = self.lease.take() {
+            (Err(AppendError::NotApplied(NotApplied::Busy | NotApplied::Full)), _) => {}
+            (_, lease) => {
+                if let Some((lease, _)) = lease.take() {
                     store.release(&lease);
                 }
-                self.done.extend(writing.done);
-                None
             }
         }
+        // If the stream was erased after all, its numbers mean other records by now.
+        if !writing.erases {
+            self.done.extend(writing.done);
+        }
+        None
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use colloquy_store::RecordKind;
+use colloquy_turn::Remembered;
 use colloquy_types::{RequestId, TenantId};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -43,13 +44,12 @@ impl Keeper {
     pub(super) async fn pause(&self, state: &mut State, pause: &Pause) -> Result<Steered, Error> {
         let Pause { tenant, revision, paused, by, reason, request_id, request_digest, deadline, .. } = pause;
         in_time(*deadline)?;
-        // The next start must read the stream before it takes a turn of the tenant.
-        self.list(state, tenant, *deadline).await?;
-        let stream = self.stream(state, tenant, *deadline).await?;
+        self.stream(state, tenant, *deadline).await?;
         let pauses = self.shared.flows.pauses();
         let held = pauses.exactly(tenant, revision.as_ref());
         let ending = if *paused { EndingKind::Paused } else { EndingKind::Resumed };
-        match pauses.known(tenant, &hash16(request_id.as_str().as_bytes()), request_digest) {
+        let request_hash = hash16(request_id.as_str().as_bytes());
+        match pauses.known(tenant, &request_hash, request_digest) {
             Known::Ended { kind, .. } if kind == ending => {
                 self.shared.metrics.duplicates.inc();
                 return Ok((held, true));
@@ -57,10 +57,16 @@ impl Keeper {
             Known::Ended { .. } | Known::Reused => return Err(Error::RequestIdReused),
             Known::No => {}
         }
-        // What is so already need not be written.
+        // What is so already need not be written; but the request must not do it later either.
         if held.is_some() == *paused {
+            pauses.remember(
+                tenant,
+                Remembered { request_hash, request_digest: *request_digest, turn_seq: 0, kind: ending.to_byte() },
+            );
             return Ok((held, true));
         }
+        // The next start must read the stream before it takes a turn of the tenant.
+        self.list(state, tenant, *deadline).await?;
         let record = PromotionRecord::PauseV1 {
             paused: *paused,
             revision: revision.as_ref().map(|of| (of.flow.to_string(), of.revision)),
@@ -70,6 +76,7 @@ impl Keeper {
             request_digest: *request_digest,
         };
         let payload = encode(&record)?;
+        let stream = self.stream(state, tenant, *deadline).await?;
         let (number, at) = stream.append(self.ports(), RecordKind::Promotion, &payload, *deadline).await?;
         let decision = PauseDecision {
             number,

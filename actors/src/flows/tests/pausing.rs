@@ -186,6 +186,11 @@ async fn a_request_pauses_once_and_what_is_so_already_is_not_written() {
     assert!(steer(&house, "acme", None, "p-4", false).await.unwrap().replayed, "nothing is paused");
     assert_eq!(records(&house, "acme").await, before + 1);
     house.say("c", "r-1", "hi").await.unwrap();
+    // Nor does one that found it so end what somebody paused since.
+    steer(&house, "acme", None, "p-5", true).await.unwrap();
+    let late = steer(&house, "acme", None, "p-4", false).await.unwrap();
+    assert!(late.replayed && late.pause.is_some());
+    assert!(matches!(house.say("c", "r-2", "hi").await, Err(Error::TrafficPaused(_))));
 }
 
 #[tokio::test]

@@ -81,9 +81,19 @@ impl<'a> Overlay<'a> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let share = uids.len().div_ceil(threads);
         thread::scope(|scope| {
-            let looking: Vec<_> = uids.chunks(share).map(|uids| scope.spawn(move || look_up(uids))).collect();
-            for thread in looking {
-                let found = thread.join().unwrap_or(Err(IndexError::Damaged("a look-up panicked")));
+            let (mine, others) = uids.split_at(share);
+            let begin = |uids| {
+                let thread = thread::Builder::new().name("journal-rows".to_owned());
+                (uids, thread.spawn_scoped(scope, move || look_up(uids)))
+            };
+            let looking: Vec<_> = others.chunks(share).map(begin).collect();
+            self.rows.extend(look_up(mine)?);
+            for (uids, thread) in looking {
+                let found = match thread {
+                    Ok(thread) => thread.join().unwrap_or(Err(IndexError::Damaged("a look-up panicked"))),
+                    // No thread is to be had.
+                    Err(_) => look_up(uids),
+                };
                 self.rows.extend(found?);
             }
             Ok(())
