@@ -355,9 +355,11 @@ impl Conversation {
         }
         match std::mem::replace(&mut turn.phase, Phase::Accepting) {
             Phase::Accepting => {
-                if turn.ending == Some(EndEarly::Drop) {
+                // What an earlier attempt may have changed is told by a committed turn, whatever else is wanted.
+                let acted = !loaded.open_effects.intents.is_empty();
+                if turn.ending == Some(EndEarly::Drop) && !acted {
                     self.end_now(myself, state, turn);
-                } else if turn.deadline <= Instant::now() {
+                } else if turn.deadline <= Instant::now() && !acted {
                     self.close(myself, state, turn, ClosedReason::DeadlineExceeded);
                 } else {
                     self.run(myself, state, turn);
@@ -464,7 +466,8 @@ impl Conversation {
         if left.is_zero() && !acted {
             self.close(myself, state, turn, ClosedReason::DeadlineExceeded);
         } else {
-            self.run(myself, state, turn);
+            // Who follows the turn tells this attempt from the others by its number, so no two may have the same.
+            self.accept(myself, state, turn);
         }
     }
 }

@@ -206,7 +206,8 @@ impl Generation {
         match header.kind {
             RecordKind::Accepted => {
                 let accepted = AcceptedRecord::decode(payload).map_err(unreadable)?;
-                if let Some(open) = self.promised.replace(accepted.turn_id) {
+                // Each attempt at a turn says anew that it is one.
+                if let Some(open) = self.promised.replace(accepted.turn_id).filter(|open| *open != accepted.turn_id) {
                     return Err(Breach::new(
                         Invariant::PromiseKept,
                         format!("promises a turn before {open} has ended"),
