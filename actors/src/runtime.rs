@@ -14,7 +14,7 @@ mod traffic;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use colloquy_flow::BusyPolicy;
-use colloquy_store::{ConversationStore, Listed, StoreStats};
+use colloquy_store::{ConversationStore, Listed, StoreStats, StoredRecord};
 use colloquy_telemetry::Metrics;
 use colloquy_turn::InputKind;
 use colloquy_types::{
@@ -304,9 +304,24 @@ impl Runtime {
         limit: usize,
         deadline: Instant,
     ) -> Result<Vec<CommittedTurn>, Error> {
-        let read = timeout_at(deadline, self.shared.store.turns(key, from, limit)).await;
-        let stored = read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??;
+        let mut stored = self.stored_turns(key, from, limit, deadline).await?;
+        let mut places = stored.iter().zip(from.get().max(1)..);
+        if places.any(|(turn, place)| turn.header.turn_seq.get() != place) {
+            // Some were erased: by a retention, or with all of the conversation while it was read. Another look tells.
+            stored = self.stored_turns(key, from, limit, deadline).await?;
+        }
         stored.iter().map(CommittedTurn::from_stored).collect()
+    }
+
+    async fn stored_turns(
+        &self,
+        key: &ConversationKey,
+        from: TurnSeq,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let read = timeout_at(deadline, self.shared.store.turns(key, from, limit)).await;
+        Ok(read.map_err(|_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })??)
     }
 
     /// The conversations of a tenant in the order of their ids.
