@@ -124,11 +124,7 @@ async fn together(
 /// Measures it.
 pub(crate) async fn run(args: &BurstArgs) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&args.data_in)?;
-    let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-    arguments.extend(["--log-filter", "warn", "--data-dir"].map(str::to_owned));
-    arguments.push(folder.path().join("store").display().to_string());
-    let server = process::start(&arguments).await?;
+    let server = process::serve(&folder.path().join("store"), &["--log-filter", "warn"]).await?;
     let channels = process::channels(&server.address, args.channels).await?;
     let clients: Vec<_> = channels.into_iter().map(|channel| Client::on(channel, DEADLINE)).collect();
     let mut turns = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;

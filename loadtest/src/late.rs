@@ -147,11 +147,8 @@ pub(crate) async fn run(args: &LateArgs) -> anyhow::Result<LateReport> {
     std::fs::create_dir(&flows)?;
     std::fs::write(flows.join("flow.yaml"), flow(args.budget_ms))?;
     std::fs::write(&config, settings(&flows, source, args.concurrency))?;
-    let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-    arguments.extend(["--log-filter", "error", "--config"].map(str::to_owned));
-    arguments.extend([config.display().to_string(), "--data-dir".to_owned(), data.display().to_string()]);
-    let server = process::start(&arguments).await?;
+    let config = config.display().to_string();
+    let server = process::serve(&data, &["--log-filter", "error", "--config", &config]).await?;
     let load = LoadArgs {
         concurrency: args.concurrency.max(1),
         channels: 4,

@@ -241,14 +241,10 @@ fn p99(metrics: &str, name: &str) -> Option<Duration> {
 /// Measures it.
 pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&args.data_in)?;
-    let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-    arguments.extend(["--log-filter", "warn", "--data-dir"].map(str::to_owned));
-    arguments.push(folder.path().join("store").display().to_string());
     // A process keeps to the cores of who starts it.
     let cores = Cores::apart()?;
     cores.iter().try_for_each(Cores::keep_to_the_servers)?;
-    let server = process::start(&arguments).await?;
+    let server = process::serve(&folder.path().join("store"), &["--log-filter", "warn"]).await?;
     cores.iter().try_for_each(Cores::keep_to_the_generators)?;
     let channels = process::channels(&server.address, args.channels).await?;
     let clients = channels.into_iter().map(|channel| Client::on(channel, DEADLINE)).collect();

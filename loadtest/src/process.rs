@@ -1,6 +1,6 @@
 //! This program, started again as the server that is measured: a process of its own, never a stale binary.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
@@ -102,6 +102,15 @@ pub(crate) fn spawn(arguments: &[String], log: Stdio) -> anyhow::Result<Starting
 /// Starts this program with `arguments` and waits for the line that says where it listens.
 pub(crate) async fn start(arguments: &[String]) -> anyhow::Result<Process> {
     spawn(arguments, Stdio::inherit())?.listening().await
+}
+
+/// Starts a server on ports of its own, whose store is in `data`, with `more` arguments; waits until it listens.
+pub(crate) async fn serve(data: &Path, more: &[&str]) -> anyhow::Result<Process> {
+    let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let data = data.display().to_string();
+    let folder = ["--data-dir", data.as_str()];
+    let arguments = flags.iter().chain(more).chain(&folder).map(|&argument| argument.to_owned());
+    start(&arguments.collect::<Vec<_>>()).await
 }
 
 /// As many channels to one address as asked for.

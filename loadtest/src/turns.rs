@@ -94,16 +94,9 @@ async fn learn(client: &Client, name: &str) -> anyhow::Result<Expected> {
 /// Measures it.
 pub(crate) async fn run(args: &TurnsArgs) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&args.data_in)?;
-    let data_dir = folder.path().join("store").display().to_string();
     let started = match &args.addr {
         Some(_) => None,
-        None => {
-            let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-            let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-            arguments.extend(["--log-filter", "warn", "--data-dir"].map(str::to_owned));
-            arguments.push(data_dir);
-            Some(process::start(&arguments).await?)
-        }
+        None => Some(process::serve(&folder.path().join("store"), &["--log-filter", "warn"]).await?),
     };
     let address = args.addr.clone().or_else(|| started.as_ref().map(|server| server.address.clone()));
     let address = address.context("no server")?;

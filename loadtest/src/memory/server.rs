@@ -23,12 +23,9 @@ impl Server {
         let path = folder.path().canonicalize()?;
         let config = path.join("colloquy.toml");
         std::fs::write(&config, format!("[conversations]\n{conversations}"))?;
-        let flags = ["server", "serve", "--json", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-        let mut arguments: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-        arguments.extend(["--log-filter", "warn", "--config"].map(str::to_owned));
-        let data = path.join("store");
-        arguments.extend([config.display().to_string(), "--data-dir".to_owned(), data.display().to_string()]);
-        let process = process::start(&arguments).await?;
+        let config = config.display().to_string();
+        let more = ["--log-filter", "warn", "--config", &config];
+        let process = process::serve(&path.join("store"), &more).await?;
         let operator = Self::connect(&process, 1, Duration::from_secs(60)).await?.pop().context("a connection")?;
         Ok(Self { process, operator, _folder: folder })
     }
