@@ -40,6 +40,23 @@ fn asked(runtime: &Runtime, conversation: &'static str) -> tokio::task::JoinHand
 }
 
 #[tokio::test]
+async fn a_read_that_an_erasure_overtakes_does_not_tell_what_is_left() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    for request_id in ["r-1", "r-2"] {
+        runtime.submit_turn(turn("c", request_id, "hello")).await.unwrap();
+    }
+    let conversation = key("c");
+    let read = || runtime.turns(&conversation, TurnSeq::new(1), 9, soon());
+    let left = gate.inner.turns(&key("c"), TurnSeq::new(2), 9).await.unwrap();
+    *gate.overtaken.lock().unwrap() = Some(left.clone());
+    assert_eq!(read().await.unwrap().len(), 2, "nothing was erased after all");
+    erase(&runtime, "c").await.unwrap();
+    *gate.overtaken.lock().unwrap() = Some(left);
+    assert_eq!(read().await.unwrap_err(), Error::ConversationAbsent);
+}
+
+#[tokio::test]
 async fn an_erased_conversation_is_gone_and_its_key_begins_anew() {
     let gate = Gate::new();
     let runtime = start(gate.clone()).await;

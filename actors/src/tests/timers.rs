@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use colloquy_store::{Batch, Opened, RecordKind};
 use colloquy_types::{Clock, Timestamp};
 use tokio::time::sleep;
 
@@ -308,4 +309,24 @@ async fn hints_are_no_conversations_and_go_when_all_have_fired() {
     house.say("c", "r-2", "later").await.unwrap();
     sleep(11 * MINUTE).await;
     assert_eq!(house.turns("c").await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_another_build_is_passed_over_and_its_stream_kept() {
+    let mut house = House::new().await;
+    let slot = slot_key(slot_of(house.wall.now().plus(10 * MINUTE)));
+    house.say("c", "r-1", "later").await.unwrap();
+    house.end().await;
+    let Opened { lease, head, .. } = house.gate.open(&slot).await.unwrap();
+    let mut batch = Batch::new(&lease, &head);
+    batch.push(RecordKind::Control, house.wall.now(), [1; 16], b"\xffnobody knows").unwrap();
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    house.gate.append(&lease, batch, Box::new(move |ending| drop(reply.send(ending))));
+    answer.await.unwrap().unwrap();
+    house.restart(MINUTE).await;
+    sleep(11 * MINUTE).await;
+    assert_eq!(house.turns("c").await.len(), 2, "the other timers fire");
+    house.wall.step(5 * 24 * 60 * MINUTE);
+    sleep(MINUTE).await;
+    assert!(house.gate.verify(&slot).await.is_ok(), "a build that knows it may come yet");
 }
