@@ -32,6 +32,10 @@ use colloquy_types::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
+/// What the server allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CONVERSATIONS_PER_PRODUCER: usize = 40;
 const CEILING_FILE_BYTES: u64 = 64 << 20;
 
