@@ -64,11 +64,15 @@ pub(crate) struct Report {
     /// Whether the generator had a core that the server had not.
     apart: bool,
     peak_per_s: f64,
+    /// The peak once all is over: the longer the conversations are, the more a turn costs.
+    peak_after_per_s: f64,
     offered_per_s: f64,
     goodput_per_s: f64,
     refused: u64,
     without_hint: u64,
     late: u64,
+    /// Turns that were done although nobody waited for them any more.
+    unheard: u64,
     other: u64,
     unsent: u64,
     first_other: Option<String>,
@@ -93,26 +97,28 @@ impl Report {
         let ms = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64() * 1e3);
         if as_json {
             let line = json!({
-                "generator_apart": self.apart, "peak_per_s": self.peak_per_s.round(), "offered_per_s": self.offered_per_s.round(),
+                "generator_apart": self.apart, "peak_per_s": self.peak_per_s.round(),
+                "peak_after_per_s": self.peak_after_per_s.round(), "offered_per_s": self.offered_per_s.round(),
                 "goodput_per_s": self.goodput_per_s.round(), "goodput_of_peak": ratio,
-                "refused": self.refused, "refused_without_hint": self.without_hint, "late": self.late,
+                "refused": self.refused, "refused_without_hint": self.without_hint, "late": self.late, "unheard": self.unheard,
                 "other_errors": self.other, "first_other": self.first_other, "unsent": self.unsent,
                 "refusal_p99_ms": ms(self.refusal_p99), "calm_p50_before_us": self.calm_before_us,
                 "calm_p50_after_us": self.calm_after_us, "recovered_ms": ms(self.recovered_in),
             });
             return println!("{line}");
         }
-        let Self { peak_per_s, offered_per_s, goodput_per_s, refused, late, other, unsent, .. } = self;
+        let Self { peak_per_s, offered_per_s, goodput_per_s, refused, late, unheard, other, unsent, .. } = self;
         let cores = if self.apart { "each on cores of its own" } else { "on cores that are not parted" };
         println!("generator and server {cores}");
-        println!("peak       {peak_per_s:>9.0}/s");
+        println!("peak       {peak_per_s:>9.0}/s, and {:.0}/s when all was over", self.peak_after_per_s);
         println!("offered    {offered_per_s:>9.0}/s, and {unsent} that the generator did not come to send");
         println!("done       {goodput_per_s:>9.0}/s, {ratio:.3} of the peak");
         println!(
             "refused    {refused:>9}, {} of them without a hint, p99 {:?} in the server",
             self.without_hint, self.refusal_p99
         );
-        println!("late       {late:>9}, other errors {other} {}", self.first_other.as_deref().unwrap_or_default());
+        println!("late       {late:>9}, {unheard} of them done all the same");
+        println!("other      {other:>9} {}", self.first_other.as_deref().unwrap_or_default());
         println!(
             "calm p50   {} µs before, {} µs after; well again in {:?}",
             self.calm_before_us, self.calm_after_us, self.recovered_in
@@ -184,6 +190,8 @@ impl Counts {
             Ok(_) => &self.done,
             Err(error) if error.code() == Code::ResourceExhausted => {
                 if error.retry_after().is_none() {
+                    // Nothing that the server says of itself: the first one says enough.
+                    let _ = self.first_other.set(format!("{error:?}"));
                     self.without_hint.fetch_add(1, Ordering::Relaxed);
                 }
                 &self.refused
@@ -238,6 +246,17 @@ fn p99(metrics: &str, name: &str) -> Option<Duration> {
         .map(|seconds: f64| if seconds.is_finite() { Duration::from_secs_f64(seconds) } else { Duration::MAX })
 }
 
+/// The sum of a counter over all its labels.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let rows = metrics.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' ')?.1.parse::<u64>().ok());
+    rows.sum()
+}
+
+/// The turns that the server has done so far.
+async fn turns(server: &process::Process) -> anyhow::Result<u64> {
+    Ok(sum(&server.metrics().await?, "colloquy_turns_by_outcome_total"))
+}
+
 /// Measures it.
 pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&args.data_in)?;
@@ -255,12 +274,14 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let (peak_per_s, _) = closed(&talk, PEAK_CONCURRENCY, peak).await.context("at the peak")?;
     let (_, calm_before_us) = closed(&talk, CALM_CONCURRENCY, Duration::from_secs(3)).await.context("calm before")?;
 
+    let turns_before = turns(&server).await?;
     let (counts, begun) = (Arc::new(Counts::default()), Instant::now());
     let duration = Duration::from_secs(args.duration);
     let (offered, unsent) = offer(&talk, &counts, peak_per_s * args.times, duration).await?;
     let took = begun.elapsed().as_secs_f64();
     let done = counts.done.load(Ordering::Relaxed);
     let ended = Instant::now();
+    let turns_done = turns(&server).await?.saturating_sub(turns_before);
     // Well again: the middle of a quarter of a second is within twice what it was.
     let (mut recovered_in, mut calm_after_us) = (None, 0);
     while recovered_in.is_none() && ended.elapsed() < RECOVERY_MAX * 5 {
@@ -270,6 +291,7 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
             recovered_in = (p50 <= calm_before_us * 2).then(|| ended.elapsed());
         }
     }
+    let (peak_after_per_s, _) = closed(&talk, PEAK_CONCURRENCY, peak).await.context("at the peak after")?;
     let metrics = server.metrics().await?;
     server.kill().await?;
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -277,11 +299,13 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     Ok(Report {
         apart: cores.is_some(),
         peak_per_s,
+        peak_after_per_s,
         offered_per_s: offered as f64 / took,
         goodput_per_s: done as f64 / took,
         refused: count(&counts.refused),
         without_hint: count(&counts.without_hint),
         late: count(&counts.late),
+        unheard: turns_done.saturating_sub(done),
         other: count(&counts.other),
         unsent,
         first_other: counts.first_other.get().cloned(),
