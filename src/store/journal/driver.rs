@@ -30,6 +30,9 @@ use crate::port::ReadError;
 /// A group takes no more commands once it has this many bytes, or this many commands.
 const GROUP_BYTES_FULL: usize = 1 << 20;
 const GROUP_COMMANDS_MAX: usize = 4096;
+/// By how much the threads that nobody waits for are nicer: a third of the weight, see `sched_prio_to_weight` of Linux.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 5;
 const READERS: usize = 2;
 const READ_QUEUE_LEN: usize = 1024;
 const KEEPER_QUEUE_LEN: usize = 64;
@@ -79,11 +82,18 @@ pub(crate) fn start(
 
     let Parts { core, disk, uuid, epoch, reader, index, failed, stats, compactor, jobs, stop } = parts;
     let answers = to_writer.clone();
-    spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
+    spawn(
+        "keeper",
+        Box::new(move || {
+            give_way();
+            keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers);
+        }),
+    )?;
     let answers = to_writer.clone();
     spawn(
         "index",
         Box::new(move || {
+            give_way();
             for checkpoint in checkpoint_jobs {
                 let outcome = checkpoint.apply(&index).map_err(|error| error.to_string());
                 match index.dead_and_due() {
@@ -95,7 +105,13 @@ pub(crate) fn start(
         }),
     )?;
     let answers = to_writer.clone();
-    spawn("compactor", Box::new(move || compactor.run(&jobs, &stop, &answers)))?;
+    spawn(
+        "compactor",
+        Box::new(move || {
+            give_way();
+            compactor.run(&jobs, &stop, &answers);
+        }),
+    )?;
     let reader = Arc::new(reader);
     for _ in 0..READERS {
         let (jobs, answers, reader) = (read_jobs.clone(), to_writer.clone(), Arc::clone(&reader));
@@ -114,6 +130,22 @@ pub(crate) fn start(
     let writer = Writer { core, commands, keeper, keeper_backlog: backlog, checkpoints, readers, failed };
     spawn("writer", Box::new(move || writer.run()))?;
     Ok(threads)
+}
+
+/// Lets this thread, and those that it starts, have a fair third beside others that want all of a core. No caller waits
+/// for what it does, but at full weight a checkpoint halves for half a second what a process on one core gets done. Less
+/// would not keep up when every turn is of another conversation.
+fn give_way() {
+    // Elsewhere it would concern all of the process.
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+
+        let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, own + BACKGROUND_NICENESS));
+        if let Err(error) = lowered {
+            tracing::debug!(%error, "a background thread keeps its priority");
+        }
+    }
 }
 
 impl Writer {

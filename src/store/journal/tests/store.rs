@@ -197,3 +197,35 @@ async fn an_index_that_is_missing_damaged_or_foreign_is_rebuilt() {
         store.close().await;
     }
 }
+
+/// How nice the threads of this process are whose names begin so.
+#[cfg(target_os = "linux")]
+fn niceness(name: &str) -> Vec<i32> {
+    let of = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // The name stands in brackets and may hold anything; the 17th field behind it is the niceness.
+        let (before, after) = stat.rsplit_once(") ")?;
+        before.split_once('(')?.1.starts_with(name).then(|| after.split(' ').nth(16)?.parse().ok())?
+    };
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    tasks.filter_map(|task| of(task.unwrap())).collect()
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn what_nobody_waits_for_gives_way() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder.path().join("store")).unwrap();
+    let opened = store.open(&key("c")).await.unwrap();
+    append(&store, &opened.lease, turn(&opened.lease, &opened.head, b"a")).await.unwrap();
+    // By then each of them has done something, and what it does first is to give way.
+    store.checkpoint().await.unwrap();
+    store.compact().await.unwrap();
+    let own = *niceness("journal-writer").first().unwrap();
+    for background in ["journal-keeper", "journal-index", "journal-compact"] {
+        let nice = niceness(background);
+        // Stores of other tests may be about to.
+        assert!(nice.iter().any(|nice| *nice > own), "{background}: {nice:?}, the writer {own}");
+    }
+    assert!(niceness("journal-reader").iter().all(|nice| *nice == own), "callers wait for reads");
+}
