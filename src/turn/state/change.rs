@@ -97,7 +97,7 @@ pub enum Change {
         text: Arc<str>,
     },
     /// The turn's input and reply join what prompts remember, within these bounds. Only
-    /// [`ConversationState::apply_turn`] can apply it: the texts stand in the record.
+    /// [`super::ConversationState::apply_turn`] can apply it: the texts stand in the record.
     Remembered {
         /// Most turns.
         turns: u16,
