@@ -64,14 +64,14 @@ pub(crate) struct Report {
     /// Whether the generator had a core that the server had not.
     apart: bool,
     peak_per_s: f64,
-    /// The peak once all is over: the longer the conversations are, the more a turn costs.
+    /// The peak once all is over: it tells whether the machine, or what is stored by then, has changed the peak meanwhile.
     peak_after_per_s: f64,
     offered_per_s: f64,
     goodput_per_s: f64,
     refused: u64,
     without_hint: u64,
     late: u64,
-    /// Turns that were done although nobody waited for them any more.
+    /// Turns that were done although nobody waited for them any more, give or take those in flight when the load ends.
     unheard: u64,
     other: u64,
     unsent: u64,

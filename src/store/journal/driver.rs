@@ -82,13 +82,7 @@ pub(crate) fn start(
 
     let Parts { core, disk, uuid, epoch, reader, index, failed, stats, compactor, jobs, stop } = parts;
     let answers = to_writer.clone();
-    spawn(
-        "keeper",
-        Box::new(move || {
-            give_way();
-            keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers);
-        }),
-    )?;
+    spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
     let answers = to_writer.clone();
     spawn(
         "index",
@@ -132,9 +126,9 @@ pub(crate) fn start(
     Ok(threads)
 }
 
-/// Lets this thread, and those that it starts, have a fair third beside others that want all of a core. No caller waits
-/// for what it does, but at full weight a checkpoint halves for half a second what a process on one core gets done. Less
-/// would not keep up when every turn is of another conversation.
+/// Gives this thread, and those that it starts, a third of the scheduler's weight. No turn waits for what it does (an
+/// operator's checkpoint or compaction does, and so does closing), but at full weight a checkpoint took nearly half of a
+/// process that has one core. The keeper is left as it is: a turn may wait for the segment that it makes.
 fn give_way() {
     // Elsewhere it would concern all of the process.
     #[cfg(target_os = "linux")]
