@@ -143,3 +143,38 @@ async fn a_changed_flow_leaves_running_conversations_as_they_began() {
     assert_eq!(say(&server, "old", "r-2").await, "Come in.");
     assert_eq!(say(&server, "new", "r-1").await, "We are closed.");
 }
+
+/// P11: what is beyond the bounds is refused at the door, with a hint, and is done when it comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_calls_at_once_those_beyond_the_bounds_are_refused_with_a_hint() {
+    let place = Place::new();
+    let config = place.path().join("colloquy.toml");
+    let limits = "[limits]\nin_flight = 4\ntenant_in_flight = 4\nqueue = 4\nturns_at_once = 1\n";
+    std::fs::write(&config, limits).unwrap();
+    let server = place.start_with(&["--config", config.to_str().unwrap()]);
+    let client = server.client().await;
+    let mut calls = JoinSet::new();
+    for number in 0..200 {
+        let client = client.clone();
+        calls.spawn(async move {
+            let mut refusals = 0;
+            loop {
+                match client.submit(&turn(&format!("c-{number}"), "r-1", "hello")).await {
+                    Ok(_) => return refusals,
+                    Err(refused) => {
+                        assert_eq!(refused.reason(), "ADMISSION_FULL", "{refused}");
+                        refusals += 1;
+                        tokio::time::sleep(refused.retry_after().expect("a hint")).await;
+                    }
+                }
+            }
+        });
+    }
+    assert!(calls.join_all().await.into_iter().sum::<u32>() > 0, "there was room for all");
+    let metrics = server.get("/metrics").unwrap();
+    for line in ["colloquy_turns_at_once 0", "colloquy_turns_waiting 0", "colloquy_calls_in_flight 0"] {
+        assert!(metrics.lines().any(|told| told == line), "{line}: {metrics}");
+    }
+    let measured = metrics.lines().find_map(|line| line.strip_prefix("colloquy_refusal_seconds_count "));
+    assert!(measured.is_some_and(|count| count != "0"), "{metrics}");
+}

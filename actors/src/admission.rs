@@ -1,11 +1,12 @@
-//! Admission: how many calls may be in flight, per process, per tenant and per conversation, and how many may come in a
-//! time.
+//! Admission: how many calls may be in flight, per process, per tenant and per conversation, how many may come in a
+//! time, and how many turns are carried out at once.
 //!
 //! A [`Permit`] travels inside the message and gives its places back when dropped, wherever that is:
 //! with the reply, with a dead actor's mailbox, or with a caller that went away before sending.
 
 mod delay;
 mod rates;
+mod slots;
 
 use std::{
     net::IpAddr,
@@ -17,11 +18,16 @@ use std::{
 };
 
 use dashmap::DashMap;
+use tokio::time::Instant;
 
 pub use self::rates::Rate;
-use self::{delay::Shedding, rates::Buckets};
+use self::{
+    delay::Shedding,
+    rates::Buckets,
+    slots::{NoSlot, Slot, Slots},
+};
 use crate::{
-    error::{Error, LimitKind, RateOf},
+    error::{DeadlineOutcome, Error, LimitKind, RateOf},
     settings::Limits,
 };
 
@@ -63,6 +69,20 @@ pub(crate) struct Permit {
     /// Bytes of its input, and the count they are in.
     bytes: usize,
     held_bytes: Arc<AtomicUsize>,
+    /// Of a turn that is being carried out.
+    slot: Option<TurnSlot>,
+}
+
+impl Permit {
+    /// Keeps the slot of the turn that this permit is for.
+    pub(crate) fn keep_slot(&mut self, slot: Option<TurnSlot>) {
+        self.slot = slot;
+    }
+
+    /// Gives the slot back of a turn that waits for something else than the cores.
+    pub(crate) fn give_slot(&mut self) {
+        self.slot = None;
+    }
 }
 
 impl Drop for Permit {
@@ -72,6 +92,22 @@ impl Drop for Permit {
         self.tenant.give();
         self.global.give();
     }
+}
+
+/// The right of a turn to be carried out now. Gives itself back when dropped, or as soon as the turn waits for a call outside.
+/// Clones share it.
+#[derive(Clone, Debug)]
+pub struct TurnSlot(#[expect(dead_code, reason = "held for its drop")] Arc<Slot>);
+
+/// How many turns are carried out at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnSlots {
+    /// How many are; one that waits for a call outside, or behind another, is not.
+    pub held: usize,
+    /// How many may be now.
+    pub limit: usize,
+    /// How many wait for it.
+    pub waiting: usize,
 }
 
 /// Hands out permits.
@@ -84,6 +120,7 @@ pub(crate) struct Admission {
     tenant_rates: Buckets,
     peer_rates: Buckets,
     shedding: Shedding,
+    slots: Arc<Slots>,
 }
 
 impl Admission {
@@ -95,6 +132,7 @@ impl Admission {
             tenant_rates: Buckets::new(limits.tenant_rate),
             peer_rates: Buckets::new(limits.peer_rate),
             shedding: Shedding::new(limits.wait_target, limits.in_flight_max.get()),
+            slots: Arc::new(Slots::new(limits.at_once_min.get(), limits.in_flight_max.get())),
             limits,
         }
     }
@@ -105,10 +143,9 @@ impl Admission {
     /// [`Error::Overloaded`] names the first limit that is reached.
     pub(crate) fn admit(&self, tenant: &str, conversation: &Arc<Count>, bytes: usize) -> Result<Permit, Error> {
         let refused = |limit, bound| Error::Overloaded { limit, bound, retry_after: self.retry_after() };
-        let (global_max, limit) = (self.limits.in_flight_max.get(), self.shedding.limit(self.global.get()));
+        let limit = self.shedding.limit(self.global.get());
         if !self.global.take(limit) {
-            let kind = if limit < global_max { LimitKind::Shedding } else { LimitKind::Global };
-            return Err(refused(kind, limit));
+            return Err(self.overloaded(limit));
         }
         let tenant_count = self.tenant(tenant);
         let tenant_max = self.limits.tenant_in_flight_max.get();
@@ -125,12 +162,49 @@ impl Admission {
         let (conversation, held_bytes) = (Arc::clone(conversation), Arc::clone(&self.bytes));
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         // From here on its drop gives everything back.
-        let permit = Permit { global: Arc::clone(&self.global), tenant: tenant_count, conversation, bytes, held_bytes };
+        let (global, tenant, slot) = (Arc::clone(&self.global), tenant_count, None);
+        let permit = Permit { global, tenant, conversation, bytes, held_bytes, slot };
         let bytes_max = self.limits.queue_bytes_max.get();
         if held > bytes_max {
             return Err(refused(LimitKind::Bytes, bytes_max));
         }
         Ok(permit)
+    }
+
+    /// Waits until a turn may be carried out. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when as many wait as may, or when it could not begin before the deadline;
+    /// [`Error::DeadlineExceeded`] when it has not.
+    pub(crate) async fn turn_slot(&self, deadline: Instant) -> Result<TurnSlot, Error> {
+        if let Some(slot) = self.free_turn_slot() {
+            return Ok(slot);
+        }
+        let in_flight = self.global.get();
+        let limit = self.shedding.limit(in_flight);
+        if in_flight + self.slots.waiting() >= limit {
+            return Err(self.overloaded(limit));
+        }
+        let slot = self.slots.enter(deadline).await.map_err(|none| match none {
+            NoSlot::TooLate { waiting, expected } => Error::Overloaded {
+                limit: LimitKind::Deadline,
+                bound: waiting,
+                retry_after: self.retry_after().max(expected).min(RETRY_LATEST),
+            },
+            NoSlot::Expired => Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied },
+        })?;
+        Ok(TurnSlot(Arc::new(slot)))
+    }
+
+    /// A slot, if one is free.
+    pub(crate) fn free_turn_slot(&self) -> Option<TurnSlot> {
+        self.slots.try_enter().map(|slot| TurnSlot(Arc::new(slot)))
+    }
+
+    /// The refusal of a call beyond what may be in flight now.
+    fn overloaded(&self, bound: usize) -> Error {
+        let limit = if bound < self.limits.in_flight_max.get() { LimitKind::Shedding } else { LimitKind::Global };
+        Error::Overloaded { limit, bound, retry_after: self.retry_after() }
     }
 
     /// Takes a token of the tenant.
@@ -161,7 +235,7 @@ impl Admission {
 
     /// When a refused caller should try again: twice what those who are let in wait.
     pub(crate) fn retry_after(&self) -> Duration {
-        (self.shedding.standing() * 2).clamp(RETRY_SOONEST, RETRY_LATEST)
+        (self.standing() * 2).clamp(RETRY_SOONEST, RETRY_LATEST)
     }
 
     /// Calls in flight in this process.
@@ -174,9 +248,14 @@ impl Admission {
         self.shedding.limit(self.global.get())
     }
 
-    /// How long calls wait on average, as measured last.
+    /// How long calls wait on average, as measured last: to be carried out, and for their actor.
     pub(crate) fn standing(&self) -> Duration {
-        self.shedding.standing()
+        self.shedding.standing() + self.slots.expected()
+    }
+
+    /// Turns that are being carried out, that may be at once, and that wait for it.
+    pub(crate) fn slots(&self) -> TurnSlots {
+        TurnSlots { held: self.slots.held(), limit: self.slots.limit(), waiting: self.slots.waiting() }
     }
 
     /// Bytes of input of the calls in flight.

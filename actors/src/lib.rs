@@ -41,7 +41,7 @@ pub use colloquy_flow::{BusyPolicy, Flow};
 pub use colloquy_store::{Compacted, HistoryRecord, Listed, journal::backup::KnownBackup};
 
 pub use self::{
-    admission::Rate,
+    admission::{Rate, TurnSlot, TurnSlots},
     chaos::ChaosBudget,
     directory::ActorStatus,
     error::{DeadlineOutcome, Error, LimitKind, RateOf},

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    admission::Permit,
+    admission::{Permit, TurnSlot, TurnSlots},
     conversation::{Message, Submission, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
@@ -139,6 +139,8 @@ pub struct RuntimeStats {
     pub in_flight_limit: usize,
     /// How long they wait for their conversation on average.
     pub queue_wait: Duration,
+    /// How many turns are carried out at once.
+    pub slots: TurnSlots,
     /// Bytes of their input.
     pub queue_bytes: usize,
     /// Open watches.
@@ -212,9 +214,32 @@ impl Runtime {
     /// [`Error`]; with [`DeadlineOutcome::Unknown`] and [`Error::Restarted`] the same request id tells
     /// how it ended.
     pub async fn submit_turn(&self, turn: SubmitTurn) -> Result<TurnReply, Error> {
+        self.submit_turn_in(None, turn).await
+    }
+
+    /// The same in a slot of [`Self::turn_slot`].
+    ///
+    /// # Errors
+    /// [`Error`] when the turn has no ending that is durable.
+    pub async fn submit_turn_in(&self, slot: Option<TurnSlot>, turn: SubmitTurn) -> Result<TurnReply, Error> {
         let (key, deadline) = (turn.key.clone(), turn.deadline);
-        let answer = self.send_turn(turn, None)?;
+        let answer = self.send_turn(slot, turn, None)?;
         self.ending(&key, deadline, answer).await
+    }
+
+    /// Waits until one more turn may be carried out: while the cores are busy, no more are at once than keep them so.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when as many wait as may, or when the turn could not begin before `deadline`;
+    /// [`Error::DeadlineExceeded`] when it has not.
+    pub async fn turn_slot(&self, deadline: Instant) -> Result<TurnSlot, Error> {
+        self.shared.admission.turn_slot(deadline).await
+    }
+
+    /// The same when nothing needs to be waited for.
+    pub fn free_turn_slot(&self) -> Option<TurnSlot> {
+        self.shared.admission.free_turn_slot()
     }
 
     /// Takes note of a call that writes, from `peer`.
@@ -227,10 +252,12 @@ impl Runtime {
 
     fn send_turn(
         &self,
+        slot: Option<TurnSlot>,
         turn: SubmitTurn,
         events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
-        let (handle, permit) = self.shared.admit_write(&turn.key, turn.text.len())?;
+        let (handle, mut permit) = self.shared.admit_write(&turn.key, turn.text.len())?;
+        permit.keep_slot(slot);
         let (reply, answer) = oneshot::channel();
         let submission = Submission {
             request_hash: hash16(turn.request_id.as_str().as_bytes()),
@@ -407,6 +434,7 @@ impl Runtime {
             limits: shared.settings.limits,
             in_flight_limit: shared.admission.limit(),
             queue_wait: shared.admission.standing(),
+            slots: shared.admission.slots(),
             queue_bytes: shared.admission.bytes(),
             watchers: shared.watches.len(),
             draining: shared.is_draining(),

@@ -19,6 +19,9 @@ pub struct Limits {
     pub tenant_rate: Option<Rate>,
     /// Calls that write, by peer; any number when not given.
     pub peer_rate: Option<Rate>,
+    /// Turns that are carried out at once however busy the cores are. While they are busy no more than keep them so are,
+    /// but at least these.
+    pub at_once_min: NonZeroUsize,
     /// How long calls may wait on average between the door and their conversation, before fewer are let in.
     pub wait_target: Duration,
 }
@@ -34,6 +37,7 @@ impl Default for Limits {
             tenant_in_flight_max: at_least_one(4096),
             queue_len_max: at_least_one(512),
             queue_bytes_max: at_least_one(64 << 20),
+            at_once_min: at_least_one(64),
             tenant_rate: None,
             peer_rate: None,
             wait_target: Duration::from_millis(10),

@@ -18,8 +18,6 @@ use tonic::Code;
 
 use crate::{cores::Cores, process};
 
-/// How long a turn may take.
-const DEADLINE: Duration = Duration::from_secs(1);
 /// Calls that the generator has under way at most; what comes beyond is not sent, and counted.
 const OUTSTANDING_MAX: usize = 16_384;
 /// Calls in flight when the peak is looked for.
@@ -47,6 +45,9 @@ pub(crate) struct OverloadArgs {
     /// How many times the peak is offered.
     #[arg(long, default_value_t = 3.0)]
     times: f64,
+    /// Milliseconds that a turn may take; what is beyond the bound on calls under way waits that long in vain.
+    #[arg(long, default_value_t = 1000)]
+    deadline_ms: u64,
     /// Seconds of overload.
     #[arg(long, default_value_t = 60)]
     duration: u64,
@@ -266,7 +267,8 @@ pub(crate) async fn run(args: &OverloadArgs) -> anyhow::Result<Report> {
     let server = process::serve(&folder.path().join("store"), &["--log-filter", "warn"]).await?;
     cores.iter().try_for_each(Cores::keep_to_the_generators)?;
     let channels = process::channels(&server.address, args.channels).await?;
-    let clients = channels.into_iter().map(|channel| Client::on(channel, DEADLINE)).collect();
+    let deadline = Duration::from_millis(args.deadline_ms);
+    let clients = channels.into_iter().map(|channel| Client::on(channel, deadline)).collect();
     let talk = Arc::new(Talk { clients, conversations: args.conversations, next: AtomicUsize::new(0) });
 
     let peak = Duration::from_secs(args.peak);

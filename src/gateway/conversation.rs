@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     convert, deadline, export,
     log::Call,
+    slots::Arrival,
     status,
     streams::{self, BoxedStream},
     validate::{self, Faults, ValidTurn},
@@ -89,22 +90,21 @@ fn submit(turn: ValidTurn, deadline: Instant) -> SubmitTurn {
 impl ConversationService for Conversations {
     async fn submit_turn(
         &self,
-        request: Request<v1::SubmitTurnRequest>,
+        mut request: Request<v1::SubmitTurnRequest>,
     ) -> Result<Response<v1::SubmitTurnResponse>, Status> {
-        let arrived = Instant::now();
+        let Arrival { at, deadline, slot } = Arrival::of(&mut request, self.runtime.settings());
         self.rate(&request)?;
-        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let include_stages = message.include_stages;
         let turn = validate::turn(message, &metadata).map_err(|status| self.refuse(status))?;
         let call = call("SubmitTurn", &turn);
-        let reply = self.runtime.submit_turn(submit(turn, deadline)).await;
+        let reply = self.runtime.submit_turn_in(slot, submit(turn, deadline)).await;
         if let Err(Error::Overloaded { .. }) = &reply {
-            self.metrics.refusal_seconds.observe(arrived.elapsed().as_secs_f64());
+            self.metrics.refusal_seconds.observe(at.elapsed().as_secs_f64());
         }
         let reply = reply.map_err(|error| self.failed(&error, &call))?;
         call.ended(&reply);
-        self.metrics.turn_seconds.observe(arrived.elapsed().as_secs_f64());
+        self.metrics.turn_seconds.observe(at.elapsed().as_secs_f64());
         let turn = Some(convert::ending(&reply, include_stages));
         Ok(Response::new(v1::SubmitTurnResponse { turn, replayed: reply.replayed }))
     }
@@ -113,10 +113,10 @@ impl ConversationService for Conversations {
 
     async fn stream_turn(
         &self,
-        request: Request<v1::StreamTurnRequest>,
+        mut request: Request<v1::StreamTurnRequest>,
     ) -> Result<Response<Self::StreamTurnStream>, Status> {
+        let Arrival { deadline, slot, .. } = Arrival::of(&mut request, self.runtime.settings());
         self.rate(&request)?;
-        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let (metadata, _, message) = request.into_parts();
         let turn = validate::turn(message.turn.unwrap_or_default(), &metadata).map_err(|s| self.refuse(s))?;
         let call = call("StreamTurn", &turn);
@@ -125,7 +125,7 @@ impl ConversationService for Conversations {
             attempt: after.attempt,
             index: after.index,
         });
-        let stream = self.runtime.stream_turn(submit(turn, deadline), after);
+        let stream = self.runtime.stream_turn_in(slot, submit(turn, deadline), after);
         let stream = stream.map_err(|error| self.failed(&error, &call))?;
         Ok(Response::new(streams::turn(stream, call, self.runtime.settings().watch_stall_max)))
     }

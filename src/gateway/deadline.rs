@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use colloquy_actors::RuntimeSettings;
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
+use tonic::{codegen::http::HeaderMap, metadata::MetadataMap};
 
 /// The gRPC specification: at most 8 digits and a unit.
-fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+fn grpc_timeout(metadata: &HeaderMap) -> Option<Duration> {
     let value = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
@@ -32,19 +32,24 @@ fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// What the caller allows, less the margin.
-fn allowed(metadata: &MetadataMap, settings: &RuntimeSettings) -> Option<Duration> {
-    grpc_timeout(metadata).map(|timeout| timeout.saturating_sub(settings.reply_margin.min(timeout / 4)))
+fn allowed(headers: &HeaderMap, settings: &RuntimeSettings) -> Option<Duration> {
+    grpc_timeout(headers).map(|timeout| timeout.saturating_sub(settings.reply_margin.min(timeout / 4)))
 }
 
 /// When this call must be answered.
 pub(crate) fn of_call(metadata: &MetadataMap, settings: &RuntimeSettings) -> Instant {
-    let budget = allowed(metadata, settings).unwrap_or(settings.turn_deadline_default);
+    of_headers(metadata.as_ref(), settings)
+}
+
+/// The same by a call's headers.
+pub(crate) fn of_headers(headers: &HeaderMap, settings: &RuntimeSettings) -> Instant {
+    let budget = allowed(headers, settings).unwrap_or(settings.turn_deadline_default);
     Instant::now() + budget.min(settings.turn_deadline_max)
 }
 
 /// When a call must be answered that only waits for work that goes on without it.
 pub(crate) fn of_wait(metadata: &MetadataMap, settings: &RuntimeSettings) -> Instant {
-    Instant::now() + allowed(metadata, settings).unwrap_or(WAIT_MAX).min(WAIT_MAX)
+    Instant::now() + allowed(metadata.as_ref(), settings).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
 
 #[cfg(test)]
@@ -56,7 +61,7 @@ mod tests {
         let read = |value: &'static str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", value.parse().unwrap());
-            grpc_timeout(&metadata)
+            grpc_timeout(metadata.as_ref())
         };
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));

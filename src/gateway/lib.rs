@@ -10,6 +10,7 @@ mod export;
 mod flow;
 mod log;
 mod operator;
+mod slots;
 mod stalls;
 mod status;
 mod streams;
@@ -31,7 +32,7 @@ use colloquy_telemetry::Metrics;
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::{conversation::Conversations, flow::Flows, operator::Operator, stalls::StallLayer};
+use crate::{conversation::Conversations, flow::Flows, operator::Operator, slots::SlotLayer, stalls::StallLayer};
 
 /// Calls of a connection that may be reset before the server has looked at them. Callers whose deadlines pass together
 /// must not cost everybody else on their connection: twenty, which is what h2 takes by itself, are no attack here.
@@ -85,6 +86,7 @@ pub async fn serve(
     health.set_serving::<FlowServiceServer<Flows>>().await;
     health.set_serving::<OperatorServiceServer<Operator>>().await;
     let stalls = metrics.stalls.clone();
+    let slots = SlotLayer { runtime: runtime.clone(), metrics: Arc::clone(&metrics) };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(colloquy_proto::FILE_DESCRIPTOR_SET)
@@ -114,6 +116,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .layer(StallLayer(stalls))
+        .layer(slots)
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

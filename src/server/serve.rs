@@ -82,6 +82,9 @@ impl Probe for Console {
         metrics.watchers.set(gauge(stats.watchers));
         metrics.in_flight_limit.set(gauge(stats.in_flight_limit));
         metrics.queue_bytes.set(gauge(stats.queue_bytes));
+        metrics.turns_at_once.set(gauge(stats.slots.held));
+        metrics.turns_at_once_limit.set(gauge(stats.slots.limit));
+        metrics.turns_waiting.set(gauge(stats.slots.waiting));
         metrics.queue_wait_micros.set(gauge64(u64::try_from(stats.queue_wait.as_micros()).unwrap_or(u64::MAX)));
         metrics.storage.journal_bytes.set(gauge64(stats.store.journal_bytes));
         metrics.storage.dead_bytes.set(gauge64(stats.store.dead_bytes));

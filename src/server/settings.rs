@@ -51,7 +51,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every setting there is.
-const KEYS: [Key; 38] = [
+const KEYS: [Key; 39] = [
     key("listen.grpc", "127.0.0.1:7420", "address of the gRPC gateway; port 0 takes a free one"),
     key("listen.http", "127.0.0.1:7421", "address of /health, /ready and /metrics; port 0 takes a free one"),
     key("store.engine", "journal", "journal, memory or sled"),
@@ -74,6 +74,7 @@ const KEYS: [Key; 38] = [
     key("limits.queue_bytes", "64 MiB", "bytes of input of all calls in flight: 1 MiB to 64 GiB"),
     key("limits.tenant_rate", "none", "calls of one tenant that write, such as `100/s, 500 at once`, or none"),
     key("limits.peer_rate", "none", "the same of one peer: an address, or an IPv6 network of 64 bits"),
+    key("limits.turns_at_once", "64", "turns carried out at once however busy the cores are: 1 to limits.in_flight"),
     key("limits.wait_target", "10ms", "wait before a conversation above which fewer calls are let in: 1ms to 1m"),
     key("conversations.idle_after", "10m", "how long a conversation may be unused in memory: 1s to 168h"),
     key("conversations.active_max", "100000", "how many conversations may be in memory: 1 to 10000000"),

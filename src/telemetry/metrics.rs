@@ -83,6 +83,12 @@ pub struct Metrics {
     pub in_flight_limit: Gauge<i64>,
     /// Bytes of input of calls that wait or run; as of the last scrape.
     pub queue_bytes: Gauge<i64>,
+    /// Turns that are being carried out; as of the last scrape, as the next two.
+    pub turns_at_once: Gauge<i64>,
+    /// Turns that may be carried out at once.
+    pub turns_at_once_limit: Gauge<i64>,
+    /// Turns that wait to be carried out.
+    pub turns_waiting: Gauge<i64>,
     /// How long calls wait for their conversation on average, in microseconds; as of the last scrape.
     pub queue_wait_micros: Gauge<i64>,
     /// Conversations that the start found damaged.
@@ -143,6 +149,9 @@ impl Default for Metrics {
         let watchers = gauge("watchers", "Open watches");
         let in_flight_limit = gauge("calls_in_flight_limit", "Calls that may wait or run now");
         let queue_bytes = gauge("queue_bytes", "Bytes of input of calls that wait or run");
+        let turns_at_once = gauge("turns_at_once", "Turns that are being carried out");
+        let turns_at_once_limit = gauge("turns_at_once_limit", "Turns that may be carried out at once now");
+        let turns_waiting = gauge("turns_waiting", "Turns that wait to be carried out");
         let queue_wait_micros = gauge("queue_wait_micros", "How long calls wait for their conversation on average");
         let store_damaged = gauge("store_damaged", "Conversations that the start found damaged");
         let turn_seconds = Histogram::new(LATENCY_BUCKETS);
@@ -193,6 +202,9 @@ impl Default for Metrics {
             watchers,
             in_flight_limit,
             queue_bytes,
+            turns_at_once,
+            turns_at_once_limit,
+            turns_waiting,
             queue_wait_micros,
             store_damaged,
             store_records,

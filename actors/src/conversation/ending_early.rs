@@ -60,7 +60,12 @@ impl Conversation {
     }
 
     /// Starts a turn when nothing runs; otherwise does what its policy, or else the flow's, says.
-    pub(super) fn start_or_queue(&self, myself: &ActorRef<Message>, state: &mut State, submission: Box<Submission>) {
+    pub(super) fn start_or_queue(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        mut submission: Box<Submission>,
+    ) {
         // A snapshot is nothing that a caller could wait for, or know of.
         let Some(running) = state.running.as_ref().filter(|running| !matches!(running.work, Work::Snapshot { .. }))
         else {
@@ -89,6 +94,7 @@ impl Conversation {
                 submission.answer(Err(Error::Overloaded { limit, bound, retry_after }));
             }
             policy => {
+                submission.permit.give_slot();
                 state.queue.push_back(Queued::Turn(submission, Waiters::default()));
                 match policy {
                     BusyPolicy::Interrupt => self.end_early(myself, state, EndEarly::Interrupt),

@@ -26,7 +26,7 @@ struct Waiter {
     /// Set until the turn begins, when the caller wants to follow it.
     events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     /// Held until answered, so that callers attached to a turn count against the limits too.
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// The callers that wait for one turn: the first sent it, the others repeated its request id or want it to end.
@@ -42,14 +42,15 @@ pub(super) struct Waiters {
 
 impl Waiters {
     /// Adds a caller that repeated the turn's request id.
-    pub(super) fn attach(&mut self, submission: Submission) {
-        self.repeated.push(Waiter { reply: submission.reply, events: submission.events, _permit: submission.permit });
+    pub(super) fn attach(&mut self, mut submission: Submission) {
+        submission.permit.give_slot();
+        self.repeated.push(Waiter { reply: submission.reply, events: submission.events, permit: submission.permit });
         self.show();
     }
 
     /// Adds a caller that waits for the turn to end early.
     pub(super) fn attach_cancel(&mut self, cancel: Cancel) {
-        self.repeated.push(Waiter { reply: cancel.reply, events: None, _permit: cancel.permit });
+        self.repeated.push(Waiter { reply: cancel.reply, events: None, permit: cancel.permit });
     }
 
     /// The callers of a turn whose sender is `submission`, followed by those that repeated it meanwhile.
@@ -59,8 +60,13 @@ impl Waiters {
         events: Option<oneshot::Sender<Arc<TurnEvents>>>,
         permit: Permit,
     ) -> Self {
-        self.first = Some(Waiter { reply, events, _permit: permit });
+        self.first = Some(Waiter { reply, events, permit });
         self
+    }
+
+    /// The turn waits for something else than the cores.
+    pub(super) fn give_slot(&mut self) {
+        self.first.iter_mut().for_each(|first| first.permit.give_slot());
     }
 
     /// The turn begins: what happens in it can be followed.

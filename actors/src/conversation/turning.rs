@@ -166,6 +166,7 @@ impl Conversation {
         mut turn: Box<RunningTurn>,
         mut deciding: Box<Deciding>,
     ) {
+        turn.waiters.give_slot();
         if !state.ahead.is_empty() {
             deciding.held_back = true;
             let deadline = turn.deadline;

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{Runtime, SubmitTurn};
 use crate::{
+    admission::TurnSlot,
     conversation::{Cancel, Message, hash16},
     error::Error,
     events::{TurnEventReader, TurnEvents},
@@ -24,9 +25,22 @@ impl Runtime {
     /// # Errors
     /// [`Error`] when it is refused at the door.
     pub fn stream_turn(&self, turn: SubmitTurn, after: Option<EventPlace>) -> Result<TurnStream, Error> {
+        self.stream_turn_in(None, turn, after)
+    }
+
+    /// The same in a slot of [`Self::turn_slot`].
+    ///
+    /// # Errors
+    /// [`Error`] when it is refused at the door.
+    pub fn stream_turn_in(
+        &self,
+        slot: Option<TurnSlot>,
+        turn: SubmitTurn,
+        after: Option<EventPlace>,
+    ) -> Result<TurnStream, Error> {
         let (key, deadline) = (turn.key.clone(), turn.deadline);
         let (events, follows) = oneshot::channel();
-        let answer = self.send_turn(turn, Some(events))?;
+        let answer = self.send_turn(slot, turn, Some(events))?;
         Ok(TurnStream {
             runtime: self.clone(),
             key,

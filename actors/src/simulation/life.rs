@@ -71,6 +71,8 @@ fn settings(random: &mut Random) -> RuntimeSettings {
     let limits = Limits {
         queue_len_max: NonZeroUsize::MIN.saturating_add(random.between(2, 7)),
         tenant_in_flight_max: NonZeroUsize::MIN.saturating_add(random.between(9, 40)),
+        // The cores' time is not the simulation's.
+        at_once_min: NonZeroUsize::MAX,
         ..Limits::default()
     };
     let turns = u32::try_from(random.between(1, 8)).unwrap_or(8);

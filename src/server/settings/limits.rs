@@ -38,15 +38,18 @@ pub(super) fn read(reader: &mut Reader) -> Option<Limits> {
     let queue_bytes_max = reader.read("limits.queue_bytes", "1 MiB to 64 GiB", bytes)?;
     let tenant_rate = reader.read("limits.tenant_rate", RATE, rate)?;
     let peer_rate = reader.read("limits.peer_rate", RATE, rate)?;
+    let at_once_min = reader.read("limits.turns_at_once", "a number from 1 to 65536", count)?;
     let (ms, minute) = (Duration::from_millis(1), Duration::from_secs(60));
     let wait_target = reader.read("limits.wait_target", "1ms to 1m", within(ms..=minute))?;
     part_within_whole(reader, "limits.tenant_in_flight", tenant_in_flight_max, in_flight_max);
     part_within_whole(reader, "limits.queue", queue_len_max, in_flight_max);
+    part_within_whole(reader, "limits.turns_at_once", at_once_min, in_flight_max);
     Some(Limits {
         in_flight_max,
         tenant_in_flight_max,
         queue_len_max,
         queue_bytes_max,
+        at_once_min,
         tenant_rate,
         peer_rate,
         wait_target,

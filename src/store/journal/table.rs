@@ -7,11 +7,13 @@ use std::{
 
 use colloquy_types::{ConversationUid, TurnSeq};
 
-use super::bytes::{take, take_u32, take_u64};
+use super::bytes::{take, take_u32, take_u64, to_usize};
 
 /// Bytes of one entry in a footer.
 pub(crate) const ENTRY_BYTES: usize = 32;
 const NONE: u32 = u32::MAX;
+/// Runs that are kept in one piece. A table grows by pieces, so that it is never copied and leaves no smaller copies of itself behind.
+const PIECE_RUNS: usize = 1024;
 
 /// Uids are random already; their own bytes are the hash.
 #[derive(Default)]
@@ -76,7 +78,7 @@ impl Run {
 /// conversation, so adding one allocates nothing of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    runs: Vec<(Run, u32)>,
+    pieces: Vec<Vec<(Run, u32)>>,
     last: UidMap<u32>,
     records: u64,
 }
@@ -85,7 +87,7 @@ impl Table {
     /// Adds a run behind all others.
     pub(crate) fn push(&mut self, run: Run, records: u32) {
         self.records += u64::from(records);
-        if let Some((last, _)) = self.runs.last_mut()
+        if let Some((last, _)) = self.pieces.last_mut().and_then(|piece| piece.last_mut())
             && last.uid == run.uid
             && last.end() == u64::from(run.offset)
             && let Some(len) = last.len.checked_add(run.len)
@@ -93,14 +95,27 @@ impl Table {
             (last.len, last.last_turn) = (len, run.last_turn);
             return;
         }
-        let index = u32::try_from(self.runs.len()).unwrap_or(NONE);
+        let index = u32::try_from(self.len()).unwrap_or(NONE);
         let before = self.last.insert(run.uid, index).unwrap_or(NONE);
-        self.runs.push((run, before));
+        match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_RUNS) {
+            Some(piece) => piece.push((run, before)),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE_RUNS);
+                piece.push((run, before));
+                self.pieces.push(piece);
+            }
+        }
+    }
+
+    fn get(&self, index: u32) -> Option<&(Run, u32)> {
+        let index = to_usize(index.into());
+        self.pieces.get(index / PIECE_RUNS)?.get(index % PIECE_RUNS)
     }
 
     /// How many runs there are.
     pub(crate) fn len(&self) -> usize {
-        self.runs.len()
+        let last = self.pieces.last().map_or(0, Vec::len);
+        self.pieces.len().saturating_sub(1) * PIECE_RUNS + last
     }
 
     /// How many records they hold.
@@ -113,9 +128,7 @@ impl Table {
     pub(crate) fn runs_of(&self, uid: ConversationUid, wanted: impl Fn(&Run) -> bool) -> Vec<Run> {
         let mut found = Vec::new();
         let mut next = self.last.get(&uid).copied().unwrap_or(NONE);
-        while let Some((run, before)) =
-            self.runs.get(super::bytes::to_usize(next.into())).filter(|(run, _)| wanted(run))
-        {
+        while let Some((run, before)) = self.get(next).filter(|(run, _)| wanted(run)) {
             found.push(*run);
             next = *before;
         }
@@ -129,9 +142,10 @@ impl Table {
     }
 
     /// The runs in the order of a footer: by uid, then by offset.
-    pub(crate) fn sorted(&self) -> Vec<Run> {
-        let mut runs: Vec<Run> = self.runs.iter().map(|(run, _)| *run).collect();
-        runs.sort_unstable();
-        runs
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = &Run> {
+        let run = |&index: &u32| self.get(index).map(|(run, _)| run);
+        let mut order: Vec<_> = (0..u32::try_from(self.len()).unwrap_or(NONE)).collect();
+        order.sort_unstable_by_key(run);
+        order.into_iter().filter_map(move |index| run(&index))
     }
 }
