@@ -2,6 +2,7 @@
 //! is there once, nobody waits past a deadline, and only who was hit is told so.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -27,6 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(50);
 /// How long after the server is ready again calls may still find it gone.
 const RECOVERY: Duration = Duration::from_secs(1);
+/// How long after a kill calls to its conversation may still be told so: an actor that was killed twice is started anew after a pause.
+const HIT: Duration = Duration::from_secs(1);
 /// How long a turn is sent again until somebody answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// From one try to the next when the server does not say.
@@ -83,6 +86,14 @@ fn was_away(away: &Away, from: Instant, to: Instant) -> bool {
     away.iter().any(|(begun, ended)| *begun <= to && ended.is_none_or(|ended| from <= ended))
 }
 
+/// When the actor of each conversation was last about to be killed.
+type Hits = Arc<Mutex<HashMap<String, Instant>>>;
+
+fn was_hit(hits: &Hits, name: &str, from: Instant) -> bool {
+    let hits = hits.lock().unwrap_or_else(PoisonError::into_inner);
+    hits.get(name).is_some_and(|hit| *hit + HIT >= from)
+}
+
 /// Runs it; an error says what did not hold.
 pub(crate) async fn run(args: &ChaosArgs) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&args.data_in)?;
@@ -93,17 +104,18 @@ pub(crate) async fn run(args: &ChaosArgs) -> anyhow::Result<()> {
         .into_iter()
         .map(|channel| Client::on(channel, DEADLINE))
         .collect();
-    let (counts, away, begun) = (Arc::new(Counts::default()), Away::default(), Instant::now());
+    let (counts, away, hits, begun) = (Arc::new(Counts::default()), Away::default(), Hits::default(), Instant::now());
     let end = begun + Duration::from_secs(args.duration);
     let mut callers = JoinSet::new();
     for number in 0..args.callers.max(1) {
         let client = clients.get(number % clients.len().max(1)).context("no connection")?.clone();
         let names = (number..args.conversations.max(args.callers)).step_by(args.callers.max(1));
         let talks = names.map(|name| (format!("c-{name}"), 0)).collect();
-        let caller = Caller { client, talks, counts: Arc::clone(&counts), away: Arc::clone(&away) };
+        let (counts, away, hits) = (Arc::clone(&counts), Arc::clone(&away), Arc::clone(&hits));
+        let caller = Caller { client, talks, counts, away, hits };
         callers.spawn(caller.talk(end));
     }
-    let killer = tokio::spawn(kill_actors(args.clone(), clients.clone(), Arc::clone(&counts), end));
+    let killer = tokio::spawn(kill_actors(args.clone(), clients.clone(), Arc::clone(&counts), hits, end));
     for kill in 1..=args.process_kills {
         let part = Duration::from_secs(args.duration) * kill / (args.process_kills + 1);
         tokio::time::sleep_until((begun + part).into()).await;
@@ -160,7 +172,13 @@ fn print(json: bool, counts: &Counts, turns: u64, conversations: usize) {
 }
 
 /// Kills the actor of a conversation, drawn at random, again and again.
-async fn kill_actors(args: ChaosArgs, clients: Vec<Client>, counts: Arc<Counts>, end: Instant) -> anyhow::Result<()> {
+async fn kill_actors(
+    args: ChaosArgs,
+    clients: Vec<Client>,
+    counts: Arc<Counts>,
+    hits: Hits,
+    end: Instant,
+) -> anyhow::Result<()> {
     let client = clients.first().context("no connection")?;
     let mut ticks = tokio::time::interval(Duration::from_millis(args.kill_every.max(1)));
     while Instant::now() < end {
@@ -168,6 +186,7 @@ async fn kill_actors(args: ChaosArgs, clients: Vec<Client>, counts: Arc<Counts>,
         let name = format!("c-{}", rand::rng().random_range(0..args.conversations.max(1)));
         let key = ConversationKey::from_parts(TENANT, &name).map_err(|(_, invalid)| invalid)?;
         let shard = key.partition().get() / SHARD_PARTITIONS;
+        hits.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Instant::now());
         // One that is not in memory yet, or a process that is away, is nothing to kill.
         if client.kill(&format!("root/conversations/{shard:02}/{key}"), "chaos").await.is_ok() {
             counts.actors_killed.fetch_add(1, Ordering::Relaxed);
@@ -182,6 +201,7 @@ struct Caller {
     talks: Vec<(String, u64)>,
     counts: Arc<Counts>,
     away: Away,
+    hits: Hits,
 }
 
 impl Caller {
@@ -221,17 +241,19 @@ impl Caller {
                     self.counts.replayed.fetch_add(u64::from(answer.replayed), Ordering::Relaxed);
                     return Ok(told);
                 }
-                Err(error) => sleep(self.pause_after(&error, sent)?).await,
+                Err(error) => sleep(self.pause_after(name, &error, sent)?).await,
             }
         }
         bail!("nobody answered it for {PATIENCE:?}")
     }
 
     /// How long to wait before it is sent again; an error when it should not have been refused.
-    fn pause_after(&self, error: &ClientError, sent: Instant) -> anyhow::Result<Duration> {
+    fn pause_after(&self, name: &str, error: &ClientError, sent: Instant) -> anyhow::Result<Duration> {
         let is_away = was_away(&self.away, sent, Instant::now());
         match (error.code(), error.reason()) {
-            (Code::Unavailable, "RESTARTED") => self.counts.restarted.fetch_add(1, Ordering::Relaxed),
+            (Code::Unavailable, "RESTARTED") if is_away || was_hit(&self.hits, name, sent) => {
+                self.counts.restarted.fetch_add(1, Ordering::Relaxed)
+            }
             (Code::ResourceExhausted, _) if error.retry_after().is_some() => {
                 self.counts.shed.fetch_add(1, Ordering::Relaxed)
             }

@@ -62,9 +62,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch that expects `lease` to be the owner's and `head` to be where history stands.
+    /// An empty batch that expects `lease` to be the owner's and `head` to be where history stands. The first record makes
+    /// room for itself: most batches hold no other.
     pub fn new(lease: &Lease, head: &Head) -> Self {
-        Self::with_capacity(lease, head, 1024)
+        Self::with_capacity(lease, head, 0)
     }
 
     /// The same with room for `bytes` of records, headers included.
