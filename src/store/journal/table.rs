@@ -74,12 +74,31 @@ impl Run {
     }
 }
 
+/// A run as a table keeps it. There are tens of thousands in a segment of short turns, so that the uid stands elsewhere, once.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    last_turn: TurnSeq,
+    owner: u32,
+    offset: u32,
+    len: u32,
+    /// The run before it of the same conversation.
+    before: u32,
+}
+
+/// A conversation of a table: its place among the owners, and its newest run.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    owner: u32,
+    run: u32,
+}
+
 /// The runs of a segment that is not sealed yet. Each run points to the one before it of the same
 /// conversation, so adding one allocates nothing of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pieces: Vec<Vec<(Run, u32)>>,
-    last: UidMap<u32>,
+    pieces: Vec<Vec<Kept>>,
+    owners: Vec<ConversationUid>,
+    newest: UidMap<Newest>,
     records: u64,
 }
 
@@ -87,29 +106,42 @@ impl Table {
     /// Adds a run behind all others.
     pub(crate) fn push(&mut self, run: Run, records: u32) {
         self.records += u64::from(records);
-        if let Some((last, _)) = self.pieces.last_mut().and_then(|piece| piece.last_mut())
-            && last.uid == run.uid
-            && last.end() == u64::from(run.offset)
-            && let Some(len) = last.len.checked_add(run.len)
+        let Run { uid, offset, len, last_turn } = run;
+        let newest = self.newest.get(&uid).copied();
+        if let Some(last) = self.pieces.last_mut().and_then(|piece| piece.last_mut())
+            && newest.is_some_and(|newest| newest.owner == last.owner)
+            && u64::from(last.offset) + u64::from(last.len) == u64::from(offset)
+            && let Some(len) = last.len.checked_add(len)
         {
-            (last.len, last.last_turn) = (len, run.last_turn);
+            (last.len, last.last_turn) = (len, last_turn);
             return;
         }
         let index = u32::try_from(self.len()).unwrap_or(NONE);
-        let before = self.last.insert(run.uid, index).unwrap_or(NONE);
+        let (owner, before) = match newest {
+            Some(Newest { owner, run }) => (owner, run),
+            None => {
+                self.owners.push(uid);
+                (u32::try_from(self.owners.len() - 1).unwrap_or(NONE), NONE)
+            }
+        };
+        self.newest.insert(uid, Newest { owner, run: index });
+        let kept = Kept { last_turn, owner, offset, len, before };
         match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_RUNS) {
-            Some(piece) => piece.push((run, before)),
+            Some(piece) => piece.push(kept),
             None => {
                 let mut piece = Vec::with_capacity(PIECE_RUNS);
-                piece.push((run, before));
+                piece.push(kept);
                 self.pieces.push(piece);
             }
         }
     }
 
-    fn get(&self, index: u32) -> Option<&(Run, u32)> {
+    fn get(&self, index: u32) -> Option<(Run, u32)> {
         let index = to_usize(index.into());
-        self.pieces.get(index / PIECE_RUNS)?.get(index % PIECE_RUNS)
+        let &Kept { last_turn, owner, offset, len, before } =
+            self.pieces.get(index / PIECE_RUNS)?.get(index % PIECE_RUNS)?;
+        let uid = *self.owners.get(to_usize(owner.into()))?;
+        Some((Run { uid, offset, len, last_turn }, before))
     }
 
     /// How many runs there are.
@@ -127,10 +159,10 @@ impl Table {
     /// that is not.
     pub(crate) fn runs_of(&self, uid: ConversationUid, wanted: impl Fn(&Run) -> bool) -> Vec<Run> {
         let mut found = Vec::new();
-        let mut next = self.last.get(&uid).copied().unwrap_or(NONE);
+        let mut next = self.newest.get(&uid).map_or(NONE, |newest| newest.run);
         while let Some((run, before)) = self.get(next).filter(|(run, _)| wanted(run)) {
-            found.push(*run);
-            next = *before;
+            found.push(run);
+            next = before;
         }
         found.reverse();
         found
@@ -138,11 +170,11 @@ impl Table {
 
     /// Each conversation that has something here.
     pub(crate) fn uids(&self) -> impl Iterator<Item = ConversationUid> {
-        self.last.keys().copied()
+        self.owners.iter().copied()
     }
 
     /// The runs in the order of a footer: by uid, then by offset.
-    pub(crate) fn sorted(&self) -> impl Iterator<Item = &Run> {
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = Run> {
         let run = |&index: &u32| self.get(index).map(|(run, _)| run);
         let mut order: Vec<_> = (0..u32::try_from(self.len()).unwrap_or(NONE)).collect();
         order.sort_unstable_by_key(run);
