@@ -45,7 +45,7 @@ use self::{
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission},
+    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission, Waited},
     window::{
         EndingKind, Known, Window, erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest,
         reset_digest, traffic_digest,

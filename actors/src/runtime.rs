@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     admission::Permit,
-    conversation::{Message, Submission, hash16, input_digest},
+    conversation::{Message, Submission, Waited, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
     events::TurnEvents,
@@ -242,6 +242,7 @@ impl Runtime {
             text: turn.text,
             expected_seq: turn.expected_seq,
             busy: turn.busy,
+            waited: Waited::No,
             deadline: turn.deadline,
             trace: turn.trace,
             events,

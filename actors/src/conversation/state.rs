@@ -286,6 +286,14 @@ impl Work {
         }
     }
 
+    /// The request of the turn that it is, if it is one.
+    pub(super) fn request_hash(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Turn(turn) => Some(turn.request_hash),
+            Self::Control(_) | Self::Snapshot { .. } => None,
+        }
+    }
+
     /// Tells everyone who waits for it.
     pub(super) fn fail(self, error: &Error) {
         match self {
