@@ -135,7 +135,7 @@ impl Conversation {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be opened");
-                return Body::Broken(error.into());
+                return Body::Broken(self.unreadable(error.into()));
             }
             Err(_) => return Body::Broken(Error::StoreUnavailable),
         };
@@ -149,7 +149,7 @@ impl Conversation {
             Ok(Some(loaded)) => Body::Open(opened.lease, Box::new(loaded)),
             Err(error) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be loaded");
-                Body::Unusable(opened.lease, opened.head, error)
+                Body::Unusable(opened.lease, opened.head, self.unreadable(error))
             }
         }
     }
