@@ -109,8 +109,12 @@ impl TreeWatch {
     }
 }
 
-/// Whether nothing of an actor changed that a watcher is told of: its age always does.
+/// Whether nothing of an actor changed that a watcher is told of. Its age always does, what is left of a call too, and
+/// how much memory it takes with each turn.
 fn is_alike(before: &v1::Actor, now: &v1::Actor) -> bool {
-    let now = v1::Actor { age_ms: before.age_ms, ..now.clone() };
+    let mut now = v1::Actor { age_ms: before.age_ms, memory_bytes: before.memory_bytes, ..now.clone() };
+    if let (Some(effect), Some(before)) = (&mut now.effect, &before.effect) {
+        effect.left_ms = before.left_ms;
+    }
     *before == now
 }

@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
     pub(super) activated_at: Instant,
+    /// Whether the tree shows a call that it waits for.
+    pub(super) shows_effect: bool,
     /// How fast turns end here.
     pub(super) pace: TurnPace,
     /// What happened in the last turn that was followed, for whoever lost it on its last words.
@@ -184,6 +186,7 @@ impl State {
             round: 0,
             retired: false,
             activated_at: Instant::now(),
+            shows_effect: false,
             pace: TurnPace::default(),
             followed: None,
         }
