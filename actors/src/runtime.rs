@@ -343,7 +343,8 @@ impl Runtime {
     /// Watches a conversation from turn `from` on; with `after`, from behind that head on.
     ///
     /// # Errors
-    /// [`Error::HistoryChanged`] when `after` is not part of this conversation's history.
+    /// [`Error::HistoryChanged`] when `after` is not part of this conversation's history; [`Error::Overloaded`] when as
+    /// many watches are open as may be.
     pub async fn watch(
         &self,
         key: &ConversationKey,
@@ -352,7 +353,7 @@ impl Runtime {
         deadline: Instant,
     ) -> Result<Watcher, Error> {
         // Subscribing before the first question is what makes a commit or an erasure in between impossible to miss.
-        let mut subscription = self.shared.watches.subscribe(key);
+        let mut subscription = self.shared.watches.subscribe(key)?;
         let head = loop {
             let head = self.describe(key, deadline).await?.head;
             // What was erased, or found absent, meanwhile need not be what was described: look again.

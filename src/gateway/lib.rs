@@ -13,6 +13,8 @@ mod operator;
 mod stalls;
 mod status;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod tree_watch;
 mod validate;
