@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use colloquy_client::v1;
+use colloquy_client::{Key, Turn, v1};
 use tonic::Code;
 
 use crate::harness::{Place, Server, run, stderr, stdout, turn};
@@ -20,9 +20,32 @@ fn started(place: &Place, settings: &str) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_that_come_too_fast_are_told_whose_rate_that_is_and_when_to_come_back() {
+    for (of, others) in [("tenant", true), ("peer", false)] {
+        let place = Place::new();
+        let server = started(&place, &format!("[limits]\n{of}_rate = \"1/s, 2 at once\"\n"));
+        let client = server.client().await;
+        let of_tenant =
+            |tenant: &str, request_id: &str| Turn { key: Key::new(tenant, "c"), ..turn("c", request_id, "hello") };
+        for request_id in ["r-1", "r-2"] {
+            client.submit(&of_tenant("acme", request_id)).await.unwrap();
+        }
+        let refused = client.submit(&of_tenant("acme", "r-3")).await.unwrap_err();
+        assert_eq!((refused.code(), refused.reason()), (Code::ResourceExhausted, "RATE_LIMITED"));
+        assert_eq!(refused.metadata("of"), Some(of));
+        let retry_after = refused.retry_after().expect("it is told when");
+        assert!(retry_after > Duration::ZERO && retry_after <= Duration::from_secs(1), "{retry_after:?}");
+        client.turns(&Key::new("acme", "c"), 1, 10).await.unwrap();
+        assert_eq!(client.submit(&of_tenant("other", "r-1")).await.is_ok(), others, "{of}");
+        let again = client.submit_with_retry(&of_tenant("acme", "r-3"), Duration::from_secs(10)).await.unwrap();
+        assert_eq!(again.turn.unwrap().turn_seq, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_finds_looks_at_kills_and_ends() {
     let place = Place::new();
-    let server = started(&place, "[chaos]\nconversations = 1\n");
+    let server = started(&place, "[chaos]\nconversations = 1\nsupervisors = 1\n");
     let client = server.client().await;
     client.submit(&turn("c", "r-1", "hello")).await.unwrap();
     let (code, tree, _) = call(&server, &["tree", "--kind", "conversation", "--json"]);
@@ -43,8 +66,28 @@ async fn an_operator_finds_looks_at_kills_and_ends() {
     let spent = client.kill(path, "once more").await.unwrap_err();
     assert_eq!((spent.code(), spent.reason()), (Code::ResourceExhausted, "KILL_REFUSED"));
     assert!(spent.retry_after().is_some());
-    let unarmed = client.kill("root/flows", "for fun").await.unwrap_err();
-    assert_eq!((unarmed.code(), unarmed.reason()), (Code::FailedPrecondition, "KILL_REFUSED"));
+    let (_, killed, _) = call(&server, &["tree", "--kind", "conversation"]);
+    assert!(killed.contains("restarts 1") && killed.contains("failed: killed"), "{killed}");
+    // The tree tells how often a supervisor was started anew, and since when it lives.
+    let shards = || call(&server, &["tree", "--kind", "shard", "--json"]).1;
+    let figures = |all: &str, path: &str| {
+        let rows = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+        let row = rows.into_iter().find(|row| row["path"] == path).expect(path);
+        (row["restarts"].as_u64().unwrap(), row["age_ms"].as_u64().unwrap(), row["last_failure"].clone())
+    };
+    let first = "root/conversations/00";
+    let (restarts, age, failed) = figures(&shards(), first);
+    assert_eq!((restarts, failed), (0, "".into()));
+    assert_eq!(call(&server, &["kill", first, "--reason", "game day", "--yes"]).1, "killed\n");
+    crate::outside::until("the shard's restart", || figures(&shards(), first).0 == 1);
+    let all = shards();
+    let ((_, now, failed), (_, other, _)) = (figures(&all, first), figures(&all, "root/conversations/01"));
+    assert_eq!(failed, "killed");
+    assert!(now < other && other >= age, "it lives {now} ms, the others {other} ms, it had lived {age} ms");
+    let (_, plain, _) = call(&server, &["tree", "--kind", "shard", "--limit", "1"]);
+    assert!(plain.contains("root/conversations/00 running  restarts 1  age "), "{plain}");
+    let spent = client.kill("root/flows", "for fun").await.unwrap_err();
+    assert_eq!((spent.code(), spent.reason()), (Code::ResourceExhausted, "KILL_REFUSED"));
     let silent = client.kill(path, "").await.unwrap_err();
     assert_eq!(silent.fields().first().map(|(field, _)| field.as_str()), Some("reason"));
 
@@ -74,6 +117,9 @@ async fn an_operator_finds_looks_at_kills_and_ends() {
     let (code, estimate, _) = call(&server, &["drain", "--estimate", "--json"]);
     let estimate: serde_json::Value = serde_json::from_str(estimate.trim()).unwrap();
     assert_eq!((code, &estimate["in_flight"], &estimate["draining"]), (Some(0), &0.into(), &false.into()));
+    let (code, told, refused) = call(&server, &["drain", "--reason", "new version"]);
+    assert!(code == Some(2) && refused.contains("--yes") && told.contains("calls in flight"), "{told}{refused}");
+    assert!(!client.runtime().await.unwrap().draining, "nothing was ended");
     let (code, ended, _) = call(&server, &["drain", "--reason", "new version", "--yes"]);
     assert!(code == Some(0) && ended.contains("it ends once they have"), "{ended}");
     let told = loop {

@@ -45,7 +45,7 @@ use self::{
 };
 pub(crate) use self::{
     loaded::Loaded,
-    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission},
+    message::{Cancel, Control, ControlSubmission, Erase, Fork, Message, Passivate, Submission, Waited},
     window::{
         EndingKind, Known, Window, erase_digest, feedback_digest, fork_digest, hash16, input_digest, pause_digest,
         reset_digest, traffic_digest,
@@ -111,6 +111,7 @@ impl Actor for Conversation {
             Message::Hinted { turn_id, kept } => self.hinted(&myself, state, turn_id, kept),
             Message::Appended { attempt, result } => self.appended(&myself, state, attempt, result),
         }
+        self.show_effect(state);
         Ok(())
     }
 
@@ -135,7 +136,7 @@ impl Conversation {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be opened");
-                return Body::Broken(error.into());
+                return Body::Broken(self.unreadable(error.into()));
             }
             Err(_) => return Body::Broken(Error::StoreUnavailable),
         };
@@ -149,7 +150,7 @@ impl Conversation {
             Ok(Some(loaded)) => Body::Open(opened.lease, Box::new(loaded)),
             Err(error) => {
                 tracing::warn!(shard = self.info.shard, %error, "conversation cannot be loaded");
-                Body::Unusable(opened.lease, opened.head, error)
+                Body::Unusable(opened.lease, opened.head, self.unreadable(error))
             }
         }
     }
@@ -158,6 +159,7 @@ impl Conversation {
         if state.retired {
             return self.shared.forward(&self.info.key, Message::Submit(submission));
         }
+        self.info.busy_until(self.shared.tick_at(submission.deadline));
         // One that waited for the activation waited for the store.
         if submission.sent_at >= state.activated_at {
             self.shared.admission.waited(submission.sent_at.elapsed());
@@ -210,6 +212,7 @@ impl Conversation {
         if state.retired {
             return self.shared.forward(&self.info.key, Message::Control(submission));
         }
+        self.info.busy_until(self.shared.tick_at(submission.deadline));
         state.queue.push_back(Queued::Control(submission));
         self.next(myself, state);
     }
@@ -222,8 +225,7 @@ impl Conversation {
                 Some(Queued::Turn(submission, waiters)) => self.begin(myself, state, submission, waiters),
                 Some(Queued::Control(submission)) => self.begin_control(myself, state, *submission),
                 None => {
-                    self.info.touch(self.shared.tick());
-                    self.info.set_status(ActorStatus::Idle);
+                    self.info.rests(self.shared.tick());
                     if !matches!(state.body, Body::Open(..)) {
                         self.retire(myself, state);
                     }

@@ -9,7 +9,7 @@ mod recency;
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +27,7 @@ use crate::{
     admission::Count,
     conversation::{Conversation, Message},
     error::Error,
+    inspecting::EffectReport,
     shard,
     shared::Shared,
 };
@@ -61,10 +62,16 @@ pub(crate) struct ActorInfo {
     started_at: Instant,
     /// When it was last used, in [`Shared::tick`]s.
     last_used: AtomicU64,
+    /// The latest deadline that a turn or another change had here, in [`Shared::tick`]s.
+    busy_until: AtomicU64,
     /// About how much memory it takes.
     bytes: AtomicUsize,
+    /// How long a turn takes here, one behind the other, in microseconds; 0 before the first one.
+    pace: AtomicU64,
     status: AtomicU8,
     lease: OnceLock<Lease>,
+    /// The call that it waits for, and until when.
+    effect: Mutex<Option<Box<(EffectReport, Instant)>>>,
 }
 
 impl ActorInfo {
@@ -76,9 +83,12 @@ impl ActorInfo {
             in_flight: Arc::default(),
             started_at: Instant::now(),
             last_used: AtomicU64::new(tick),
+            busy_until: AtomicU64::new(0),
             bytes: AtomicUsize::new(ACTOR_BYTES),
+            pace: AtomicU64::new(0),
             status: AtomicU8::new(ActorStatus::Activating as u8),
             lease: OnceLock::new(),
+            effect: Mutex::default(),
         }
     }
 
@@ -92,6 +102,23 @@ impl ActorInfo {
         self.last_used.load(Ordering::Relaxed)
     }
 
+    /// Takes note that nothing runs or waits here any more.
+    pub(crate) fn rests(&self, tick: u64) {
+        self.touch(tick);
+        self.busy_until.store(0, Ordering::Relaxed);
+        self.set_status(ActorStatus::Idle);
+    }
+
+    /// Takes note of a deadline of what is to be done here.
+    pub(crate) fn busy_until(&self, tick: u64) {
+        self.busy_until.fetch_max(tick, Ordering::Relaxed);
+    }
+
+    /// Until when it may be busy at most; none when it is not.
+    pub(crate) fn is_busy_until(&self) -> Option<u64> {
+        self.is_busy().then(|| self.busy_until.load(Ordering::Relaxed))
+    }
+
     /// Whether a call is with it, or it does something.
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.get() > 0 || self.status() != ActorStatus::Idle
@@ -100,6 +127,15 @@ impl ActorInfo {
     /// About how much memory it takes, as it last said.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long a turn takes here, as it last said.
+    pub(crate) fn pace(&self) -> Duration {
+        Duration::from_micros(self.pace.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_pace(&self, each: Duration) {
+        self.pace.store(u64::try_from(each.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn set_status(&self, status: ActorStatus) {
@@ -112,6 +148,18 @@ impl ActorInfo {
             1 => ActorStatus::Idle,
             _ => ActorStatus::Running,
         }
+    }
+
+    /// Shows the call that it waits for, and until when; nothing when it waits for none.
+    pub(crate) fn show_effect(&self, effect: Option<(EffectReport, Instant)>) {
+        *self.effect.lock().unwrap_or_else(PoisonError::into_inner) = effect.map(Box::new);
+    }
+
+    /// The call that it waits for.
+    pub(crate) fn waits_for(&self) -> Option<EffectReport> {
+        let shown = self.effect.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (effect, deadline) = *shown?;
+        Some(EffectReport { left: deadline.saturating_duration_since(Instant::now()), ..effect })
     }
 
     pub(crate) fn activated(&self, lease: Lease) {

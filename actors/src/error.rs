@@ -29,6 +29,8 @@ pub enum LimitKind {
     Bytes,
     /// Turns that can be expected to end within the deadline.
     Deadline,
+    /// Watches of conversations, or of the tree, that are open.
+    Watches,
 }
 
 /// Whose calls came too fast.

@@ -44,7 +44,7 @@ pub struct ConversationReport {
 /// What runs in a conversation.
 #[derive(Clone, Debug)]
 pub struct RunningReport {
-    /// What it is doing: `accepting`, `deciding`, `held_back`, `committing`, `control` or `snapshot`.
+    /// What it is doing: `accepting`, `deciding`, `held_back`, `hinting`, `committing`, `control` or `snapshot`.
     pub phase: &'static str,
     /// The turn, when it is one.
     pub turn_id: Option<TurnId>,
@@ -57,7 +57,7 @@ pub struct RunningReport {
 }
 
 /// A call that a turn waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectReport {
     /// Its number within the turn.
     pub step: u16,

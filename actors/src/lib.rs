@@ -16,6 +16,7 @@ mod heartbeat;
 mod inspecting;
 mod invariants;
 mod janitor;
+mod lives;
 mod outside;
 mod passivator;
 mod pinning;

@@ -39,6 +39,8 @@ pub enum FailureCause {
     Killed,
     /// It ended without saying how.
     Ended,
+    /// It lives, but the conversation's history cannot be read.
+    UnreadableHistory,
 }
 
 impl FailureCause {
@@ -49,6 +51,7 @@ impl FailureCause {
             Self::Panic => "panic",
             Self::Killed => "killed",
             Self::Ended => "ended",
+            Self::UnreadableHistory => "unreadable_history",
         }
     }
 }
@@ -75,6 +78,7 @@ impl fmt::Display for Quarantined {
             FailureCause::Panic => "panicked",
             FailureCause::Killed => "was killed",
             FailureCause::Ended => "ended",
+            FailureCause::UnreadableHistory => "could not read its history",
         };
         write!(f, "it failed {} times within {:?}; at last it {last}", self.failures, self.window)
     }
@@ -94,8 +98,8 @@ pub(crate) enum Verdict {
 
 #[derive(Debug)]
 enum Hold {
-    /// Nobody may start it before.
-    Until(Instant),
+    /// Nobody may start it before; callers are answered so meanwhile.
+    Until(Instant, Error),
     Quarantine(Arc<Quarantined>),
 }
 
@@ -130,8 +134,8 @@ impl Quarantine {
         }
         let Some(trouble) = self.troubled.get(key) else { return Ok(0) };
         match &trouble.hold {
-            Hold::Until(time) if *time > Instant::now() => Err(Error::Restarted),
-            Hold::Until(_) => Ok(trouble.restarts),
+            Hold::Until(time, answer) if *time > Instant::now() => Err(answer.clone()),
+            Hold::Until(..) => Ok(trouble.restarts),
             Hold::Quarantine(quarantined) => Err(Error::Quarantined(Arc::clone(quarantined))),
         }
     }
@@ -139,6 +143,15 @@ impl Quarantine {
     /// Counts a failure, and decides. Must be called before the directory lets go of the actor, so that nobody starts
     /// the conversation in between.
     pub(crate) fn failed(&self, key: &ConversationKey, cause: FailureCause, at: Timestamp) -> Verdict {
+        self.count(key, cause, Error::Restarted, at)
+    }
+
+    /// The same of a history that cannot be read, as `error` says. Until it may be opened again, callers are told that.
+    pub(crate) fn unreadable(&self, key: &ConversationKey, error: Error, at: Timestamp) -> Verdict {
+        self.count(key, FailureCause::UnreadableHistory, error, at)
+    }
+
+    fn count(&self, key: &ConversationKey, cause: FailureCause, answer: Error, at: Timestamp) -> Verdict {
         let now = Instant::now();
         if self.known.load(Ordering::Relaxed) >= TROUBLED_MAX {
             self.sweep(now);
@@ -150,7 +163,8 @@ impl Quarantine {
             Entry::Occupied(occupied) => occupied.into_ref(),
             Entry::Vacant(vacant) => {
                 self.known.fetch_add(1, Ordering::Release);
-                vacant.insert(Trouble { failures: Failures::default(), restarts: 0, cause, hold: Hold::Until(now) })
+                let hold = Hold::Until(now, Error::Restarted);
+                vacant.insert(Trouble { failures: Failures::default(), restarts: 0, cause, hold })
             }
         };
         if let Hold::Quarantine(quarantined) = &trouble.hold {
@@ -161,12 +175,12 @@ impl Quarantine {
         let failures = trouble.failures.add(now, &self.policy);
         if failures <= self.policy.restarts_max {
             let pause = self.policy.pause_after(failures);
-            trouble.hold = Hold::Until(now + pause);
+            trouble.hold = Hold::Until(now + pause, answer);
             return Verdict::Restart(pause);
         }
         if self.held.fetch_add(1, Ordering::AcqRel) >= QUARANTINED_MAX {
             self.held.fetch_sub(1, Ordering::AcqRel);
-            trouble.hold = Hold::Until(now + self.policy.pause_max);
+            trouble.hold = Hold::Until(now + self.policy.pause_max, answer);
             return Verdict::Crowded;
         }
         let window = self.policy.window;
@@ -186,6 +200,14 @@ impl Quarantine {
         was
     }
 
+    /// Forgets the failures of a conversation whose history cannot be read, so that it can be opened to be erased.
+    pub(crate) fn let_erase(&self, key: &ConversationKey) {
+        let any = self.known.load(Ordering::Acquire) > 0;
+        if any && self.troubled.get(key).is_some_and(|found| found.cause == FailureCause::UnreadableHistory) {
+            self.release(key);
+        }
+    }
+
     /// Those of a tenant, or of all, in the order of their keys, behind `after`.
     pub(crate) fn list(&self, tenant: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Arc<Quarantined>> {
         let is_wanted = |key: &ConversationKey| {
@@ -197,7 +219,7 @@ impl Quarantine {
             .filter(|trouble| is_wanted(trouble.key()))
             .filter_map(|trouble| match &trouble.hold {
                 Hold::Quarantine(quarantined) => Some(Arc::clone(quarantined)),
-                Hold::Until(_) => None,
+                Hold::Until(..) => None,
             })
             .collect();
         rows.sort_unstable_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
@@ -210,7 +232,7 @@ impl Quarantine {
         let Some(trouble) = self.troubled.get(key) else { return (None, None) };
         let quarantined = match &trouble.hold {
             Hold::Quarantine(quarantined) => Some(quarantined.as_ref().clone()),
-            Hold::Until(_) => None,
+            Hold::Until(..) => None,
         };
         (Some((trouble.restarts, trouble.cause)), quarantined)
     }

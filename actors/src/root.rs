@@ -14,8 +14,9 @@ use crate::{
     janitor::Janitor,
     outside::{GateSupervisor, Gates},
     passivator::Passivator,
+    quarantine::FailureCause,
     restarts::{Failures, RestartPolicy},
-    shard::{SHARDS, Shard},
+    shard::{KILLED, SHARDS, Shard},
     shared::Shared,
     timers::Timers,
 };
@@ -126,6 +127,7 @@ impl Root {
                 Actor::spawn_linked(None, Passivator { shared }, (), supervisor).await?.0.get_cell()
             }
         };
+        self.shared.lives.started(&child);
         state.running.insert(cell.get_id(), (child, cell));
         Ok(())
     }
@@ -135,6 +137,7 @@ impl Root {
         myself: &ActorRef<Message>,
         state: &mut Children,
         id: ActorId,
+        cause: FailureCause,
     ) -> Result<(), ActorProcessingErr> {
         let Some((child, _)) = state.running.remove(&id) else { return Ok(()) };
         if self.shared.is_draining() {
@@ -148,9 +151,15 @@ impl Root {
                 }
             }
         }
+        self.shared.lives.ended(&child, cause);
         let failures = state.failures.entry(child.clone()).or_default();
         let pause = failures.next_pause(Instant::now(), self.policy(&child));
-        tracing::error!(child = child.name(), pause_ms = pause.as_millis(), "it ended, starting it anew");
+        tracing::error!(
+            child = child.name(),
+            cause = cause.name(),
+            pause_ms = pause.as_millis(),
+            "it ended, starting it anew"
+        );
         if pause.is_zero() {
             return self.start(myself, state, child).await;
         }
@@ -205,8 +214,12 @@ impl Actor for Root {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(child, _) | SupervisionEvent::ActorTerminated(child, ..) => {
-                self.child_ended(&myself, state, child.get_id()).await
+            SupervisionEvent::ActorFailed(child, _) => {
+                self.child_ended(&myself, state, child.get_id(), FailureCause::Panic).await
+            }
+            SupervisionEvent::ActorTerminated(child, _, reason) => {
+                let cause = if reason.as_deref() == Some(KILLED) { FailureCause::Killed } else { FailureCause::Ended };
+                self.child_ended(&myself, state, child.get_id(), cause).await
             }
             _ => Ok(()),
         }

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     admission::{Permit, TurnSlot, TurnSlots},
-    conversation::{Message, Submission, hash16, input_digest},
+    conversation::{Message, Submission, Waited, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
     events::TurnEvents,
@@ -269,6 +269,7 @@ impl Runtime {
             text: turn.text,
             expected_seq: turn.expected_seq,
             busy: turn.busy,
+            waited: Waited::No,
             deadline: turn.deadline,
             trace: turn.trace,
             events,
@@ -369,7 +370,8 @@ impl Runtime {
     /// Watches a conversation from turn `from` on; with `after`, from behind that head on.
     ///
     /// # Errors
-    /// [`Error::HistoryChanged`] when `after` is not part of this conversation's history.
+    /// [`Error::HistoryChanged`] when `after` is not part of this conversation's history; [`Error::Overloaded`] when as
+    /// many watches are open as may be.
     pub async fn watch(
         &self,
         key: &ConversationKey,
@@ -378,7 +380,7 @@ impl Runtime {
         deadline: Instant,
     ) -> Result<Watcher, Error> {
         // Subscribing before the first question is what makes a commit or an erasure in between impossible to miss.
-        let mut subscription = self.shared.watches.subscribe(key);
+        let mut subscription = self.shared.watches.subscribe(key)?;
         let head = loop {
             let head = self.describe(key, deadline).await?.head;
             // What was erased, or found absent, meanwhile need not be what was described: look again.

@@ -4,7 +4,7 @@
 //!
 //! [`RestartPolicy`]: crate::RestartPolicy
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use colloquy_types::{ConversationKey, PARTITIONS};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const SHARDS: u16 = 64;
 
 /// What ractor gives as the reason of an actor that was killed.
-const KILLED: &str = "killed";
+pub(crate) const KILLED: &str = "killed";
 
 /// The shard that `key` belongs to.
 pub(crate) fn of(key: &ConversationKey) -> u16 {
@@ -100,26 +100,14 @@ impl Shard {
     }
 
     fn carry_out(&self, myself: &ActorRef<Message>, info: &ActorInfo, cause: FailureCause, verdict: Verdict) {
+        let Some(pause) = tell(&self.shared, info, cause, &verdict) else { return };
         let (shard, cause, restarts) = (info.shard, cause.name(), info.restarts);
-        match verdict {
-            Verdict::Restart(pause) => {
-                tracing::warn!(shard, cause, restarts, pause_ms = pause.as_millis(), "conversation actor died");
-                if pause.is_zero() {
-                    return self.restart(&info.key);
-                }
-                let key = info.key.clone();
-                drop(myself.send_after(pause, move || Message::Restart(key)));
-            }
-            Verdict::Quarantine(quarantined) => {
-                self.shared.metrics.residence.quarantines.inc();
-                // Which one it is tells the listing of quarantined conversations.
-                tracing::warn!(shard, cause, restarts, why = %quarantined, "conversation quarantined");
-            }
-            Verdict::Crowded => {
-                self.shared.metrics.residence.quarantines_refused.inc();
-                tracing::warn!(shard, cause, restarts, "too many conversations fail to quarantine this one too");
-            }
+        tracing::warn!(shard, cause, restarts, pause_ms = pause.as_millis(), "conversation actor died");
+        if pause.is_zero() {
+            return self.restart(&info.key);
         }
+        let key = info.key.clone();
+        drop(myself.send_after(pause, move || Message::Restart(key)));
     }
 
     fn restart(&self, key: &ConversationKey) {
@@ -128,4 +116,22 @@ impl Shard {
             drop(self.shared.spawn(key));
         }
     }
+}
+
+/// Tells that a conversation is quarantined, or would be; after which pause it may be started, if it may.
+pub(crate) fn tell(shared: &Shared, info: &ActorInfo, cause: FailureCause, verdict: &Verdict) -> Option<Duration> {
+    let (shard, cause, restarts) = (info.shard, cause.name(), info.restarts);
+    match verdict {
+        Verdict::Restart(pause) => return Some(*pause),
+        Verdict::Quarantine(quarantined) => {
+            shared.metrics.residence.quarantines.inc();
+            // Which one it is tells the listing of quarantined conversations.
+            tracing::warn!(shard, cause, restarts, why = %quarantined, "conversation quarantined");
+        }
+        Verdict::Crowded => {
+            shared.metrics.residence.quarantines_refused.inc();
+            tracing::warn!(shard, cause, restarts, "too many conversations fail to quarantine this one too");
+        }
+    }
+    None
 }

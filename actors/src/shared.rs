@@ -17,10 +17,11 @@ use crate::{
     chaos::Chaos,
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
-    error::Error,
+    error::{Error, LimitKind},
     events::Retained,
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     heartbeat::{Heartbeats, Janitor},
+    lives::Lives,
     outside::Outside,
     planted::Planted,
     quarantine::{FailureCause, Quarantine},
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Quarantine,
     pub(crate) chaos: Chaos,
     pub(crate) heartbeats: Heartbeats,
+    pub(crate) lives: Lives,
     pub(crate) watches: Arc<WatchHub>,
     /// What happened in turns that ended, for callers that come back to them.
     pub(crate) retained: Retained,
@@ -83,6 +85,7 @@ impl Shared {
             quarantine: Quarantine::new(settings.restart.conversation),
             chaos: Chaos::new(settings.chaos),
             heartbeats: Heartbeats::new(started),
+            lives: Lives::default(),
             admission: Admission::new(settings.limits),
             settings,
             store,
@@ -193,13 +196,26 @@ impl Shared {
             return Err(Error::Draining);
         }
         let handle = self.handle(key)?;
-        let permit = self.admission.admit(key.tenant(), &handle.info.in_flight, bytes)?;
+        let admitted = self.admission.admit(key.tenant(), &handle.info.in_flight, bytes);
+        let permit = admitted.map_err(|error| match error {
+            // What frees a place is a turn that ends there, whatever others wait.
+            Error::Overloaded { limit: LimitKind::Conversation, bound, retry_after } => {
+                let retry_after = retry_after.max(handle.info.pace());
+                Error::Overloaded { limit: LimitKind::Conversation, bound, retry_after }
+            }
+            error => error,
+        })?;
         Ok((handle, permit))
     }
 
     /// Milliseconds since the start: when conversations are used.
     pub(crate) fn tick(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.tick_at(tokio::time::Instant::now())
+    }
+
+    /// The same of another time.
+    pub(crate) fn tick_at(&self, time: tokio::time::Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether there is such a janitor: one without anything to do is not started.

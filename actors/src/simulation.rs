@@ -14,6 +14,7 @@ mod bugs;
 mod calls;
 mod ledger;
 mod life;
+mod occurs;
 mod outside;
 mod requests;
 mod schedule;

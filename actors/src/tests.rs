@@ -1,6 +1,7 @@
 //! What the tree promises, on the memory engine: one turn at a time, one ending per request id, whatever dies.
 
 mod admitting;
+mod busy;
 mod ending_early;
 mod erasing;
 mod following;

@@ -7,7 +7,12 @@ use colloquy_types::{Activation, ConversationKey};
 
 use crate::{
     directory::{ActorInfo, ActorStatus},
-    outside::{Child, GateFigures, GateKind, Gates},
+    heartbeat::Janitor,
+    inspecting::EffectReport,
+    lives::Life,
+    outside::{self, GateFigures, GateKind, Gates},
+    quarantine::FailureCause,
+    root::Child,
     shard::SHARDS,
     shared::Shared,
 };
@@ -63,10 +68,16 @@ pub struct TreeRow {
     pub queue_depth: usize,
     /// How often it was restarted after failures.
     pub restarts: u32,
+    /// How it failed last, as far as that is remembered.
+    pub last_failure: Option<FailureCause>,
     /// Its activation, 0 while it has none.
     pub activation: Activation,
-    /// How long it has lived.
+    /// How long it has lived; while it waits to be started anew, how long it has waited.
     pub age: Duration,
+    /// About how much memory it takes, in bytes; of conversations, 0 of others.
+    pub memory_bytes: usize,
+    /// The call that it waits for, of several the one that may take longest; of conversations.
+    pub effect: Option<EffectReport>,
     /// How many actors it supervises.
     pub children: usize,
     /// How a gate stands.
@@ -93,16 +104,14 @@ const CONVERSATIONS: &str = "root/conversations/";
 /// Collects the rows after `after`, at most `limit` of them. However many conversations there are, only as many are
 /// made into rows as the page shows.
 pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, limit: usize) -> TreePage {
-    let (mut children, mut conversations) = ([0_usize; SHARDS as usize], 0);
+    let (mut below, mut conversations) = (Below::default(), 0);
     let wanted = limit.saturating_add(1);
     let behind = after.map(conversation_after);
     // The first of those behind `after`, the last of them on top.
     let mut first: BinaryHeap<ByPath> = BinaryHeap::new();
     let shows_conversations = filter.kind.is_none_or(|kind| kind == ActorKind::Conversation);
     shared.directory.each(|info| {
-        if let Some(count) = children.get_mut(usize::from(info.shard)) {
-            *count += 1;
-        }
+        below.count(info);
         if !shows_conversations || filter.tenant.as_ref().is_some_and(|tenant| info.key.tenant() != tenant) {
             return;
         }
@@ -118,12 +127,12 @@ pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, li
             }
         }
     });
-    let mut rows = fixed_rows(&children, shared);
+    let mut rows = fixed_rows(&below, shared);
     rows.extend(outside_rows(shared));
     rows.retain(|row| filter.kind.is_none_or(|kind| row.kind == kind) && filter.tenant.is_none());
     let total = rows.len() + conversations;
     rows.retain(|row| after.is_none_or(|after| row.path.as_str() > after));
-    rows.extend(first.iter().map(|ByPath(info)| conversation_row(info)));
+    rows.extend(first.iter().map(|ByPath(info)| conversation_row(shared, info)));
     rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -134,15 +143,11 @@ pub(crate) fn page(shared: &Shared, filter: &TreeFilter, after: Option<&str>, li
 /// One actor's row, if there is such an actor.
 pub(crate) fn row(shared: &Shared, path: &str) -> Option<TreeRow> {
     if let Some(key) = conversation_of(path) {
-        return shared.directory.get(&key).map(|handle| conversation_row(&handle.info));
+        return shared.directory.get(&key).map(|handle| conversation_row(shared, &handle.info));
     }
-    let mut children = [0_usize; SHARDS as usize];
-    shared.directory.each(|info| {
-        if let Some(count) = children.get_mut(usize::from(info.shard)) {
-            *count += 1;
-        }
-    });
-    fixed_rows(&children, shared).into_iter().chain(outside_rows(shared)).find(|row| row.path == path)
+    let mut below = Below::default();
+    shared.directory.each(|info| below.count(info));
+    fixed_rows(&below, shared).into_iter().chain(outside_rows(shared)).find(|row| row.path == path)
 }
 
 /// The conversation whose actor has this path.
@@ -203,28 +208,64 @@ fn shard_path(shard: u16) -> String {
     format!("{CONVERSATIONS}{shard:02}")
 }
 
-fn fixed_rows(children: &[usize; SHARDS as usize], shared: &Shared) -> Vec<TreeRow> {
-    let row = |path: String, parent: String, kind, children| TreeRow {
-        age: shared.age(),
-        children,
-        ..fixed_row(path, parent, kind)
-    };
-    let has_janitor = !shared.idle.tenants.is_empty();
-    let below_root = usize::from(SHARDS) + 4 + shared.outside.gates().len() + usize::from(has_janitor);
+/// What stands below each shard's supervisor.
+struct Below([Crowd; SHARDS as usize]);
+
+#[derive(Clone, Copy, Default)]
+struct Crowd {
+    conversations: usize,
+    calls: usize,
+}
+
+impl Default for Below {
+    fn default() -> Self {
+        Self([Crowd::default(); SHARDS as usize])
+    }
+}
+
+impl Below {
+    fn count(&mut self, info: &ActorInfo) {
+        if let Some(crowd) = self.0.get_mut(usize::from(info.shard)) {
+            crowd.conversations += 1;
+            crowd.calls += info.in_flight.get();
+        }
+    }
+}
+
+/// The root, the store's writer, and the root's children but for the supervisors of gates.
+fn fixed_rows(below: &Below, shared: &Shared) -> Vec<TreeRow> {
+    let janitors: Vec<_> = Janitor::ALL.into_iter().filter(|janitor| shared.has(*janitor)).collect();
+    // The store's writer is a thread: it lives as long as the process, which does not outlive it.
+    let of_process =
+        |path: String, parent: &str, kind| TreeRow { age: shared.age(), ..fixed_row(path, parent.to_owned(), kind) };
+    let children = usize::from(SHARDS) + janitors.len() + 2 + shared.outside.gates().len();
+    let flows = child_of_root(shared, &Child::Flows, FLOWS.to_owned(), ActorKind::Flows);
     let mut rows = vec![
-        row(ROOT.to_owned(), String::new(), ActorKind::Root, below_root),
-        row(FLOWS.to_owned(), ROOT.to_owned(), ActorKind::Flows, 0),
-        row(format!("{ROOT}/store-writer"), ROOT.to_owned(), ActorKind::StoreWriter, 0),
+        TreeRow { children, ..of_process(ROOT.to_owned(), "", ActorKind::Root) },
+        of_process(format!("{ROOT}/store-writer"), ROOT, ActorKind::StoreWriter),
+        TreeRow { queue_depth: shared.workshop.admitted(), ..flows },
     ];
-    rows.push(row(format!("{ROOT}/passivator"), ROOT.to_owned(), ActorKind::Janitor, 0));
-    rows.push(row(format!("{ROOT}/timers"), ROOT.to_owned(), ActorKind::Janitor, 0));
-    if has_janitor {
-        rows.push(row(format!("{ROOT}/janitor"), ROOT.to_owned(), ActorKind::Janitor, 0));
-    }
-    for (shard, children) in (0..SHARDS).zip(children) {
-        rows.push(row(shard_path(shard), ROOT.to_owned(), ActorKind::Shard, *children));
-    }
+    rows.extend(janitors.into_iter().map(|janitor| {
+        let path = format!("{ROOT}/{}", janitor.name());
+        child_of_root(shared, &Child::Janitor(janitor), path, ActorKind::Janitor)
+    }));
+    rows.extend((0..SHARDS).zip(&below.0).map(|(shard, crowd)| TreeRow {
+        children: crowd.conversations,
+        queue_depth: crowd.calls,
+        ..child_of_root(shared, &Child::Shard(shard), shard_path(shard), ActorKind::Shard)
+    }));
     rows
+}
+
+/// The row of one of the root's children, with what the root tells of it.
+fn child_of_root(shared: &Shared, child: &Child, path: String, kind: ActorKind) -> TreeRow {
+    let row = fixed_row(path, ROOT.to_owned(), kind);
+    match shared.lives.of(child) {
+        Some(Life { status, since, restarts, last_failure }) => {
+            TreeRow { status, restarts, last_failure, age: since.elapsed(), ..row }
+        }
+        None => TreeRow { status: ActorStatus::Activating, ..row },
+    }
 }
 
 fn fixed_row(path: String, parent: String, kind: ActorKind) -> TreeRow {
@@ -236,8 +277,11 @@ fn fixed_row(path: String, parent: String, kind: ActorKind) -> TreeRow {
         status: ActorStatus::Running,
         queue_depth: 0,
         restarts: 0,
+        last_failure: None,
         activation: Activation::default(),
         age: Duration::ZERO,
+        memory_bytes: 0,
+        effect: None,
         children: 0,
         gate: None,
     }
@@ -246,19 +290,18 @@ fn fixed_row(path: String, parent: String, kind: ActorKind) -> TreeRow {
 /// The supervisors of gates, and what they supervise.
 fn outside_rows(shared: &Shared) -> Vec<TreeRow> {
     let mut rows = Vec::new();
-    for Gates { kind, children } in shared.outside.gates() {
-        let supervisor = format!("{ROOT}/{}", kind.supervisor());
-        let (age, count) = (shared.age(), children.len());
-        let row = fixed_row(supervisor.clone(), ROOT.to_owned(), ActorKind::Gates);
-        rows.push(TreeRow { age, children: count, ..row });
-        rows.extend(children.iter().map(|child| child_row(kind, child, &supervisor)));
+    for (place, Gates { kind, children }) in shared.outside.gates().into_iter().enumerate() {
+        let path = format!("{ROOT}/{}", kind.supervisor());
+        let row = child_of_root(shared, &Child::Gates(place), path.clone(), ActorKind::Gates);
+        rows.push(TreeRow { children: children.len(), ..row });
+        rows.extend(children.iter().map(|child| child_row(kind, child, &path)));
     }
     rows
 }
 
-fn child_row(kind: GateKind, child: &Child, supervisor: &str) -> TreeRow {
+fn child_row(kind: GateKind, child: &outside::Child, supervisor: &str) -> TreeRow {
     match child {
-        Child::Gate(_, board) => {
+        outside::Child::Gate(_, board) => {
             let kind = match kind {
                 GateKind::Model => ActorKind::Model,
                 GateKind::Source => ActorKind::Source,
@@ -273,7 +316,7 @@ fn child_row(kind: GateKind, child: &Child, supervisor: &str) -> TreeRow {
                 ..fixed_row(format!("{supervisor}/{}", board.name), supervisor.to_owned(), kind)
             }
         }
-        Child::Session(spec) => {
+        outside::Child::Session(spec) => {
             let path = format!("{supervisor}/{}/session", spec.name);
             let figures = spec.figures();
             TreeRow {
@@ -286,19 +329,18 @@ fn child_row(kind: GateKind, child: &Child, supervisor: &str) -> TreeRow {
     }
 }
 
-fn conversation_row(info: &ActorInfo) -> TreeRow {
+fn conversation_row(shared: &Shared, info: &ActorInfo) -> TreeRow {
     let parent = shard_path(info.shard);
     TreeRow {
-        path: format!("{parent}/{}", info.key),
-        parent,
-        kind: ActorKind::Conversation,
         key: info.key.to_string(),
         status: info.status(),
         queue_depth: info.in_flight.get(),
         restarts: info.restarts,
+        last_failure: shared.quarantine.trouble(&info.key).0.map(|(_, cause)| cause),
         activation: info.activation(),
         age: info.age(),
-        children: 0,
-        gate: None,
+        memory_bytes: info.bytes(),
+        effect: info.waits_for(),
+        ..fixed_row(format!("{parent}/{}", info.key), parent, ActorKind::Conversation)
     }
 }

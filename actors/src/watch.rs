@@ -11,18 +11,26 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use colloquy_store::{ConversationStore, ReadError, StoredRecord};
 use colloquy_turn::TurnRecord;
 use colloquy_types::{ConversationKey, Head, TurnSeq};
 use dashmap::DashMap;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{error::Error, reply::CommittedTurn};
+use crate::{
+    error::{Error, LimitKind},
+    reply::CommittedTurn,
+};
 
 /// Turns read from the store at a time.
 const PAGE_TURNS: usize = 64;
+/// Watches that may be open at once: each holds up to a page of turns.
+const WATCHES_MAX: usize = 16_384;
+/// When to try again once they are.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What changed in a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +41,17 @@ struct Mark {
 }
 
 /// The meeting place of commits and watchers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WatchHub {
     watched: AtomicUsize,
+    places: Arc<Semaphore>,
     marks: DashMap<ConversationKey, watch::Sender<Mark>>,
+}
+
+impl Default for WatchHub {
+    fn default() -> Self {
+        Self { watched: AtomicUsize::new(0), places: Arc::new(Semaphore::new(WATCHES_MAX)), marks: DashMap::default() }
+    }
 }
 
 impl WatchHub {
@@ -70,11 +85,17 @@ impl WatchHub {
     }
 
     /// Tells of what happens to `key` from now on.
-    pub(crate) fn subscribe(self: &Arc<Self>, key: &ConversationKey) -> Subscription {
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when as many watches are open as may be.
+    pub(crate) fn subscribe(self: &Arc<Self>, key: &ConversationKey) -> Result<Subscription, Error> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let (limit, bound, retry_after) = (LimitKind::Watches, WATCHES_MAX, RETRY_AFTER);
+        let place = place.map_err(|_| Error::Overloaded { limit, bound, retry_after })?;
         self.watched.fetch_add(1, Ordering::AcqRel);
         let receiver = self.marks.entry(key.clone()).or_insert_with(|| watch::channel(Mark::default()).0).subscribe();
         let began = *receiver.borrow();
-        Subscription { hub: Arc::clone(self), key: key.clone(), began, receiver: Some(receiver) }
+        Ok(Subscription { hub: Arc::clone(self), key: key.clone(), began, receiver: Some(receiver), _place: place })
     }
 }
 
@@ -85,6 +106,7 @@ pub(crate) struct Subscription {
     key: ConversationKey,
     began: Mark,
     receiver: Option<watch::Receiver<Mark>>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Subscription {
@@ -217,5 +239,23 @@ impl CommittedTurn {
         let record = TurnRecord::decode(&stored.payload)
             .map_err(|_| Error::Corrupt { reason: format!("turn {} cannot be decoded", stored.header.turn_seq) })?;
         Ok(Self { record, head: stored.header.head(), committed_at: stored.header.time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_watches_are_open_than_may_be() {
+        let (hub, key) = (Arc::new(WatchHub::default()), ConversationKey::from_parts("acme", "c").unwrap());
+        let mut open: Vec<_> = (0..WATCHES_MAX).map(|_| hub.subscribe(&key).unwrap()).collect();
+        let refused = hub.subscribe(&key).unwrap_err();
+        assert_eq!(refused, Error::Overloaded { limit: LimitKind::Watches, bound: 16_384, retry_after: RETRY_AFTER });
+        assert_eq!(hub.len(), WATCHES_MAX, "the refused one is not counted");
+        open.pop();
+        assert!(hub.subscribe(&key).is_ok(), "there is a place again");
+        open.clear();
+        assert_eq!((hub.len(), hub.marks.len(), hub.places.available_permits()), (0, 0, WATCHES_MAX));
     }
 }

@@ -17,6 +17,8 @@ use serde_json::json;
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(10);
+/// So many seeds must do everything that there is to do.
+const THOROUGH_FROM: u64 = 1000;
 
 /// Which seeds, and how.
 #[derive(Args, Clone)]
@@ -108,7 +110,12 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         );
     }
     let sum = shared.sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    print(args.json, &sum, began.elapsed()).context("no figures")
+    print(args.json, &sum, began.elapsed()).context("no figures")?;
+    let lacks = if sum.seeds >= THOROUGH_FROM { sum.lacks() } else { Vec::new() };
+    if !lacks.is_empty() {
+        bail!("the seeds do not play what they must: {}", lacks.join("; "));
+    }
+    Ok(())
 }
 
 fn print(json: bool, sum: &Report, took: Duration) -> anyhow::Result<()> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use colloquy_actors::{
-    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, ConversationReport, Described, Ending,
-    ErasureReceipt, Feedback, FlowPin, GateFigures, Inspection, Listed, Quarantined, RuntimeStats, TreeRow, TurnReply,
+    ActorKind, ActorStatus, BreakerPosition, CommittedTurn, Compacted, ConversationReport, Described, EffectReport,
+    Ending, ErasureReceipt, FailureCause, Feedback, FlowPin, GateFigures, Inspection, Listed, Quarantined,
+    RuntimeStats, TreeRow, TurnReply,
 };
 use colloquy_proto::v1;
 use colloquy_turn::{
@@ -279,16 +280,7 @@ fn conversation_report(report: ConversationReport) -> v1::ConversationReport {
         turn_id: running.turn_id.map(|turn_id| turn_id.to_string()).unwrap_or_default(),
         since_ms: millis(running.since),
         left_ms: millis(running.left),
-        effects: running
-            .effects
-            .into_iter()
-            .map(|effect| v1::EffectReport {
-                step: effect.step.into(),
-                kind: effect.kind.to_owned(),
-                name: effect.name,
-                left_ms: millis(effect.left),
-            })
-            .collect(),
+        effects: running.effects.into_iter().map(effect).collect(),
     });
     v1::ConversationReport {
         head: Some(head(&report.head)),
@@ -349,7 +341,15 @@ pub(crate) fn actor(row: TreeRow) -> v1::Actor {
         age_ms: u64::try_from(row.age.as_millis()).unwrap_or(u64::MAX),
         children: row.children as u64,
         gate: row.gate.map(gate),
+        last_failure: row.last_failure.map(FailureCause::name).unwrap_or_default().to_owned(),
+        memory_bytes: row.memory_bytes as u64,
+        effect: row.effect.map(effect),
     }
+}
+
+fn effect(effect: EffectReport) -> v1::EffectReport {
+    let EffectReport { step, kind, name, left } = effect;
+    v1::EffectReport { step: step.into(), kind: kind.to_owned(), name, left_ms: millis(left) }
 }
 
 fn gate(figures: GateFigures) -> v1::Gate {

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::{
     convert, status,
-    streams::{BoxedStream, EVENTS_WAITING},
+    streams::{BoxedStream, EVENTS_WAITING, end},
 };
 
 type Sent = Result<v1::ExportConversationResponse, Status>;
@@ -48,13 +48,14 @@ async fn feed(
             Ok(None) => return,
             Err(error) => return refuse(&events, &error, &key, stall_max).await,
         };
+        let mut reaches = sent_seq;
         match &event {
             ExportEvent::Begun { head: begun, .. } => head = *begun,
-            ExportEvent::Record(row) => sent_seq = row.record.header.turn_seq,
+            ExportEvent::Record(row) => reaches = row.record.header.turn_seq,
             ExportEvent::Revision { .. } | ExportEvent::Ended { .. } => {}
         }
         match tokio::time::timeout(stall_max, events.send(Ok(response(event, &head)))).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => sent_seq = reaches,
             Ok(Err(_)) => return,
             Err(_) => return refuse(&events, &Error::SlowReader { sent: sent_seq }, &key, stall_max).await,
         }
@@ -66,8 +67,7 @@ async fn refuse(events: &mpsc::Sender<Sent>, error: &Error, key: &ConversationKe
     if matches!(error, Error::Corrupt { .. } | Error::RevisionUnavailable { .. }) {
         tracing::warn!(method = "ExportConversation", %key, reason = status::reason(error), %error, "call failed");
     }
-    let told = events.send(Err(status::status(error, key.as_str())));
-    drop(tokio::time::timeout(stall_max, told).await);
+    end(events, status::status(error, key.as_str()), stall_max).await;
 }
 
 fn response(event: ExportEvent, head: &Head) -> v1::ExportConversationResponse {

@@ -14,6 +14,8 @@ mod slots;
 mod stalls;
 mod status;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod tree_watch;
 mod validate;

@@ -1,49 +1,69 @@
 //! `OperatorService`.
 
-use colloquy_actors::{ControlReply, PauseConversation, Runtime, TreeFilter};
+use std::{sync::Arc, time::Duration};
+
+use colloquy_actors::{ActorKind, ControlReply, Error, LimitKind, PauseConversation, Runtime, TreeFilter};
 use colloquy_proto::v1::{self, operator_service_server::OperatorService};
 use colloquy_types::TenantId;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use crate::{convert, deadline, log::Call, status, streams::BoxedStream, traffic, tree_watch, validate::Faults};
+use crate::{convert, deadline, log::Operation, status, streams::BoxedStream, traffic, tree_watch, validate::Faults};
 
 /// Rows of a page when the caller does not say.
 const PAGE_ROWS_DEFAULT: u32 = 100;
+/// Watches of the tree that may be open at once: each holds what it told of every actor.
+const TREE_WATCHES_MAX: usize = 16;
+/// When to try again once they are.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The service.
 pub(crate) struct Operator {
     runtime: Runtime,
+    tree_watches: Arc<Semaphore>,
 }
 
 impl Operator {
     pub(crate) fn new(runtime: Runtime) -> Self {
-        Self { runtime }
+        Self { runtime, tree_watches: Arc::new(Semaphore::new(TREE_WATCHES_MAX)) }
     }
-}
 
-/// What a pause and the end of one are asked with.
-struct Asked {
-    key: Option<v1::ConversationKey>,
-    request_id: String,
-    reason: String,
-}
-
-impl Operator {
-    async fn pause(&self, metadata: &MetadataMap, asked: Asked, paused: bool) -> Result<ControlReply, Status> {
+    async fn pause(
+        &self,
+        metadata: &MetadataMap,
+        asked: v1::PauseConversationRequest,
+        paused: bool,
+    ) -> Result<ControlReply, Status> {
         let deadline = deadline::of_call(metadata, self.runtime.settings());
         let mut faults = Faults::default();
         let key = faults.key(asked.key.as_ref(), metadata);
         let (request_id, reason) = (faults.request_id(&asked.request_id), faults.reason(asked.reason));
         let ((key, request_id), reason) = faults.finish(key.zip(request_id).zip(reason))?;
-        let method = if paused { "PauseConversation" } else { "ResumeConversation" };
-        let call = Call { method, request_id: request_id.clone(), key: key.clone() };
+        let named = key.clone();
         let done = self.runtime.pause(PauseConversation { key, request_id, paused, reason, deadline }).await;
-        let reply = done.map_err(|error| {
-            call.refused(&error);
-            status::status(&error, call.key.as_str())
-        })?;
-        call.operated();
-        Ok(reply)
+        done.map_err(|error| status::status(&error, named.as_str()))
+    }
+
+    fn kill(&self, path: &str, reason: String) -> Result<ActorKind, Status> {
+        let mut faults = Faults::default();
+        let reason = faults.reason_given(reason);
+        faults.finish(reason)?;
+        self.runtime.kill(path).map_err(|error| status::status(&error, ""))
+    }
+
+    fn release(&self, metadata: &MetadataMap, key: Option<&v1::ConversationKey>) -> Result<bool, Status> {
+        let mut faults = Faults::default();
+        let key = faults.key(key, metadata);
+        Ok(self.runtime.release(&faults.finish(key)?))
+    }
+
+    async fn passivate(&self, metadata: &MetadataMap, key: Option<&v1::ConversationKey>) -> Result<bool, Status> {
+        let deadline = deadline::of_call(metadata, self.runtime.settings());
+        let mut faults = Faults::default();
+        let key = faults.key(key, metadata);
+        let key = faults.finish(key)?;
+        let passivated = self.runtime.passivate(&key, deadline).await;
+        passivated.map_err(|error| status::status(&error, key.as_str()))
     }
 }
 
@@ -80,23 +100,25 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::KillActorRequest>,
     ) -> Result<Response<v1::KillActorResponse>, Status> {
+        let operation = Operation::new("KillActor", &request);
         let v1::KillActorRequest { path, reason } = request.into_inner();
-        let mut faults = Faults::default();
-        let reason = faults.reason_given(reason);
-        let reason = faults.finish(reason)?;
-        let killed = self.runtime.kill(&path).map_err(|error| status::status(&error, ""))?;
-        tracing::warn!(kind = ?killed, %reason, "actor killed by an operator");
+        let operation = operation.on(&path).because(&reason);
+        let killed = operation.ended(self.kill(&path, reason))?;
         Ok(Response::new(v1::KillActorResponse { kind: convert::kind_of_actor(killed).into() }))
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let operation = Operation::new("Drain", &request);
         let v1::DrainRequest { estimate_only, reason } = request.into_inner();
+        let operation = operation.because(&reason);
         let mut faults = Faults::default();
         let reason = faults.reason(reason);
-        let reason = faults.finish(reason)?;
+        let checked = faults.finish(reason);
         let estimate = self.runtime.drain_estimate();
-        if !estimate_only {
-            tracing::warn!(%reason, in_flight = estimate.in_flight, "an operator ends the server");
+        if estimate_only {
+            checked?;
+        } else {
+            operation.ended(checked)?;
             self.runtime.ask_to_end();
         }
         Ok(Response::new(v1::DrainResponse {
@@ -119,15 +141,20 @@ impl OperatorService for Operator {
         let (kind, interval) = faults.finish(kind.zip(interval))?;
         let tenant = Some(message.tenant).filter(|tenant| !tenant.is_empty());
         let filter = TreeFilter { kind: convert::actor_kind(kind), tenant };
-        Ok(Response::new(tree_watch::events(self.runtime.clone(), filter, interval)))
+        let place = Arc::clone(&self.tree_watches).try_acquire_owned();
+        let (limit, bound, retry_after) = (LimitKind::Watches, TREE_WATCHES_MAX, RETRY_AFTER);
+        let full = |_| status::status(&Error::Overloaded { limit, bound, retry_after }, "");
+        Ok(Response::new(tree_watch::events(self.runtime.clone(), filter, interval, place.map_err(full)?)))
     }
 
     async fn pause_conversation(
         &self,
         request: Request<v1::PauseConversationRequest>,
     ) -> Result<Response<v1::PauseConversationResponse>, Status> {
-        let (metadata, _, v1::PauseConversationRequest { key, request_id, reason }) = request.into_parts();
-        let reply = self.pause(&metadata, Asked { key, request_id, reason }, true).await?;
+        let operation = Operation::new("PauseConversation", &request);
+        let (metadata, _, asked) = request.into_parts();
+        let operation = operation.on_key(asked.key.as_ref()).request(&asked.request_id).because(&asked.reason);
+        let reply = operation.ended(self.pause(&metadata, asked, true).await)?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::PauseConversationResponse { head, replayed: reply.replayed }))
     }
@@ -136,8 +163,11 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::ResumeConversationRequest>,
     ) -> Result<Response<v1::ResumeConversationResponse>, Status> {
+        let operation = Operation::new("ResumeConversation", &request);
         let (metadata, _, v1::ResumeConversationRequest { key, request_id, reason }) = request.into_parts();
-        let reply = self.pause(&metadata, Asked { key, request_id, reason }, false).await?;
+        let asked = v1::PauseConversationRequest { key, request_id, reason };
+        let operation = operation.on_key(asked.key.as_ref()).request(&asked.request_id).because(&asked.reason);
+        let reply = operation.ended(self.pause(&metadata, asked, false).await)?;
         let head = Some(convert::head(&reply.head));
         Ok(Response::new(v1::ResumeConversationResponse { head, replayed: reply.replayed }))
     }
@@ -146,9 +176,10 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::PauseTrafficRequest>,
     ) -> Result<Response<v1::PauseTrafficResponse>, Status> {
+        let operation = Operation::new("PauseTraffic", &request);
         let (metadata, _, v1::PauseTrafficRequest { traffic, request_id, actor, reason }) = request.into_parts();
         let asked = traffic::Asked { traffic, request_id, actor, reason, paused: true };
-        let reply = traffic::steer(&self.runtime, &metadata, asked).await?;
+        let reply = traffic::steer(&self.runtime, &metadata, asked, operation).await?;
         let pause = reply.pause.map(|pause| traffic::pause(&pause));
         Ok(Response::new(v1::PauseTrafficResponse { pause, replayed: reply.replayed }))
     }
@@ -157,9 +188,10 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::ResumeTrafficRequest>,
     ) -> Result<Response<v1::ResumeTrafficResponse>, Status> {
+        let operation = Operation::new("ResumeTraffic", &request);
         let (metadata, _, v1::ResumeTrafficRequest { traffic, request_id, actor, reason }) = request.into_parts();
         let asked = traffic::Asked { traffic, request_id, actor, reason, paused: false };
-        let reply = traffic::steer(&self.runtime, &metadata, asked).await?;
+        let reply = traffic::steer(&self.runtime, &metadata, asked, operation).await?;
         let pause = reply.pause.as_deref().map(traffic::pause);
         Ok(Response::new(v1::ResumeTrafficResponse { replayed: reply.replayed, pause }))
     }
@@ -186,8 +218,10 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::CompactStoreRequest>,
     ) -> Result<Response<v1::CompactStoreResponse>, Status> {
+        let operation = Operation::new("CompactStore", &request);
         let deadline = deadline::of_wait(request.metadata(), self.runtime.settings());
-        let compacted = self.runtime.compact(deadline).await.map_err(|error| status::status(&error, ""))?;
+        let compacted = self.runtime.compact(deadline).await.map_err(|error| status::status(&error, ""));
+        let compacted = operation.ended(compacted)?;
         let pending = self.runtime.stats().store.erasures_pending;
         Ok(Response::new(convert::compacted(&compacted, pending)))
     }
@@ -214,9 +248,9 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::ReleaseConversationRequest>,
     ) -> Result<Response<v1::ReleaseConversationResponse>, Status> {
-        let mut faults = Faults::default();
-        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
-        let released = self.runtime.release(&faults.finish(key)?);
+        let key = request.get_ref().key.as_ref();
+        let operation = Operation::new("ReleaseConversation", &request).on_key(key);
+        let released = operation.ended(self.release(request.metadata(), key))?;
         Ok(Response::new(v1::ReleaseConversationResponse { released }))
     }
 
@@ -224,12 +258,9 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::PassivateConversationRequest>,
     ) -> Result<Response<v1::PassivateConversationResponse>, Status> {
-        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
-        let mut faults = Faults::default();
-        let key = faults.key(request.get_ref().key.as_ref(), request.metadata());
-        let key = faults.finish(key)?;
-        let passivated = self.runtime.passivate(&key, deadline).await;
-        let was_active = passivated.map_err(|error| status::status(&error, key.as_str()))?;
+        let operation = Operation::new("PassivateConversation", &request).on_key(request.get_ref().key.as_ref());
+        let (metadata, _, v1::PassivateConversationRequest { key }) = request.into_parts();
+        let was_active = operation.ended(self.passivate(&metadata, key.as_ref()).await)?;
         Ok(Response::new(v1::PassivateConversationResponse { was_active }))
     }
 

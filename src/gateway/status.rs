@@ -179,6 +179,7 @@ fn row(error: &Error, key: &str) -> Row {
                 LimitKind::Bytes => (ErrorReason::AdmissionFull, "bytes"),
                 LimitKind::Deadline => (ErrorReason::QueueFull, "deadline"),
                 LimitKind::Activations => (ErrorReason::AdmissionFull, "activations"),
+                LimitKind::Watches => (ErrorReason::AdmissionFull, "watches"),
             };
             Row::new(Code::ResourceExhausted, reason).with("limit", name).with("bound", bound).retry(*retry_after)
         }
@@ -406,6 +407,7 @@ mod tests {
             (Error::TooLarge { what: "w".into() }, Code::FailedPrecondition, "RECORD_TOO_LARGE", false),
             (overloaded(LimitKind::FlowWork), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (overloaded(LimitKind::Activations), Code::ResourceExhausted, "ADMISSION_FULL", true),
+            (overloaded(LimitKind::Watches), Code::ResourceExhausted, "ADMISSION_FULL", true),
             (
                 Error::RevisionAbsent { flow: "f".into(), revision: "r".into() },
                 Code::NotFound,

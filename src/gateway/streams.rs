@@ -24,6 +24,12 @@ pub(crate) const EVENTS_WAITING: usize = 4;
 /// From one sign of life to the next on a stream on which nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Tells why a stream ends, if its reader takes that in time: the transport may have room once more. A reader that
+/// takes nothing must not keep the stream, and with it the end of the server, waiting.
+pub(crate) async fn end<T>(events: &mpsc::Sender<Result<T, Status>>, why: Status, stall_max: Duration) {
+    drop(tokio::time::timeout(stall_max, events.send(Err(why))).await);
+}
+
 /// A turn as it happens. The turn goes on when its reader goes away.
 pub(crate) fn turn(stream: TurnStream, call: Call, stall_max: Duration) -> BoxedStream<v1::StreamTurnResponse> {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
@@ -78,7 +84,8 @@ impl TurnReader {
                     message: status.message().to_owned(),
                 };
                 self.send(place, Event::Failed(failed)).await?;
-                self.events.send(Err(status)).await.map_err(|_| Gone)
+                end(&self.events, status, self.stall_max).await;
+                Ok(())
             }
         }
     }
@@ -91,9 +98,8 @@ impl TurnReader {
             Ok(sent) => sent.map_err(|_| Gone),
             Err(_) => {
                 let sent = TurnSeq::new(turn_seq.get().saturating_sub(1));
-                let told = self.events.send(Err(status::status(&Error::SlowReader { sent }, self.key.as_str())));
-                // Waits for room once more: the transport may still take the reason.
-                drop(tokio::time::timeout(self.stall_max, told).await);
+                let slow = status::status(&Error::SlowReader { sent }, self.key.as_str());
+                end(&self.events, slow, self.stall_max).await;
                 Err(Gone)
             }
         }
@@ -134,6 +140,8 @@ async fn feed_watch(
 ) {
     use v1::watch_conversation_response::Event;
     tokio::pin!(draining);
+    // The watcher is ahead of its reader by what waits to be sent.
+    let mut sent = watcher.position();
     loop {
         let next = tokio::select! {
             biased;
@@ -144,18 +152,13 @@ async fn feed_watch(
         let event = match next {
             Ok(WatchEvent::Turn(turn)) => Event::Committed(convert::committed(&turn)),
             Ok(WatchEvent::Reset) => Event::Reset(v1::ConversationReset {}),
-            Err(error) => return drop(events.send(Err(status::status(&error, key.as_str()))).await),
+            Err(error) => return end(&events, status::status(&error, key.as_str()), stall_max).await,
         };
         let response = v1::WatchConversationResponse { event_version: EVENT_VERSION, event: Some(event) };
         match tokio::time::timeout(stall_max, events.send(Ok(response))).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => sent = watcher.position(),
             Ok(Err(_)) => return,
-            Err(_) => {
-                let error = Error::SlowReader { sent: watcher.position() };
-                // Waits for room once more: the transport may still take the reason.
-                let told = events.send(Err(status::status(&error, key.as_str())));
-                return drop(tokio::time::timeout(stall_max, told).await);
-            }
+            Err(_) => return end(&events, status::status(&Error::SlowReader { sent }, key.as_str()), stall_max).await,
         }
     }
 }

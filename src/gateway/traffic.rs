@@ -5,7 +5,7 @@ use colloquy_proto::v1::{self, traffic::Of};
 use colloquy_types::{FlowName, TenantId};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{deadline, log, status, validate::Faults};
+use crate::{deadline, log::Operation, status, validate::Faults};
 
 /// What a pause and the end of one are asked with.
 pub(crate) struct Asked {
@@ -55,16 +55,23 @@ fn checked(asked: Asked, deadline: tokio::time::Instant) -> Result<PauseTraffic,
 }
 
 /// Pauses or resumes, and leaves a line in the log.
-pub(crate) async fn steer(runtime: &Runtime, metadata: &MetadataMap, asked: Asked) -> Result<TrafficReply, Status> {
-    let method = if asked.paused { "PauseTraffic" } else { "ResumeTraffic" };
-    let pause = checked(asked, deadline::of_call(metadata, runtime.settings()))?;
-    let call = log::TenantCall { method, request_id: pause.request_id.clone(), tenant: pause.tenant.clone() };
-    let steered = runtime.pause_traffic(pause).await.map_err(|error| {
-        call.refused(&error);
-        status::status(&error, "")
-    })?;
-    call.operated();
-    Ok(steered)
+pub(crate) async fn steer(
+    runtime: &Runtime,
+    metadata: &MetadataMap,
+    asked: Asked,
+    operation: Operation,
+) -> Result<TrafficReply, Status> {
+    let on = match asked.traffic.as_ref().and_then(|traffic| traffic.of.as_ref()) {
+        None => String::new(),
+        Some(Of::Tenant(tenant)) => tenant.clone(),
+        Some(Of::Revision(v1::RevisionTraffic { tenant, flow, revision })) => format!("{tenant}/{flow}@{revision}"),
+    };
+    let operation = operation.on(&on).request(&asked.request_id).by(&asked.actor).because(&asked.reason);
+    let steered = match checked(asked, deadline::of_call(metadata, runtime.settings())) {
+        Ok(pause) => runtime.pause_traffic(pause).await.map_err(|error| status::status(&error, "")),
+        Err(invalid) => Err(invalid),
+    };
+    operation.ended(steered)
 }
 
 /// A pause as it is told.

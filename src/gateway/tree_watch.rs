@@ -6,13 +6,13 @@ use std::{collections::HashMap, time::Duration};
 use colloquy_actors::{Error, Runtime, TreeFilter};
 use colloquy_proto::{EVENT_VERSION, v1};
 use colloquy_types::TurnSeq;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
     convert, status,
-    streams::{BoxedStream, EVENTS_WAITING},
+    streams::{BoxedStream, EVENTS_WAITING, end},
 };
 
 /// Actors that are watched at most.
@@ -22,14 +22,16 @@ const PAGE_ROWS: usize = 500;
 
 type Sent = Result<v1::WatchSupervisionTreeResponse, Status>;
 
-/// The tree as it changes, looked at every `interval`.
+/// The tree as it changes, looked at every `interval`. Holds its place until the stream has ended.
 pub(crate) fn events(
     runtime: Runtime,
     filter: TreeFilter,
     interval: Duration,
+    place: OwnedSemaphorePermit,
 ) -> BoxedStream<v1::WatchSupervisionTreeResponse> {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
     tokio::spawn(async move {
+        let _place = place;
         let (draining, reader) = (runtime.draining(), events.clone());
         let mut watch = TreeWatch { runtime, filter, events, told: HashMap::new() };
         let ended = tokio::select! {
@@ -38,8 +40,7 @@ pub(crate) fn events(
             () = draining => Error::Draining,
             ended = watch.feed(interval) => ended,
         };
-        let told = watch.events.send(Err(status::status(&ended, "")));
-        drop(tokio::time::timeout(watch.runtime.settings().watch_stall_max, told).await);
+        end(&watch.events, status::status(&ended, ""), watch.runtime.settings().watch_stall_max).await;
     });
     Box::pin(ReceiverStream::new(received))
 }
@@ -109,8 +110,12 @@ impl TreeWatch {
     }
 }
 
-/// Whether nothing of an actor changed that a watcher is told of: its age always does.
+/// Whether nothing of an actor changed that a watcher is told of. Its age always does, what is left of a call too, and
+/// how much memory it takes with each turn.
 fn is_alike(before: &v1::Actor, now: &v1::Actor) -> bool {
-    let now = v1::Actor { age_ms: before.age_ms, ..now.clone() };
+    let mut now = v1::Actor { age_ms: before.age_ms, memory_bytes: before.memory_bytes, ..now.clone() };
+    if let (Some(effect), Some(before)) = (&mut now.effect, &before.effect) {
+        effect.left_ms = before.left_ms;
+    }
     *before == now
 }

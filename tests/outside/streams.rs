@@ -148,6 +148,11 @@ async fn a_busy_conversation_does_what_the_turn_says() {
     let refused = client.submit(&with("r-2", v1::BusyPolicy::Reject)).await.unwrap_err();
     assert_eq!((refused.code(), refused.reason()), (Code::Aborted, "BUSY"));
     assert_eq!(refused.metadata("held_by").map(str::len), Some(32), "the turn that holds it");
+    let millis = |key: &str| refused.metadata(key).and_then(|value| value.parse::<u64>().ok()).expect(key);
+    let (held_for, at_most) = (millis("held_for_ms"), millis("held_at_most_ms"));
+    // A part was read, and parts come every 10 ms; the turn may take as long as its caller said.
+    assert!((1..30_000).contains(&held_for), "since when: {held_for}");
+    assert!((1..=30_000).contains(&at_most) && held_for + at_most <= 30_001, "until when: {held_for} + {at_most}");
     let left = client.submit(&with("r-3", v1::BusyPolicy::Drop)).await.unwrap().turn.unwrap();
     assert_eq!((left.outcome(), left.turn_seq), (v1::TurnOutcome::LeftOut, 0));
     let next = client.submit(&with("r-4", v1::BusyPolicy::Replace)).await.unwrap().turn.unwrap();
@@ -157,6 +162,25 @@ async fn a_busy_conversation_does_what_the_turn_says() {
         ending = events.message().await.err();
     }
     assert_eq!(ending.unwrap().code(), Code::Cancelled);
+    let mut events = client.stream(&errand("c", "r-5", "tell")).await.unwrap();
+    let mut shown = String::new();
+    while shown.is_empty() {
+        if let Some(Event::Delta(delta)) = events.message().await.unwrap().unwrap().event {
+            shown.push_str(&delta.text);
+        }
+    }
+    let next = client.submit(&with("r-6", v1::BusyPolicy::Interrupt)).await.unwrap().turn.unwrap();
+    let mut interrupted = None;
+    while let Some(event) = events.message().await.unwrap() {
+        match event.event {
+            Some(Event::Delta(delta)) => shown.push_str(&delta.text),
+            Some(Event::Committed(committed)) => interrupted = committed.turn,
+            _ => {}
+        }
+    }
+    let interrupted = interrupted.expect("what was shown of it stays");
+    assert_eq!((interrupted.outcome(), reply(&interrupted)), (v1::TurnOutcome::Interrupted, shown.as_str()));
+    assert_eq!((interrupted.turn_seq, next.turn_seq, next.outcome()), (2, 3, v1::TurnOutcome::Complete));
     // From the command line.
     let call = |arguments: &[&str]| {
         let global = ["--addr", &server.grpc, "--tenant", "acme", "--color", "never"];

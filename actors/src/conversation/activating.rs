@@ -1,11 +1,13 @@
 //! The watch over an activation. Until an actor has started, ractor tells nobody that it failed: a panic while it reads
-//! its history, or a kill, would leave its place taken by nothing.
+//! its history, or a kill, would leave its place taken by nothing. And what becomes of a history that cannot be read: the
+//! actor answers whoever waits, and opens count as failures do, so that calls to it cost the store little.
 
 use std::sync::Arc;
 
 use ractor::ActorId;
 
-use crate::{directory::ActorInfo, quarantine::FailureCause, shared::Shared};
+use super::Conversation;
+use crate::{directory::ActorInfo, error::Error, quarantine::FailureCause, shard, shared::Shared};
 
 /// Tells the supervisor when it is dropped before the activation is done.
 pub(super) struct Activating {
@@ -31,5 +33,17 @@ impl Drop for Activating {
             let cause = if std::thread::panicking() { FailureCause::PanicAtActivation } else { FailureCause::Killed };
             self.shared.report_failed(&self.info, self.id, cause);
         }
+    }
+}
+
+impl Conversation {
+    /// Counts an activation that found a history which cannot be read; gives back why.
+    pub(super) fn unreadable(&self, error: Error) -> Error {
+        if matches!(error, Error::Corrupt { .. }) {
+            let (shared, key) = (&self.shared, &self.info.key);
+            let verdict = shared.quarantine.unreadable(key, error.clone(), shared.clock.now());
+            shard::tell(shared, &self.info, FailureCause::UnreadableHistory, &verdict);
+        }
+        error
     }
 }

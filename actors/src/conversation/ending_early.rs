@@ -5,7 +5,8 @@
 //! committed like any other. What may change the world is not dropped: an action whose intent is written is waited
 //! for, within its own deadline, and one that was not called yet is not called. A turn whose record is on its way is
 //! too late to end early. A crash in between resumes the turn as any other: the wish is not kept, its caller is told
-//! nothing, and asking again is safe.
+//! nothing, and asking again is safe. A turn that waits behind it when its activation ends goes to the next one, and
+//! still wants what it wanted of that turn, and of no other.
 
 use colloquy_flow::BusyPolicy;
 use colloquy_turn::{CallOutcome, ClosedReason, EffectValue, Failure};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use super::{
     Conversation,
     loaded::Loaded,
-    message::{Cancel, Message, Submission},
+    message::{Cancel, Message, Submission, Waited},
     replying::Waiters,
     state::{Body, EndEarly, Phase, Queued, Running, RunningTurn, State, Work},
 };
@@ -59,7 +60,8 @@ impl Conversation {
         }
     }
 
-    /// Starts a turn when nothing runs; otherwise does what its policy, or else the flow's, says.
+    /// Starts a turn when nothing runs; otherwise does what its policy, or else the flow's, says. One that waited for an
+    /// earlier activation goes on waiting: its policy was followed, and it must not end what came before it.
     pub(super) fn start_or_queue(
         &self,
         myself: &ActorRef<Message>,
@@ -69,9 +71,22 @@ impl Conversation {
         // A snapshot is nothing that a caller could wait for, or know of.
         let Some(running) = state.running.as_ref().filter(|running| !matches!(running.work, Work::Snapshot { .. }))
         else {
+            if submission.waited == Waited::No {
+                submission.waited = Waited::Queued;
+            }
             return state.queue.push_back(Queued::Turn(submission, Waiters::default()));
         };
-        match submission.busy.unwrap_or_else(|| state.busy()) {
+        let behind = running.work.request_hash().map_or(Waited::Queued, Waited::Behind);
+        let follows = match submission.waited {
+            Waited::No => true,
+            Waited::Queued => false,
+            Waited::Behind(_) => submission.waited == behind,
+        };
+        let wanted = match follows {
+            true => submission.busy.unwrap_or_else(|| state.busy()),
+            false => BusyPolicy::Enqueue,
+        };
+        match wanted {
             BusyPolicy::Reject => {
                 let now = Instant::now();
                 let busy = Error::Busy {
@@ -95,6 +110,9 @@ impl Conversation {
             }
             policy => {
                 submission.permit.give_slot();
+                if submission.waited == Waited::No {
+                    submission.waited = behind;
+                }
                 state.queue.push_back(Queued::Turn(submission, Waiters::default()));
                 match policy {
                     BusyPolicy::Interrupt => self.end_early(myself, state, EndEarly::Interrupt),

@@ -93,6 +93,8 @@ impl Conversation {
         };
         // Before anything may begin under the key: a watch must not go on with another conversation.
         self.shared.watches.erased(&self.info.key);
+        // What could not be read is gone: who begins under the key has failed at nothing.
+        self.shared.quarantine.let_erase(&self.info.key);
         self.retire(myself, state);
         submission.answer(Ok(ControlReply { uid, head, at, replayed: false }));
     }

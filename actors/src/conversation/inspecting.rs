@@ -1,6 +1,6 @@
 //! What an actor says of itself to an operator: what runs, what it waits for, and until when. Nothing of what was said.
 
-use colloquy_turn::EffectKind;
+use colloquy_turn::{Effect, EffectKind};
 use tokio::time::Instant;
 
 use super::{
@@ -27,6 +27,38 @@ impl Conversation {
     }
 }
 
+impl Conversation {
+    /// Shows the call that a turn waits for to whoever looks at the tree: of several the one that may take longest.
+    pub(super) fn show_effect(&self, state: &mut State) {
+        let last = state.running.as_ref().and_then(|running| match &running.work {
+            Work::Turn(turn) => match &turn.phase {
+                Phase::Deciding(deciding) => deciding.waits_for().max_by_key(|(_, deadline)| *deadline),
+                Phase::Accepting | Phase::Hinting(_) | Phase::Committing(_) => None,
+            },
+            Work::Control(_) | Work::Snapshot { .. } => None,
+        });
+        let shows = last.is_some();
+        // Most messages find nothing to show, and nothing shown.
+        if shows || state.shows_effect {
+            self.info.show_effect(last.map(|(effect, deadline)| (report(effect, deadline), deadline)));
+            state.shows_effect = shows;
+        }
+    }
+}
+
+fn report(effect: &Effect, deadline: Instant) -> EffectReport {
+    EffectReport {
+        step: effect.step,
+        kind: effect.kind.name(),
+        name: match &effect.kind {
+            EffectKind::Model(request) => request.purpose.name().to_owned(),
+            EffectKind::Fetch(request) | EffectKind::Act(request) => request.target.to_string(),
+            EffectKind::Time | EffectKind::Identifier => String::new(),
+        },
+        left: deadline.saturating_duration_since(Instant::now()),
+    }
+}
+
 fn running(running: &Running) -> RunningReport {
     let now = Instant::now();
     let (phase, effects) = match &running.work {
@@ -38,17 +70,7 @@ fn running(running: &Running) -> RunningReport {
             Phase::Committing(_) => ("committing", Vec::new()),
             Phase::Deciding(deciding) => {
                 let phase = if deciding.held_back { "held_back" } else { "deciding" };
-                let effects = deciding.waits_for().map(|(effect, deadline)| EffectReport {
-                    step: effect.step,
-                    kind: effect.kind.name(),
-                    name: match &effect.kind {
-                        EffectKind::Model(request) => request.purpose.name().to_owned(),
-                        EffectKind::Fetch(request) | EffectKind::Act(request) => request.target.to_string(),
-                        EffectKind::Time | EffectKind::Identifier => String::new(),
-                    },
-                    left: deadline.saturating_duration_since(now),
-                });
-                (phase, effects.collect())
+                (phase, deciding.waits_for().map(|(effect, deadline)| report(effect, deadline)).collect())
             }
         },
     };

@@ -103,6 +103,8 @@ pub(crate) struct Submission {
     pub(crate) expected_seq: Option<TurnSeq>,
     /// The caller's, or else the flow's.
     pub(crate) busy: Option<BusyPolicy>,
+    /// Whether its policy was followed already, by an activation that did not come to begin it.
+    pub(crate) waited: Waited,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<TraceContext>,
     /// `Some` when the caller streams: gets the turn's events once it begins, and the turn is then journalled as
@@ -112,6 +114,18 @@ pub(crate) struct Submission {
     pub(crate) sent_at: Instant,
     pub(crate) reply: oneshot::Sender<Answer>,
     pub(crate) permit: Permit,
+}
+
+/// Whether a turn has waited in a queue: then its policy was followed, and is not followed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It comes from its caller.
+    #[default]
+    No,
+    /// It has, and no turn ran then.
+    Queued,
+    /// It has, behind the turn of this request. Should that one be taken up anew, what was wanted of it still is.
+    Behind([u8; 16]),
 }
 
 /// Something other than a turn on its way to the log.

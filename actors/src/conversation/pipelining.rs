@@ -134,6 +134,7 @@ impl Conversation {
                 debug_assert_eq!(head, after.head, "the writer takes records as they are, or not at all");
                 self.shared.metrics.turns_ahead.inc();
                 state.pace.ended(begun_at);
+                self.info.set_pace(state.pace.expected(1));
                 self.count(&record);
                 self.timers_over(over);
                 let turn = CommittedTurn { record: *record, head, committed_at: after.updated_at };

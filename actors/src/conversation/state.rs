@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Set once the directory no longer points here: what arrives goes to the next activation.
     pub(super) retired: bool,
     pub(super) activated_at: Instant,
+    /// Whether the tree shows a call that it waits for.
+    pub(super) shows_effect: bool,
     /// How fast turns end here.
     pub(super) pace: TurnPace,
     /// What happened in the last turn that was followed, for whoever lost it on its last words.
@@ -184,6 +186,7 @@ impl State {
             round: 0,
             retired: false,
             activated_at: Instant::now(),
+            shows_effect: false,
             pace: TurnPace::default(),
             followed: None,
         }
@@ -282,6 +285,14 @@ impl Work {
     pub(super) fn turn_id(&self) -> Option<TurnId> {
         match self {
             Self::Turn(turn) => Some(turn.accepted.turn_id),
+            Self::Control(_) | Self::Snapshot { .. } => None,
+        }
+    }
+
+    /// The request of the turn that it is, if it is one.
+    pub(super) fn request_hash(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Turn(turn) => Some(turn.request_hash),
             Self::Control(_) | Self::Snapshot { .. } => None,
         }
     }

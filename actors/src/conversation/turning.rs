@@ -379,6 +379,7 @@ impl Conversation {
             phase @ Phase::Hinting(_) => turn.phase = phase,
             Phase::Committing(committing) => {
                 state.pace.ended(turn.begun_at);
+                self.info.set_pace(state.pace.expected(1));
                 let Some(loaded) = state.loaded_mut() else { return };
                 let (request_hash, events) = (turn.request_hash, turn.waiters.events().cloned());
                 self.turn_committed(loaded, *turn, *committing, head);
@@ -463,6 +464,7 @@ impl Conversation {
             ending: None,
             trace: None,
         });
+        self.info.busy_until(self.shared.tick_at(turn.deadline));
         self.shared.metrics.turns_resumed.inc();
         if left.is_zero() && !acted {
             self.close(myself, state, turn, ClosedReason::DeadlineExceeded);

@@ -78,6 +78,11 @@ impl Workshop {
         })
     }
 
+    /// How much runs or waits.
+    pub(crate) fn admitted(&self) -> usize {
+        ADMITTED_MAX.saturating_sub(self.admitted.available_permits())
+    }
+
     /// Runs `work` on a thread of its own and waits for it until `deadline`.
     ///
     /// # Errors

@@ -102,6 +102,9 @@ pub(crate) async fn control(
     control: Control,
     deadline: Instant,
 ) -> Result<ControlReply, Error> {
+    if matches!(control, Control::Erase(_)) {
+        shared.quarantine.let_erase(key);
+    }
     let (handle, permit) = shared.admit_write(key, 0)?;
     let (reply, answer) = oneshot::channel();
     let submission = ControlSubmission {

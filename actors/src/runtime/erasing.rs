@@ -61,7 +61,7 @@ pub struct ErasureReceipt {
 
 impl Runtime {
     /// Erases a conversation once what runs in it has ended. From then on the key is free; the bodies go physically
-    /// when compaction passes over them.
+    /// when compaction passes over them. One whose history cannot be read is opened for it, also while it is quarantined.
     ///
     /// # Errors
     /// [`Error::ConversationAbsent`] also for one that was erased before, whatever the request id, and when another

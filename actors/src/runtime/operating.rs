@@ -27,7 +27,7 @@ pub struct DrainEstimate {
     pub conversations_active: usize,
     /// Watches and other streams that are open.
     pub watchers: usize,
-    /// How long the calls may take at most: the longest deadline that a call may have.
+    /// How long what runs and waits in conversations may take at most: until the last of its deadlines.
     pub at_most: Duration,
 }
 
@@ -85,11 +85,14 @@ impl Runtime {
 
     /// What ending the process would wait for now.
     pub fn drain_estimate(&self) -> DrainEstimate {
+        let mut last = 0;
+        self.shared.directory.each(|info| last = last.max(info.is_busy_until().unwrap_or_default()));
+        let left = Duration::from_millis(last.saturating_sub(self.shared.tick()));
         DrainEstimate {
             in_flight: self.shared.admission.in_flight(),
             conversations_active: self.shared.directory.len(),
             watchers: self.shared.watches.len(),
-            at_most: self.shared.settings.turn_deadline_max,
+            at_most: left.min(self.shared.settings.turn_deadline_max),
         }
     }
 

@@ -39,11 +39,7 @@ impl Runtime {
     /// Lets a conversation be started again: the next call activates it, and its failures are counted anew. Whether it
     /// was quarantined.
     pub fn release(&self, key: &ConversationKey) -> bool {
-        let released = self.shared.quarantine.release(key);
-        if released {
-            tracing::info!(tenant = key.tenant(), "conversation released from quarantine");
-        }
-        released
+        self.shared.quarantine.release(key)
     }
 
     /// Puts a conversation to rest; whether it was in memory.

@@ -112,9 +112,9 @@ impl Calls {
             RequestKind::Pause { paused } => {
                 self.spawn(conversation, |caller| caller.pause(request, paused, manner.budget));
             }
-            RequestKind::Fork { source } => {
+            RequestKind::Fork { source, at } => {
                 if let Some(source) = self.key(source).cloned() {
-                    self.spawn(conversation, |caller| caller.fork(request, source, manner.budget));
+                    self.spawn(conversation, |caller| caller.fork(request, source, at, manner.budget));
                 }
             }
             RequestKind::Feedback { turn_seq } => {
@@ -173,11 +173,16 @@ impl Calls {
         }
     }
 
-    pub(super) fn fork(&mut self, conversation: usize, source: usize, manner: Manner) {
+    pub(super) fn fork(&mut self, conversation: usize, source: usize, at: Option<usize>, manner: Manner) {
         let (Some(key), Some(from)) = (self.key(conversation).cloned(), self.key(source).cloned()) else { return };
-        let made = self.witness.lock().requests.make(&key, RequestKind::Fork { source }, None);
+        let (made, at) = {
+            let mut state = self.witness.lock();
+            let last = state.ledger.current(&from).map(|(_, known)| known.head.turn_seq).unwrap_or_default();
+            let at = at.map(|at| TurnSeq::new((at as u64) % (last.get() + 1)));
+            (state.requests.make(&key, RequestKind::Fork { source, at }, None), at)
+        };
         if let Some(request) = made {
-            self.spawn(conversation, |caller| caller.fork(request, from, manner.budget));
+            self.spawn(conversation, |caller| caller.fork(request, from, at, manner.budget));
         }
     }
 

@@ -14,8 +14,8 @@ use colloquy_store::{
     simulated::{Attempted, Synced},
 };
 use colloquy_turn::{
-    AcceptedRecord, ClosedReason, ControlRecord, ConversationState, EffectsRecord, InputKind, SnapshotRecord,
-    TurnClosedRecord, TurnRecord, open_conversation, replay, reset,
+    AcceptedRecord, ClosedReason, ControlRecord, ConversationState, CreatedRecord, EffectsRecord, InputKind, Origin,
+    SnapshotRecord, TurnClosedRecord, TurnRecord, open_conversation, replay, reset,
 };
 use colloquy_types::{ConversationKey, ConversationUid, Hash, Head, RequestId, Timestamp, TurnId};
 
@@ -48,6 +48,11 @@ pub(super) struct Generation {
     pub(super) promised: Option<TurnId>,
     pub(super) ended: HashMap<RequestId, Ended>,
     pub(super) state: ConversationState,
+    /// What it was after each of its records.
+    states: BTreeMap<Hash, ConversationState>,
+    /// Where it branched off, and what it began with, when it is a fork.
+    origin: Option<Origin>,
+    begun: Option<Box<ConversationState>>,
 }
 
 /// What is durable.
@@ -149,7 +154,25 @@ impl Ledger {
             let taken = generation.take(record, &self.flow, self.latest, (&mut self.intents, &mut self.fired));
             taken.map_err(|breach| breach.of(&format!("{} record {}", key.as_str(), record.header.record_no)))?;
         }
-        Ok(())
+        if is_new { self.check_fork(key) } else { Ok(()) }
+    }
+
+    /// A fork begins with what its origin was after the record that it names, but for the timers.
+    fn check_fork(&self, key: &ConversationKey) -> Result<(), Breach> {
+        let Some(fork) = self.generations(key).last() else { return Ok(()) };
+        let Some(origin) = fork.origin else { return Ok(()) };
+        let mut all = self.keys.values().flatten();
+        let from = all.find(|other| other.uid == origin.uid);
+        let was = from.and_then(|other| Some((other.heads.get(&origin.hash)?, other.states.get(&origin.hash)?)));
+        let fits = was.is_some_and(|(head, state)| {
+            head.turn_seq == origin.turn_seq && fork.begun.as_deref() == Some(&state.clone().without_timers())
+        });
+        if fits {
+            return Ok(());
+        }
+        let what =
+            format!("{} does not begin with what {} was after turn {}", key.as_str(), origin.uid, origin.turn_seq);
+        Err(Breach::new(Invariant::Replays, what))
     }
 
     /// Whether what was found at `head` behind what was synced was ever appended.
@@ -183,6 +206,9 @@ impl Generation {
             promised: None,
             ended: HashMap::new(),
             state,
+            states: BTreeMap::new(),
+            origin: None,
+            begun: None,
         }
     }
 
@@ -204,6 +230,7 @@ impl Generation {
         }
         let payload = &record.payload;
         match header.kind {
+            RecordKind::Created => self.origin = CreatedRecord::decode(payload).map_err(unreadable)?.origin,
             RecordKind::Accepted => {
                 let accepted = AcceptedRecord::decode(payload).map_err(unreadable)?;
                 // Each attempt at a turn says anew that it is one.
@@ -236,6 +263,9 @@ impl Generation {
             }
             RecordKind::Erased => self.erased = true,
             _ => {}
+        }
+        if header.kind.is_chained() {
+            self.states.insert(header.hash, self.state.clone());
         }
         Ok(())
     }
@@ -282,6 +312,7 @@ impl Generation {
             }
             ControlRecord::Feedback { request_id, .. } => self.remember(request_id, Ended::Control),
             ControlRecord::Forked { request_id, state, .. } => {
+                self.begun = Some(state.clone());
                 self.state = *state;
                 self.remember(request_id, Ended::Control)
             }

@@ -121,6 +121,8 @@ impl<'a> Run<'a> {
         let mut report = self.witness.report();
         report.counted("turns resumed", self.metrics.turns_resumed.get());
         report.counted("turns closed", self.metrics.turns_closed.get());
+        report.counted("turns interrupted", self.metrics.turns_interrupted.get());
+        report.counted("turns replaced", self.metrics.turns_replaced.get());
         report.counted("conversations left idle", self.metrics.residence.passivations_idle.get());
         report.counted("conversations that made room", self.metrics.residence.passivations_watermark.get());
         report.counted("actors restarted after a panic", self.metrics.restarts_panic.get());
@@ -289,7 +291,7 @@ impl<'a> Run<'a> {
             Operation::Feedback { conversation, manner } => calls.feedback(conversation, manner),
             Operation::Cancel { conversation, which, budget } => calls.cancel(conversation, which, budget),
             Operation::Pause { conversation, paused, manner } => calls.pause(conversation, paused, manner),
-            Operation::Fork { conversation, source, manner } => calls.fork(conversation, source, manner),
+            Operation::Fork { conversation, source, at, manner } => calls.fork(conversation, source, at, manner),
             Operation::Erase { conversation, budget } => calls.erase(conversation, budget),
             Operation::Passivate { conversation, budget } => calls.passivate(conversation, budget),
             Operation::Describe { conversation, budget } => calls.describe(conversation, budget),

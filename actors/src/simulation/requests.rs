@@ -36,9 +36,10 @@ pub(super) enum RequestKind {
     Pause {
         paused: bool,
     },
-    /// Of the conversation with this number.
+    /// Of the conversation with this number, after this turn; as it is then when not given.
     Fork {
         source: usize,
+        at: Option<TurnSeq>,
     },
 }
 

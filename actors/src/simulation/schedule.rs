@@ -45,24 +45,80 @@ pub(super) enum Expected {
 /// One step. `conversation` and `which` are numbers that are taken modulo what there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation {
-    Submit { conversation: usize, said: usize, expected: Expected, manner: Manner },
-    Repeat { conversation: usize, which: usize, other_payload: bool, manner: Manner },
-    Reset { conversation: usize, expected: Expected, manner: Manner },
-    Feedback { conversation: usize, manner: Manner },
-    Cancel { conversation: usize, which: usize, budget: Duration },
-    Pause { conversation: usize, paused: bool, manner: Manner },
-    Fork { conversation: usize, source: usize, manner: Manner },
-    Erase { conversation: usize, budget: Duration },
-    Passivate { conversation: usize, budget: Duration },
-    Describe { conversation: usize, budget: Duration },
-    Read { conversation: usize, budget: Duration },
-    Watch { conversation: usize, behind: bool },
-    Disconnect { which: usize },
-    Kill { conversation: usize },
-    Panic { conversation: usize },
+    Submit {
+        conversation: usize,
+        said: usize,
+        expected: Expected,
+        manner: Manner,
+    },
+    Repeat {
+        conversation: usize,
+        which: usize,
+        other_payload: bool,
+        manner: Manner,
+    },
+    Reset {
+        conversation: usize,
+        expected: Expected,
+        manner: Manner,
+    },
+    Feedback {
+        conversation: usize,
+        manner: Manner,
+    },
+    Cancel {
+        conversation: usize,
+        which: usize,
+        budget: Duration,
+    },
+    Pause {
+        conversation: usize,
+        paused: bool,
+        manner: Manner,
+    },
+    /// `at` is a number of a turn, taken modulo what there is; the last state when not given.
+    Fork {
+        conversation: usize,
+        source: usize,
+        at: Option<usize>,
+        manner: Manner,
+    },
+    Erase {
+        conversation: usize,
+        budget: Duration,
+    },
+    Passivate {
+        conversation: usize,
+        budget: Duration,
+    },
+    Describe {
+        conversation: usize,
+        budget: Duration,
+    },
+    Read {
+        conversation: usize,
+        budget: Duration,
+    },
+    Watch {
+        conversation: usize,
+        behind: bool,
+    },
+    Disconnect {
+        which: usize,
+    },
+    Kill {
+        conversation: usize,
+    },
+    Panic {
+        conversation: usize,
+    },
     Crash(Crash),
-    DieInGroup { after: usize },
-    DiskFails { after: usize },
+    DieInGroup {
+        after: usize,
+    },
+    DiskFails {
+        after: usize,
+    },
     DiskFull(bool),
     Restart,
     SlowSync(Duration),
@@ -70,7 +126,9 @@ pub(super) enum Operation {
     LoseAppend,
     RefuseAppend,
     DelayAppend(Duration),
-    StepClock { millis: i64 },
+    StepClock {
+        millis: i64,
+    },
     Checkpoint,
     Compact,
     Wait(Duration),
@@ -105,11 +163,11 @@ impl Operation {
             Self::DiskFull(true) => "disk full",
             Self::DiskFull(false) => "disk freed",
             Self::Restart => "restarts in order",
-            Self::SlowSync(_) => "slow syncs",
-            Self::LoseAcknowledgement => "acknowledgements lost",
-            Self::LoseAppend => "appends lost",
-            Self::RefuseAppend => "appends refused",
-            Self::DelayAppend(_) => "appends late",
+            Self::SlowSync(_) => "slow syncs armed",
+            Self::LoseAcknowledgement => "lost acknowledgements armed",
+            Self::LoseAppend => "lost appends armed",
+            Self::RefuseAppend => "refused appends armed",
+            Self::DelayAppend(_) => "late appends armed",
             Self::StepClock { millis: ..0 } => "clock put back",
             Self::StepClock { .. } => "clock put forth",
             Self::Checkpoint => "checkpoints",
@@ -133,8 +191,11 @@ impl Operation {
             280..302 => Self::Cancel { conversation, which, budget: budget(random) },
             302..308 => Self::Pause { conversation, paused: true, manner: manner(random) },
             308..324 => Self::Pause { conversation, paused: false, manner: manner(random) },
-            324..330 => Self::Fork { conversation, source: which, manner: manner(random) },
-            330..450 => Self::Repeat { conversation, which, other_payload: random.chance(15), manner: manner(random) },
+            324..332 => {
+                let at = random.chance(60).then(|| random.below(usize::MAX));
+                Self::Fork { conversation, source: which, at, manner: manner(random) }
+            }
+            332..450 => Self::Repeat { conversation, which, other_payload: random.chance(15), manner: manner(random) },
             450..475 => Self::Reset { conversation, expected: expected(random), manner: manner(random) },
             475..500 => Self::Feedback { conversation, manner: manner(random) },
             500..512 => Self::Erase { conversation, budget: budget(random) },

@@ -387,6 +387,7 @@ impl State {
 
     fn refresh(&mut self) -> Result<(), Breach> {
         let Some(store) = self.store.clone() else { return Ok(()) };
+        store.take_struck().into_iter().for_each(|fault| self.count(fault));
         for attempted in store.take_attempted() {
             self.ledger.attempted(attempted);
         }

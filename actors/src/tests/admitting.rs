@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{
-    outside::{AMPLE, Conduct, World, errand, started, submitted},
+    outside::{AMPLE, Conduct, World, errand, started, started_within, submitted},
     *,
 };
 use crate::{
@@ -35,6 +35,31 @@ async fn a_turn_that_cannot_end_in_time_behind_the_others_is_refused_at_once() {
         turn.await.unwrap().unwrap();
     }
     assert_eq!(runtime.describe(&key("c"), Instant::now() + AMPLE).await.unwrap().head.turn_seq.get(), 4);
+}
+
+/// RetryInfo tells when there may be a place: when a turn of that conversation has ended, however idle the others are.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_hints_at_the_pace_of_its_conversation() {
+    let each = Duration::from_secs(1);
+    let world = World::new(&[("model", Conduct::After(each))]);
+    let queue_len_max = NonZeroUsize::new(2).unwrap();
+    let runtime = started_within(Limits { queue_len_max, ..Limits::default() }, &world).await;
+    let full = async |from: usize| {
+        let calls = [from, from + 1].map(|number| submitted(&runtime, errand(&format!("r-{number}"), "tell", AMPLE)));
+        let in_flight = || runtime.shared().directory.get(&key("c")).is_some_and(|now| now.info.in_flight.get() == 2);
+        wait_for(in_flight).await;
+        let refused = runtime.submit_turn(errand("refused", "desk", AMPLE)).await.unwrap_err();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        let Error::Overloaded { limit: LimitKind::Conversation, bound: 2, retry_after } = refused else {
+            panic!("{refused:?}")
+        };
+        retry_after
+    };
+    assert!(full(0).await < each, "nothing is known of it yet");
+    let told = full(2).await;
+    assert!((each..each * 2).contains(&told), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -378,7 +378,7 @@ async fn a_watch_is_ended_by_erasures_behind_its_opening_only() {
     let runtime = start(gate.clone()).await;
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     let watches = &runtime.shared().watches;
-    let mut subscription = watches.subscribe(&key("c"));
+    let mut subscription = watches.subscribe(&key("c")).unwrap();
     assert!(!subscription.renew(), "nothing was erased");
     // An actor found nothing under the key, and began a conversation, before the watch asked for it.
     watches.erased(&key("c"));

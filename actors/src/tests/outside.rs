@@ -138,6 +138,12 @@ pub(super) async fn started_with(gate: &Arc<Gate>, world: &Arc<World>, flow: Str
     start_in(gate.clone(), RuntimeSettings::default(), sources, Arc::new(Reached(Arc::clone(world)))).await
 }
 
+pub(super) async fn started_within(limits: Limits, world: &Arc<World>) -> Runtime {
+    let settings = RuntimeSettings { limits, ..RuntimeSettings::default() };
+    let sources = vec![("flow.yaml".to_owned(), ERRANDS.to_owned())];
+    start_in(Gate::new(), settings, sources, Arc::new(Reached(Arc::clone(world)))).await
+}
+
 pub(super) fn errand(request_id: &str, text: &str, budget: Duration) -> SubmitTurn {
     let flow = Some(FlowName::parse("errands").unwrap());
     SubmitTurn { flow, deadline: Instant::now() + budget, ..turn("c", request_id, text) }

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::hint::Hint;
 use crate::{
-    conversation::{Message, Submission, hash16, input_digest},
+    conversation::{Message, Submission, Waited, hash16, input_digest},
     error::{DeadlineOutcome, Error},
     reply::Answer,
     shared::Shared,
@@ -70,6 +70,7 @@ async fn submit(shared: &Arc<Shared>, hint: &Hint) -> Result<bool, Error> {
         text,
         expected_seq: None,
         busy: Some(BusyPolicy::Enqueue),
+        waited: Waited::No,
         deadline,
         trace: None,
         events: None,

@@ -22,8 +22,13 @@ fn row_json(actor: &v1::Actor) -> serde_json::Value {
     json!({
         "path": actor.path, "kind": name(actor.kind()), "key": actor.key, "state": state(actor),
         "queue_depth": actor.queue_depth, "restarts": actor.restarts, "activation": actor.activation,
-        "age_ms": actor.age_ms, "children": actor.children,
+        "age_ms": actor.age_ms, "children": actor.children, "last_failure": actor.last_failure,
+        "memory_bytes": actor.memory_bytes, "effect": actor.effect.as_ref().map(effect_json),
     })
+}
+
+fn effect_json(effect: &v1::EffectReport) -> serde_json::Value {
+    json!({ "step": effect.step, "kind": effect.kind, "name": effect.name, "left_ms": effect.left_ms })
 }
 
 fn row_text(actor: &v1::Actor) -> String {
@@ -31,7 +36,23 @@ fn row_text(actor: &v1::Actor) -> String {
     let figures = [("queue", actor.queue_depth), ("restarts", actor.restarts.into()), ("children", actor.children)];
     let figures =
         figures.into_iter().filter(|(_, number)| *number > 0).map(|(name, number)| format!("  {name} {number}"));
-    format!("{:depth$}{} {}{}", "", output::plain(&actor.path), state(actor), figures.collect::<String>())
+    let failed = Some(&actor.last_failure).filter(|cause| !cause.is_empty());
+    let failed = failed.map(|cause| format!("  failed: {}", output::plain(cause))).unwrap_or_default();
+    let waits = actor.effect.as_ref().map(|v1::EffectReport { kind, name, left_ms, .. }| {
+        format!("  waits for {} {}, {left_ms} ms left", output::plain(kind), output::plain(name))
+    });
+    let told = [figures.collect(), format!("  age {}", age(actor.age_ms)), failed, waits.unwrap_or_default()].concat();
+    format!("{:depth$}{} {}{told}", "", output::plain(&actor.path), state(actor))
+}
+
+/// An age in the largest unit that tells it.
+fn age(millis: u64) -> String {
+    match millis / 1000 {
+        0 => format!("{millis} ms"),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
 }
 
 pub(super) fn row(actor: &v1::Actor, output: Output) {
@@ -70,11 +91,10 @@ pub(super) fn inspection(path: &str, found: v1::InspectActorResponse, output: Ou
 
 fn inspection_json(found: &v1::InspectActorResponse) -> serde_json::Value {
     let report = found.conversation.clone().unwrap_or_default();
-    let effect = |effect: &v1::EffectReport| json!({ "step": effect.step, "kind": effect.kind, "name": effect.name, "left_ms": effect.left_ms });
     let running = report.running.as_ref().map(|running| {
         json!({
             "phase": running.phase, "turn_id": running.turn_id, "since_ms": running.since_ms,
-            "left_ms": running.left_ms, "effects": running.effects.iter().map(effect).collect::<Vec<_>>(),
+            "left_ms": running.left_ms, "effects": running.effects.iter().map(effect_json).collect::<Vec<_>>(),
         })
     });
     json!({

@@ -257,6 +257,11 @@ impl SimulatedStore {
         std::mem::take(&mut lock(&self.state).attempted)
     }
 
+    /// The names of the faults that happened since this was last asked, in order.
+    pub fn take_struck(&self) -> Vec<&'static str> {
+        self.faults.take_struck()
+    }
+
     /// Whether a write or sync has failed, so that it takes no more.
     pub fn is_failed(&self) -> bool {
         lock(&self.state).life.is_poisoned()

@@ -46,6 +46,8 @@ pub(super) struct Faults {
     next_append: Mutex<Option<Fate>>,
     panics: Mutex<Option<ConversationKey>>,
     slow_micros: AtomicU64,
+    /// The names of those that happened since this was last asked.
+    struck: Mutex<Vec<&'static str>>,
     #[cfg(any(test, feature = "simulation"))]
     planted: Mutex<Option<Planted>>,
 }
@@ -55,8 +57,24 @@ impl Faults {
         *super::lock(&self.next_append) = Some(fate);
     }
 
+    /// What happens to this append.
     pub(super) fn take_fate(&self) -> Option<Fate> {
-        super::lock(&self.next_append).take()
+        let fate = super::lock(&self.next_append).take();
+        self.strike(fate.map(|fate| match fate {
+            Fate::AcknowledgementLost => "acknowledgements lost",
+            Fate::Lost => "appends lost",
+            Fate::Refused => "appends refused",
+            Fate::Late(_) => "appends late",
+        }));
+        fate
+    }
+
+    fn strike(&self, name: Option<&'static str>) {
+        super::lock(&self.struck).extend(name);
+    }
+
+    pub(super) fn take_struck(&self) -> Vec<&'static str> {
+        std::mem::take(&mut super::lock(&self.struck))
     }
 
     pub(super) fn set_panic(&self, key: ConversationKey) {
@@ -72,14 +90,17 @@ impl Faults {
         self.slow_micros.store(u64::try_from(slow.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How much longer this group takes.
     pub(super) fn take_slow(&self) -> Duration {
-        Duration::from_micros(self.slow_micros.swap(0, Ordering::Relaxed))
+        let micros = self.slow_micros.swap(0, Ordering::Relaxed);
+        self.strike((micros > 0).then_some("slow syncs"));
+        Duration::from_micros(micros)
     }
 
     /// Forgets what was to happen to a process that has ended.
     pub(super) fn clear(&self) {
-        self.take_fate();
-        self.take_slow();
+        *super::lock(&self.next_append) = None;
+        self.slow_micros.store(0, Ordering::Relaxed);
         *super::lock(&self.panics) = None;
     }
 

@@ -4,7 +4,7 @@ use colloquy_store::{RecordKind, StoredRecord};
 use colloquy_turn::{Change, ControlRecord};
 
 use super::*;
-use crate::{PinnedReason, RecordFeedback, SnapshotPolicy};
+use crate::{ForkConversation, PinnedReason, RecordFeedback, SnapshotPolicy};
 
 async fn records(house: &House, conversation: &str) -> Vec<StoredRecord> {
     let page = house.store.history(&key(conversation), colloquy_types::Head::default(), 1000).await.unwrap();
@@ -68,6 +68,48 @@ async fn a_move_goes_through_the_declared_mapping_and_is_one_batch_with_its_turn
     assert_eq!(kinds, [RecordKind::Created, RecordKind::Turn, RecordKind::Control, RecordKind::Turn]);
     let house = house.restart().await;
     assert_eq!(house.describe("c").await.state, state);
+}
+
+/// A fork is on the revision that its origin ran after that turn, whatever it runs by now.
+#[tokio::test]
+async fn a_fork_from_before_a_move_is_pinned_to_the_revision_of_that_time() {
+    let every_turn = SnapshotPolicy { turns: 1, bytes: 0, ratio: 0, ..SnapshotPolicy::default() };
+    for snapshot in [SnapshotPolicy::default(), every_turn] {
+        let settings = RuntimeSettings { snapshot, ..RuntimeSettings::default() };
+        let house = House::with(MemoryStore::new(Arc::new(SystemEntropy)), settings).await;
+        let first = house.release("acme", desk("One.")).await;
+        house.say("c", "r-1", "counter 1234").await.unwrap();
+        let served = house.describe("c").await;
+        let renamed = DESK.replace("GREETING", "Two.").replace("served", "done").replace("number", "ticket");
+        let mapping = "upgrades:\n  - {from: \"*\", states: {counter.served: counter.done}, slots: {number: ticket}}\n";
+        let second = house.release("acme", sources(&format!("{renamed}{mapping}"), "")).await;
+        house.say("c", "r-2", "thanks").await.unwrap();
+        let moved = house.describe("c").await;
+        assert_eq!(
+            (served.flow.revision.to_string(), moved.flow.revision.to_string()),
+            (first.clone(), second.clone())
+        );
+        for (at, before) in [(Some(1), &served), (Some(2), &moved), (None, &moved)] {
+            let target = format!("f-{}", at.unwrap_or_default());
+            let fork = ForkConversation {
+                source: key("c"),
+                at: at.map(colloquy_types::TurnSeq::new),
+                target: key(&target),
+                request_id: RequestId::parse("fork").unwrap(),
+                deadline: soon(),
+            };
+            house.runtime.fork(fork).await.unwrap();
+            let forked = house.describe(&target).await;
+            assert_eq!((&forked.flow, &forked.state), (&before.flow, &before.state), "{at:?}");
+        }
+        // It is read so from the log, too, and goes its own way: to the new revision with its next turn.
+        let house = house.restart().await;
+        assert_eq!(house.describe("f-1").await.flow.revision.to_string(), first);
+        assert_eq!(pinned(&house).await, [("f-1".to_owned(), PinnedReason::NextTurn)]);
+        assert_eq!(house.say("f-1", "r-1", "thanks").await.unwrap().record.revision.to_string(), second);
+        assert_eq!(upgrades(&house, "f-1").await.len(), 1);
+        assert_eq!(upgrades(&house, "f-2").await.len(), 0);
+    }
 }
 
 #[tokio::test]

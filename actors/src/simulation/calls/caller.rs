@@ -160,11 +160,11 @@ impl Caller {
         self.controlled("pause", request, (floor, began), budget, ended);
     }
 
-    pub(super) async fn fork(self, request: Request, source: ConversationKey, budget: Duration) {
+    pub(super) async fn fork(self, request: Request, source: ConversationKey, at: Option<TurnSeq>, budget: Duration) {
         let (floor, began) = self.begin(Some(&request));
         let ended = self.runtime.fork(ForkConversation {
             source,
-            at: None,
+            at,
             target: self.key.clone(),
             request_id: request.id.clone(),
             deadline: began + budget,
@@ -173,7 +173,10 @@ impl Caller {
         self.ended("fork", began, budget, &told(&ended));
         match ended {
             Ok(reply) => {
-                self.witness.count("conversations forked");
+                self.witness.count(match at {
+                    None => "conversations forked",
+                    Some(_) => "conversations forked at a turn",
+                });
                 self.witness.told(&self.key, reply.head, floor, "a fork");
             }
             // It may be about the other conversation.

@@ -1,7 +1,10 @@
 //! Conversations that fail again and again: paused, quarantined, listed and released, and how little that costs others.
 
+use colloquy_store::{Batch, RecordKind};
+use colloquy_types::Timestamp;
+
 use super::*;
-use crate::{FailureCause, QuarantinePage, RestartPolicies, RestartPolicy};
+use crate::{EraseConversation, FailureCause, QuarantinePage, RestartPolicies, RestartPolicy};
 
 /// Three restarts in ten seconds, after pauses of 0 ms, 100 ms and 200 ms.
 fn strict() -> RuntimeSettings {
@@ -61,6 +64,83 @@ async fn a_poisoned_history_is_quarantined_and_opened_no_more_often_than_the_pol
     assert!(matches!(runtime.describe(&key("c"), soon()).await, Err(Error::Quarantined(_))));
     let residence = &runtime.shared().metrics.residence;
     assert_eq!((runtime.stats().quarantined, residence.quarantines.get()), (1, 1));
+}
+
+/// Puts a record behind a conversation's history that nothing can decode.
+async fn damage(gate: &Gate, conversation: &str) {
+    let opened = gate.inner.open(&key(conversation)).await.unwrap();
+    let mut batch = Batch::new(&opened.lease, &opened.head);
+    batch.push(RecordKind::Turn, Timestamp::from_micros(1), [7; 16], b"no turn").unwrap();
+    let (done, written) = tokio::sync::oneshot::channel();
+    gate.inner.append(&opened.lease, batch, Box::new(|result| drop(done.send(result))));
+    written.await.unwrap().unwrap();
+    gate.inner.release(&opened.lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_cannot_be_read_is_opened_no_more_often_than_the_policy_says() {
+    let gate = Gate::new();
+    let runtime = start_with(gate.clone(), strict()).await;
+    say(&runtime, "c", "r-0").await;
+    say(&runtime, "other", "r-0").await;
+    assert!(runtime.passivate(&key("c"), soon()).await.unwrap());
+    damage(&gate, "c").await;
+    let opens = gate.opens();
+    let errors = call_for(&runtime, "c", Duration::from_secs(5)).await;
+    assert_eq!(gate.opens() - opens, 4, "once, and three times more");
+    assert!(errors.len() > 1000, "{}", errors.len());
+    let first = errors.iter().position(|error| matches!(error, Error::Quarantined(_))).expect("it is quarantined");
+    let is_damage = |error: &Error| matches!(error, Error::Corrupt { reason } if reason.starts_with("record 3"));
+    assert!(errors[..first].iter().all(is_damage), "{:?}", &errors[..first.min(9)]);
+    assert!(errors[first..].iter().all(|error| matches!(error, Error::Quarantined(_))));
+    let page = runtime.quarantined(None, None, 10);
+    let why = "it failed 4 times within 10s; at last it could not read its history";
+    assert_eq!(reasons(&page), [("acme/c".to_owned(), why.to_owned())]);
+    assert_eq!(page.rows[0].cause, FailureCause::UnreadableHistory);
+    assert_eq!(runtime.shared().metrics.residence.quarantines.get(), 1);
+    assert_eq!(say(&runtime, "other", "r-1").await, 2);
+    // Released, it is tried as often again and no more.
+    assert!(runtime.release(&key("c")));
+    let opens = gate.opens();
+    call_for(&runtime, "c", Duration::from_secs(5)).await;
+    assert_eq!((gate.opens() - opens, runtime.stats().quarantined), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_cannot_be_read_can_be_erased_also_while_it_is_quarantined() {
+    let gate = Gate::new();
+    let runtime = start_with(gate.clone(), strict()).await;
+    for calls in [Duration::ZERO, Duration::from_millis(50), Duration::from_secs(5)] {
+        say(&runtime, "c", "r-0").await;
+        assert!(runtime.passivate(&key("c"), soon()).await.unwrap());
+        damage(&gate, "c").await;
+        call_for(&runtime, "c", calls).await;
+        let is_held = calls > Duration::from_secs(1);
+        assert_eq!(runtime.stats().quarantined, usize::from(is_held));
+        let request_id = RequestId::parse("erase").unwrap();
+        let erasure = EraseConversation { key: key("c"), request_id, uid: None, deadline: soon() };
+        runtime.erase(erasure).await.unwrap();
+        assert_eq!(runtime.stats().quarantined, 0);
+        assert_eq!(say(&runtime, "c", "r-1").await, 1, "the key is free, and nothing keeps callers from it");
+        assert!(
+            runtime
+                .inspect(&format!("root/conversations/{:02}/acme/c", crate::shard::of(&key("c"))))
+                .await
+                .unwrap()
+                .failures
+                .is_none(),
+            "its failures went with it"
+        );
+        runtime
+            .erase(EraseConversation {
+                key: key("c"),
+                request_id: RequestId::parse("again").unwrap(),
+                uid: None,
+                deadline: soon(),
+            })
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
