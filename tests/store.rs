@@ -111,6 +111,8 @@ async fn damage_is_told_by_conversation_and_exit_code() {
     let told = run(&["store", "stats", "--data-dir", text(&data)]);
     assert_eq!(told.status.code(), Some(1));
     assert!(stderr(&told).contains("fix: `colloquy store verify` tells what"), "{}", stderr(&told));
+    let (figures, code) = json(&["store", "stats", "--data-dir", text(&data)]);
+    assert_eq!((code, figures[0]["faults"].as_u64()), (Some(1), Some(1)), "a program is told what a person is");
     // A backup of it says so.
     let backup = place.path().join("backup");
     let made = run(&["store", "backup", "--data-dir", text(&data), text(&backup), "--verify"]);
