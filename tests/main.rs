@@ -20,6 +20,7 @@ mod flows;
 mod harness;
 mod logs;
 mod models;
+mod namespace;
 mod operating;
 mod outside;
 mod pausing;
