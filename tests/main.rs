@@ -29,3 +29,4 @@ mod real;
 mod replay;
 mod residence;
 mod store;
+mod store_faults;
