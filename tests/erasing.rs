@@ -158,3 +158,58 @@ async fn a_persons_conversations_are_erased_and_no_others_then_a_tenants() {
     client.compact(crate::harness::DEADLINE).await.unwrap();
     assert_eq!(client.runtime().await.unwrap().erasures_pending, 0);
 }
+
+/// What a command of `colloquy store` printed as JSON; it ends with 0.
+fn store(arguments: &[&str]) -> Value {
+    let ran = run(&[&["store"], arguments, &["--json"]].concat());
+    assert_eq!(ran.status.code(), Some(0), "{arguments:?}: {}", stderr(&ran));
+    serde_json::from_str(stdout(&ran).lines().next().unwrap()).unwrap()
+}
+
+/// The backups that the receipt of an erasure names; a turn is made first.
+async fn backups_named(server: &Server, conversation: &str) -> Vec<String> {
+    let client = server.client().await;
+    client.submit(&turn(conversation, "r-0", "hello")).await.unwrap();
+    let (code, lines) = erase(server, &[conversation, "--yes"]);
+    assert_eq!((code, &lines[0]["backups_unknown"]), (Some(0), &Value::Bool(false)), "{lines:?}");
+    let named = lines[0]["backups_not_covered"].as_array().unwrap().iter();
+    named.map(|backup| backup["path"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A receipt that names too few backups is worse than none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_names_every_backup_also_of_a_store_that_was_brought_back_from_one() {
+    let (place, restored) = (Place::new(), Place::new());
+    let paths = ["first", "second"].map(|name| place.path().canonicalize().unwrap().join(name).display().to_string());
+    let data_dir = place.data_dir().display().to_string();
+    let server = place.start();
+    server.client().await.submit(&turn("kept", "r-0", "hello")).await.unwrap();
+    assert!(backups_named(&server, "none").await.is_empty());
+    for (number, path) in paths.iter().enumerate() {
+        let made = store(&["backup", "--data-dir", &data_dir, path]);
+        assert_eq!(made["listed"], true);
+        assert_eq!(backups_named(&server, "one").await, paths[..=number], "as soon as it is there");
+    }
+    assert_eq!(server.terminate(), Some(0));
+
+    // Moved since: both where it was and where it is now may be what somebody must remove.
+    let moved = place.path().canonicalize().unwrap().join("moved");
+    std::fs::rename(&paths[0], &moved).unwrap();
+    let moved = moved.display().to_string();
+    let target = restored.data_dir().display().to_string();
+    store(&["restore", &moved, "--data-dir", &target]);
+    let server = restored.start();
+    assert_eq!(backups_named(&server, "kept").await, [paths[0].as_str(), moved.as_str()]);
+    assert_eq!(server.terminate(), Some(0));
+    let again = Place::new();
+    let target = again.data_dir().display().to_string();
+    store(&["restore", &paths[1], "--data-dir", &target]);
+    let server = again.start();
+    assert_eq!(backups_named(&server, "kept").await, paths, "the source is named once");
+
+    // A list that cannot be read may hide any number of them.
+    std::fs::write(again.data_dir().join("BACKUPS.jsonl"), "{\"taken_at_us\":1,\n").unwrap();
+    server.client().await.submit(&turn("last", "r-0", "hello")).await.unwrap();
+    let (code, lines) = erase(&server, &["last", "--yes"]);
+    assert_eq!((code, &lines[0]["backups_unknown"]), (Some(0), &Value::Bool(true)), "{lines:?}");
+}

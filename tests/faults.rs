@@ -2,7 +2,7 @@
 
 mod damage;
 mod disk;
-mod folders;
+pub(crate) mod folders;
 
 use std::path::{Path, PathBuf};
 

@@ -111,11 +111,64 @@ async fn damage_is_told_by_conversation_and_exit_code() {
     let told = run(&["store", "stats", "--data-dir", text(&data)]);
     assert_eq!(told.status.code(), Some(1));
     assert!(stderr(&told).contains("fix: `colloquy store verify` tells what"), "{}", stderr(&told));
+    let (figures, code) = json(&["store", "stats", "--data-dir", text(&data)]);
+    assert_eq!((code, figures[0]["faults"].as_u64()), (Some(1), Some(1)), "a program is told what a person is");
     // A backup of it says so.
     let backup = place.path().join("backup");
     let made = run(&["store", "backup", "--data-dir", text(&data), text(&backup), "--verify"]);
     assert_eq!(made.status.code(), Some(1));
     assert!(stderr(&made).contains("acme/hurt") && stderr(&made).contains("fix: "), "{}", stderr(&made));
+}
+
+/// Only the index knows where conversations end.
+#[tokio::test]
+async fn a_segment_that_is_lost_from_the_end_is_told_by_the_conversations_that_stood_in_it() {
+    let place = Place::new();
+    for (conversation, turns) in [("early", 0..2), ("late", 0..3)] {
+        let server = place.start();
+        talk(&server, "both", turns.clone()).await;
+        talk(&server, conversation, turns).await;
+        if conversation == "late" {
+            talk(&server, "both", 2..4).await;
+            let data = place.data_dir();
+            let (found, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+            assert_eq!((code, &found[0]["index"]["checked"]), (Some(0), &Value::Bool(false)), "{found:?}");
+            let told = run(&["store", "verify", "--data-dir", text(&data)]);
+            assert!(stdout(&told).contains("index not checked: the store is in use"), "{}", stdout(&told));
+        }
+        assert_eq!(server.terminate(), Some(0));
+    }
+    let data = place.data_dir();
+    let (found, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!((code, &found[0]["index"]["checked"]), (Some(0), &Value::Bool(true)), "{found:?}");
+
+    let last = fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let kept = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    let (found, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!(code, Some(1), "{found:?}");
+    let of = |conversation: &str| {
+        let named = Value::from(format!("acme/{conversation}"));
+        let fault = found[0]["listed"].as_array().unwrap().iter().find(|fault| fault["conversation"] == named)?;
+        fault["problem"].as_str().map(str::to_owned)
+    };
+    assert_eq!(of("both").as_deref(), Some("the index knows it up to record 5, the journal ends at record 3"));
+    assert_eq!(of("late").as_deref(), Some("the index knows it up to record 4, the journal has nothing of it"));
+    assert_eq!(of("early"), None, "all of it is there");
+    let told = run(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(stdout(&told).contains("damaged: acme/late: the index knows it"), "{}", stdout(&told));
+
+    fs::write(&last, kept).unwrap();
+    let index = data.join("index");
+    fs::write(index.join("db"), [0x55; 4096]).unwrap();
+    let (found, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!(code, Some(1), "{found:?}");
+    let problem = found[0]["listed"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("the index cannot be read"), "{problem}");
+    fs::remove_dir_all(&index).unwrap();
+    let (found, code) = json(&["store", "verify", "--data-dir", text(&data)]);
+    assert_eq!((code, &found[0]["index"]["checked"]), (Some(0), &Value::Bool(false)), "it is made anew: {found:?}");
 }
 
 #[tokio::test]

@@ -92,6 +92,11 @@ pub(crate) fn error(text: &str) {
     drop(writeln!(std::io::stderr(), "error: {text}"));
 }
 
+/// Prints what is worth knowing although all was done.
+pub(crate) fn warning(text: &str) {
+    drop(writeln!(std::io::stderr(), "warning: {text}"));
+}
+
 /// Writes a file whole; a failure is printed. Whether it was written.
 pub(crate) fn write_file(path: &std::path::Path, text: &str) -> bool {
     let written = std::fs::write(path, text);

@@ -62,7 +62,7 @@ impl Probe for Console {
     fn notes(&self) -> Vec<String> {
         let stats = self.runtime.stats();
         let (damaged, quarantined) = (stats.store.damaged, stats.quarantined);
-        let damaged_note = || format!("damaged conversations found at the start: {damaged}; the log names them");
+        let damaged_note = || format!("damaged conversations found: {damaged}; the log names them");
         let quarantined_note = || format!("conversations in quarantine: {quarantined}; ListQuarantined tells why");
         let notes = [(damaged > 0).then(damaged_note), (quarantined > 0).then(quarantined_note)];
         notes.into_iter().flatten().collect()

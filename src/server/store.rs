@@ -19,9 +19,12 @@ use crate::{
 /// What is done with a store's folder.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Reads everything and checks it: checksums, digests, every conversation's chain, footers, torn ends.
+    /// Reads everything and checks it: checksums, digests, every conversation's chain, footers, torn ends, and the index
+    /// against all of that.
     ///
-    /// Nothing is written, and a running store can be checked. With --receipt it also tells whether what was erased is
+    /// Nothing in the folder is written, and a running store can be checked, but for its index: that takes a store that no
+    /// server runs on, and room for a copy of the index among the temporary files. Only the index tells of segments that
+    /// were lost at the end, or with all of a conversation. With --receipt it also tells whether what was erased is
     /// physically gone. Ends with 0 when all is as it was written, 1 when something is not, 2 when the folder is no store
     /// that this build can read, 5 when the disk failed.
     ///

@@ -35,7 +35,7 @@ pub(crate) mod writer;
 use std::{
     convert::Infallible,
     num::NonZeroU64,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -53,7 +53,7 @@ use self::{
     disk::Disk,
     driver::Parts,
     folder::Folder,
-    index::{Covered, Index, IndexError},
+    index::{Covered, Index, IndexError, IndexPlace, SharedIndex, is_marked, unmark},
     read_ahead::ReadAhead,
     reader::{Reader, Segments},
     real_disk::RealDisk,
@@ -209,7 +209,8 @@ impl JournalStore {
             let found = recovery::find(disk.as_ref(), uuid)?;
             Ok::<_, OpenError>((found, opening.join().unwrap_or(Err(IndexError::Damaged("sled panicked")))))
         })?;
-        let (mut index, covered) = usable_index(opened, &index_folder, options.index_cache_bytes, uuid, &found)?;
+        let place = IndexPlace { folder: index_folder, cache_bytes: options.index_cache_bytes };
+        let (mut index, covered) = usable_index(opened, &place, uuid, &found)?;
         let rows_max = options.delta_entries_max;
         let finish = Finish {
             disk: disk.as_ref(),
@@ -223,7 +224,7 @@ impl JournalStore {
             Err(OpenError::Index(error)) => {
                 tracing::warn!(%error, "the index is damaged; rebuilding it from the journal");
                 drop(index);
-                index = new_index(&index_folder, options.index_cache_bytes)?;
+                index = new_index(&place)?;
                 let replay = recovery::replay(&found, uuid, &index, None, rows_max)?;
                 recovery::finish(replay, found, &finish)?
             }
@@ -235,7 +236,8 @@ impl JournalStore {
             checkpoint_bytes: options.checkpoint_bytes,
             delta_entries_max: options.delta_entries_max,
         };
-        let index = Arc::new(index);
+        unmark(&place.folder)?;
+        let index = Arc::new(SharedIndex::at(index, place)?);
         let segments = Arc::clone(&start.segments);
         let reader = Reader { uuid, index: Arc::clone(&index), segments: Arc::clone(&segments) };
         let compactor = Compactor {
@@ -326,11 +328,14 @@ impl JournalStore {
 /// The index as it is, if it is this journal's and not newer, or an empty one.
 fn usable_index(
     opened: Result<Index, IndexError>,
-    folder: &Path,
-    cache_bytes: u64,
+    place: &IndexPlace,
     uuid: group::StoreUuid,
     found: &Found,
 ) -> Result<(Index, Option<Covered>), OpenError> {
+    let opened = match is_marked(&place.folder) {
+        true => opened.and(Err(IndexError::Damaged("an earlier process found it so"))),
+        false => opened,
+    };
     let opened = opened.and_then(|index| Ok((index.covered()?, index)));
     match opened {
         Ok((Some(covered), index)) => {
@@ -349,15 +354,15 @@ fn usable_index(
         Ok((None, _)) => tracing::warn!("the index was never finished; rebuilding it"),
         Err(error) => tracing::warn!(%error, "the index cannot be read; rebuilding it from the journal"),
     }
-    Ok((new_index(folder, cache_bytes)?, None))
+    Ok((new_index(place)?, None))
 }
 
-fn new_index(folder: &Path, cache_bytes: u64) -> Result<Index, OpenError> {
-    match std::fs::remove_dir_all(folder) {
+fn new_index(place: &IndexPlace) -> Result<Index, OpenError> {
+    match std::fs::remove_dir_all(&place.folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    Ok(Index::open(folder, cache_bytes)?)
+    Ok(Index::open(&place.folder, place.cache_bytes)?)
 }
 
 impl ConversationStore for JournalStore {

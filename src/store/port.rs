@@ -160,8 +160,8 @@ pub struct StoreStats {
     pub leases: u64,
     /// Whether writes are accepted now.
     pub writable: bool,
-    /// Conversations, and places that name none, that this start found damaged. Those of earlier starts are refused
-    /// as before and not counted again.
+    /// Conversations that are refused because their history is damaged: those that a start found so, those that somebody
+    /// tried to open since; and places, found by this start, that name none.
     pub damaged: u64,
     /// Segments of the journal.
     pub segments: u64,

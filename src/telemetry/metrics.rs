@@ -91,7 +91,7 @@ pub struct Metrics {
     pub turns_waiting: Gauge<i64>,
     /// How long calls wait for their conversation on average, in microseconds; as of the last scrape.
     pub queue_wait_micros: Gauge<i64>,
-    /// Conversations that the start found damaged.
+    /// Conversations that are refused because their stored history is damaged.
     pub store_damaged: Gauge<i64>,
     /// Records appended since the start.
     pub store_records: Counter<u64, AtomicU64>,

@@ -51,12 +51,23 @@ async fn a_damaged_sealed_segment_costs_the_conversation_it_hits() {
     let server = place.start_logging(&["--log-filter", "info"], &log);
     let client = server.client().await;
     is_refused(&client, "bob").await;
+    for _ in 0..2 {
+        let writing = client.submit(&turn("bob", "r-new", "hello")).await.unwrap_err();
+        assert_eq!((writing.code(), writing.reason()), (Code::DataLoss, "DATA_CORRUPT"));
+    }
+    assert!(server.get("/metrics").unwrap().contains("colloquy_store_damaged 1"), "it counts once");
+    let logged = read(&log);
+    let lines: Vec<_> = logged.lines().filter(|line| line.contains("the conversation is refused")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("ERROR") && lines[0].contains("acme/bob"), "{lines:?}");
+    assert!(!logged.contains("says"), "nothing that was said is in the log");
     for name in ["ada", "cyd"] {
         assert_eq!(said(&client, name).await, told(name));
         let next = client.submit(&turn(name, "r-next", "hello")).await.unwrap().turn.unwrap();
         assert_eq!(next.turn_seq, 4);
     }
-    assert!(server.get("/ready").unwrap().starts_with("HTTP/1.1 200"), "one conversation is no reason to serve none");
+    let ready = server.get("/ready").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 200"), "one conversation is no reason to serve none");
+    assert!(ready.contains("damaged conversations found: 1;"), "{ready}");
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -80,10 +91,8 @@ async fn damage_that_the_start_finds_is_in_its_log_and_in_readiness() {
         assert_eq!(said(&client, "ada").await, told("ada"));
         let ready = server.get("/ready").unwrap();
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
-        if life == 0 {
-            is_told(&log, &ready);
-            assert!(server.get("/metrics").unwrap().contains("colloquy_store_damaged 1"));
-        }
+        is_told(&log, &ready);
+        assert!(server.get("/metrics").unwrap().contains("colloquy_store_damaged 1"), "start {life}");
         assert_eq!(server.terminate(), Some(0));
     }
 }
@@ -93,5 +102,5 @@ fn is_told(log: &Path, ready: &str) {
     let line = log.lines().find(|line| line.contains("the conversation is quarantined")).expect("a line of it");
     assert!(line.contains("ERROR") && line.contains("acme/bob"), "{line}");
     assert!(!log.contains("says"), "nothing that was said is in the log");
-    assert!(ready.contains("damaged conversations found at the start: 1;"), "{ready}");
+    assert!(ready.contains("damaged conversations found: 1;"), "{ready}");
 }

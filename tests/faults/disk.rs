@@ -1,14 +1,13 @@
 //! A disk that is full, and one that fails while a server runs.
 //!
 //! The full one is a file system of 24 MiB in memory, in a user and mount namespace of the server's own; the failing
-//! one a limit on the size of files, set on the running server: each of its writes then fails. Where a machine gives no
-//! such namespace the first of these tests says that it was not run.
+//! one a limit on the size of files, set on the running server: each of its writes then fails.
 
 use std::{
     fs::{self, File},
     io::Write as _,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
@@ -18,31 +17,9 @@ use tonic::Code;
 use super::{read, talk, told};
 use crate::{
     harness::{DEADLINE, Place, Server, turn},
+    namespace::{NAMESPACE, has_namespaces},
     outside::until,
 };
-
-const NAMESPACE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
-
-/// Whether this machine gives a namespace with a file system of its own.
-fn has_namespaces(place: &Place) -> bool {
-    let mount = "mount -t tmpfs -o size=1m tmpfs \"$0\"";
-    let [program, flags @ ..] = NAMESPACE;
-    let tried = tried_quietly(Command::new(program).args(flags).args(["sh", "-c", mount]).arg(place.path()));
-    if !tried {
-        let line = "not run: a_full_disk_refuses_turns: this machine gives no user namespace with a mount\n";
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
-    }
-    tried
-}
-
-fn tried_quietly(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
 
 /// A file that takes all the room there is, in the file system that only the server sees.
 struct Filler(PathBuf);
@@ -51,10 +28,16 @@ impl Filler {
     fn new(server: &Server, place: &Place) -> Self {
         let root = format!("/proc/{}/root", server.id());
         let path = PathBuf::from(format!("{root}{}", place.path().join("filler").display()));
-        let mut file = File::create(&path).unwrap();
+        let filler = Self(path);
+        filler.fill();
+        filler
+    }
+
+    /// Takes what has become free since.
+    fn fill(&self) {
+        let mut file = File::options().create(true).append(true).open(&self.0).unwrap();
         let full = (0..).map(|_| file.write_all(&[7; 4096])).find_map(Result::err).unwrap();
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-        Self(path)
     }
 
     fn remove(self) {
@@ -78,7 +61,7 @@ async fn until_refused(client: &Client) -> (u64, ClientError) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_turns_keeps_reads_and_recovers_by_itself() {
     let place = Place::new();
-    if !has_namespaces(&place) {
+    if !has_namespaces(place.path(), "a_full_disk_refuses_turns") {
         return;
     }
     let logs = tempfile::tempdir().unwrap();
@@ -104,6 +87,54 @@ async fn a_full_disk_refuses_turns_keeps_reads_and_recovers_by_itself() {
     assert_eq!((answered.turn.unwrap().turn_seq, answered.replayed), (stored + 1, false));
     assert!(read(&log).contains("no room for the next segment"), "the log tells");
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// sled keeps its first error for good, and without checkpoints memory and the next start's reading would grow.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_a_full_disk_has_struck_is_brought_up_to_date_once_there_is_room() {
+    let place = Place::new();
+    if !has_namespaces(place.path(), "an_index_that_a_full_disk_has_struck") {
+        return;
+    }
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    let wrapper = [&NAMESPACE[..], &["sh"]].concat();
+    let server = place.start_under(&wrapper, "mount -t tmpfs -o size=48m tmpfs \"$0\" && exec \"$@\"", &log);
+    let client = server.client().await;
+    talk(&client, &["ada"]).await;
+    // Compaction has the index brought up to date first.
+    client.compact(DEADLINE).await.unwrap();
+    let filler = Filler::new(&server, &place);
+    // Sealing a segment frees the room that it has left, once.
+    let mut outcomes = Vec::new();
+    for round in 0..2 {
+        for n in 0..150 {
+            client.submit(&turn(&format!("many-{round}-{n}"), "r-1", "hello")).await.unwrap();
+        }
+        filler.fill();
+        outcomes.push(client.compact(DEADLINE).await.is_err());
+    }
+    assert_eq!(outcomes.last(), Some(&true));
+    assert!(read(&log).contains("checkpoint failed"), "the index was struck: {}", read(&log));
+    assert_eq!(super::said(&client, "ada").await, told("ada"), "reads go on");
+
+    filler.remove();
+    // The first may still have no next segment to go on in.
+    let mut compacted = client.compact(DEADLINE).await;
+    for _ in 0..20 {
+        if compacted.is_ok() {
+            break;
+        }
+        compacted = client.compact(DEADLINE).await;
+    }
+    assert!(compacted.is_ok(), "{compacted:?}: {}", read(&log));
+    assert!(read(&log).contains("the index was opened anew"), "{}", read(&log));
+    client.submit(&turn("many-0-7", "r-2", "hello")).await.unwrap();
+    client.compact(DEADLINE).await.unwrap();
+    let listed = client.conversations("acme", 1000, "").await.unwrap().conversations;
+    assert_eq!(listed.len(), 301);
+    assert_eq!(server.terminate(), Some(0));
+    assert!(!read(&log).contains("found the index damaged"), "a full disk is no damage: {}", read(&log));
 }
 
 /// A write that failed is never tried again: what the disk then holds is unknown.

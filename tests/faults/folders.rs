@@ -26,6 +26,15 @@ fn checksum(bytes: &[u8]) -> u32 {
     })
 }
 
+/// Raises the version of the file that names a store.
+pub(crate) fn make_newer(path: &Path) {
+    let mut newer = fs::read(path).unwrap();
+    newer[8] += 1;
+    let sum = checksum(&newer);
+    newer[12..16].copy_from_slice(&sum.to_le_bytes());
+    fs::write(path, newer).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_a_newer_version_is_refused_with_its_version_and_code_5() {
     let place = Place::new();
@@ -35,11 +44,7 @@ async fn a_folder_of_a_newer_version_is_refused_with_its_version_and_code_5() {
     let path = place.data_dir().join("STORE");
     let written = fs::read(&path).unwrap();
     assert_eq!(written[12..16], checksum(&written).to_le_bytes(), "the test knows the checksum");
-    let mut newer = written.clone();
-    newer[8] += 1;
-    let sum = checksum(&newer);
-    newer[12..16].copy_from_slice(&sum.to_le_bytes());
-    fs::write(&path, newer).unwrap();
+    make_newer(&path);
     let (code, said_why) = refused(&place);
     assert_eq!(code, Some(5));
     assert!(said_why.contains("version 2, which is newer than this build"), "{said_why}");

@@ -55,7 +55,8 @@ pub struct ErasureReceipt {
     pub erased_at: Timestamp,
     /// The store's random name, when it has one.
     pub store: Option<[u8; 16]>,
-    /// Backups from before the erasure, which may still hold the conversation; `None` when they could not be listed.
+    /// Backups that may still hold the conversation: all that were known right after the erasure, as a clock that was
+    /// set back would make an earlier one seem later. `None` when they could not be listed.
     pub backups_not_covered: Option<Vec<KnownBackup>>,
 }
 
@@ -87,16 +88,12 @@ impl Runtime {
                 Err(_) => None,
             },
         };
-        let before = |mut backups: Vec<KnownBackup>| {
-            backups.retain(|backup| backup.taken_at <= reply.at);
-            backups
-        };
         ErasureReceipt {
             uid: reply.uid,
             head: reply.head,
             erased_at: reply.at,
             store: uuid,
-            backups_not_covered: listed.map(before),
+            backups_not_covered: listed,
         }
     }
 

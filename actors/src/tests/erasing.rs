@@ -251,11 +251,13 @@ async fn a_conversation_whose_flow_is_gone_can_be_erased() {
 }
 
 #[tokio::test]
-async fn a_receipt_names_the_store_and_the_backups_from_before() {
+async fn a_receipt_names_the_store_and_every_backup_that_is_known() {
     let gate = Gate::new();
     let backup = |taken_at, to: &str| KnownBackup { taken_at, to: to.to_owned() };
     let later = SystemClock.now().plus(Duration::from_secs(3600));
+    // The second was begun before a clock was set back.
     let known = vec![backup(Timestamp::from_micros(1), "/backups/1"), backup(later, "/backups/2")];
+    let expected = known.clone();
     let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_broken = Arc::clone(&broken);
     let list = move || match is_broken.load(std::sync::atomic::Ordering::Relaxed) {
@@ -270,7 +272,7 @@ async fn a_receipt_names_the_store_and_the_backups_from_before() {
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();
     let receipt = erase(&runtime, "c").await.unwrap();
     assert_eq!(receipt.store, Some([7; 16]));
-    assert_eq!(receipt.backups_not_covered, Some(vec![backup(Timestamp::from_micros(1), "/backups/1")]));
+    assert_eq!(receipt.backups_not_covered, Some(expected));
     // An erasure that was done is told even so.
     broken.store(true, std::sync::atomic::Ordering::Relaxed);
     runtime.submit_turn(turn("c", "r-0", "hello")).await.unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use colloquy_store::journal::{
-    backup::{self, BackupError, BackupOptions, BackupProgress, Manifest},
+    backup::{self, BackupError, BackupOptions, BackupProgress, Made, Manifest},
     survey::survey,
 };
 use colloquy_types::{Clock as _, SystemClock};
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     folder: Folder,
-    /// Where the backup goes: a folder that is empty or does not exist.
+    /// Where the backup goes: a folder that is empty or does not exist, or that an interrupted backup left.
     to: PathBuf,
     /// Copy everything, also what could be linked.
     #[arg(long)]
@@ -34,7 +34,7 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// The backup's folder.
     from: PathBuf,
-    /// Where the store goes: a folder that is empty or does not exist.
+    /// Where the store goes: a folder that is empty or does not exist, or that an interrupted return left.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
 }
@@ -52,8 +52,16 @@ pub(super) fn run(args: BackupArgs, output: Output) -> Exit {
     output::progress("");
     match made {
         Err(error) => failed(&error),
-        Ok(manifest) => {
-            told("backed up to", &options.to, &manifest, output);
+        Ok(Made { manifest, unlisted }) => {
+            told("backed up to", &options.to, &manifest, unlisted.is_none(), output);
+            if let Some(error) = unlisted {
+                let list = options.folder.join("BACKUPS.jsonl");
+                output::warning(&format!(
+                    "{} cannot be written, so receipts of erasures will not name this backup: {error}\n  fix: keep its \
+                     path with your receipts, and remove it once what it holds is to be forgotten",
+                    list.display()
+                ));
+            }
             if args.verify { verified(&options.to) } else { Exit::Ok }
         }
     }
@@ -66,7 +74,7 @@ pub(super) fn restore(args: &RestoreArgs, output: Output) -> Exit {
     match brought {
         Err(error) => failed(&error),
         Ok(manifest) => {
-            told("restored to", &args.data_dir, &manifest, output);
+            told("restored to", &args.data_dir, &manifest, true, output);
             verified(&args.data_dir)
         }
     }
@@ -77,13 +85,14 @@ fn copied(progress: BackupProgress) {
     output::progress(&format!("{files} of {of} files, {}", megabytes(bytes)));
 }
 
-fn told(what: &str, folder: &std::path::Path, manifest: &Manifest, output: Output) {
+fn told(what: &str, folder: &std::path::Path, manifest: &Manifest, listed: bool, output: Output) {
     let (files, bytes) = (manifest.files.len(), manifest.bytes());
     if output.json {
         let folder = folder.display().to_string();
         let taken_at_us = manifest.taken_at.as_micros();
         let done = json!({
             "folder": folder, "files": files, "linked": manifest.linked, "bytes": bytes, "taken_at_us": taken_at_us,
+            "listed": listed,
         });
         output::line(&done.to_string());
     } else {

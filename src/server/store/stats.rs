@@ -22,31 +22,35 @@ pub(super) fn run(folder: &Path, output: Output) -> Exit {
         Ok(survey) => survey,
         Err(error) => return unusable(&error),
     };
-    let backups = known_backups(folder).unwrap_or_default();
+    let backups = known_backups(folder).unwrap_or_default().len();
     if output.json {
-        output::line(&as_json(&survey, backups.len()).to_string());
-        return Exit::Ok;
-    }
-    let Survey { conversations, erased, records, turns, snapshots, stubs, segments, sealed, rewritten, .. } = survey;
-    let bodies = megabytes(survey.body_bytes);
-    for (name, value) in [
-        ("conversations", format!("{conversations}, and {erased} erased")),
-        ("turns", format!("{turns}, {} bytes each on disk", of(survey.journal_bytes, turns))),
-        ("records", format!("{records}, {stubs} of them without their bodies; {snapshots} snapshots")),
-        ("segments", format!("{segments}, {sealed} sealed, {rewritten} of them compacted")),
-        ("journal", format!("{}, {bodies} of it salts and payloads", megabytes(survey.journal_bytes))),
-        ("index", megabytes(survey.index_bytes)),
-        ("on disk for each byte", ratio(survey.journal_bytes + survey.index_bytes, survey.body_bytes)),
-        ("opened", format!("{} times", survey.epoch)),
-        ("backups known", backups.len().to_string()),
-    ] {
-        output::line(&format!("{:<22} {value}", output.faint(name)));
+        output::line(&as_json(&survey, backups).to_string());
+    } else {
+        told(&survey, backups, output);
     }
     if survey.faults.count() > 0 {
         output::error("something is damaged\n  fix: `colloquy store verify` tells what");
         return Exit::NotAsItShouldBe;
     }
     Exit::Ok
+}
+
+fn told(survey: &Survey, backups: usize, output: Output) {
+    let Survey { conversations, erased, records, turns, snapshots, stubs, segments, sealed, rewritten, .. } = survey;
+    let bodies = megabytes(survey.body_bytes);
+    for (name, value) in [
+        ("conversations", format!("{conversations}, and {erased} erased")),
+        ("turns", format!("{turns}, {} bytes each on disk", of(survey.journal_bytes, *turns))),
+        ("records", format!("{records}, {stubs} of them without their bodies; {snapshots} snapshots")),
+        ("segments", format!("{segments}, {sealed} sealed, {rewritten} of them compacted")),
+        ("journal", format!("{}, {bodies} of it salts and payloads", megabytes(survey.journal_bytes))),
+        ("index", megabytes(survey.index_bytes)),
+        ("on disk for each byte", ratio(survey.journal_bytes + survey.index_bytes, survey.body_bytes)),
+        ("opened", format!("{} times", survey.epoch)),
+        ("backups known", backups.to_string()),
+    ] {
+        output::line(&format!("{:<22} {value}", output.faint(name)));
+    }
 }
 
 fn of(bytes: u64, count: u64) -> u64 {

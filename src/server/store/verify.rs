@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use colloquy_store::{
     Erasure,
-    journal::survey::{Survey, survey_erased},
+    journal::survey::{IndexCheck, Survey, survey_all},
 };
 use colloquy_types::ConversationUid;
 use serde::Deserialize;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &VerifyArgs, output: Output) -> Exit {
         }
     };
     let uids: Vec<_> = receipts.iter().map(|(uid, _)| *uid).collect();
-    let surveyed = survey_erased(&args.folder.data_dir, &uids, &mut shown);
+    let surveyed = survey_all(&args.folder.data_dir, &uids, &mut shown);
     output::progress("");
     let (survey, erasures) = match surveyed {
         Ok(surveyed) => surveyed,
@@ -128,7 +128,7 @@ fn summary(survey: &Survey, output: Output) {
         let found = json!({
             "sound": faults.count() == 0, "faults": faults.count(), "listed": listed, "segments": survey.segments,
             "conversations": survey.conversations, "erased": survey.erased, "records": survey.records,
-            "turns": survey.turns, "torn_bytes": survey.torn_bytes,
+            "turns": survey.turns, "torn_bytes": survey.torn_bytes, "index": index_as_json(&survey.index),
         });
         output::line(&found.to_string());
         return;
@@ -143,6 +143,13 @@ fn summary(survey: &Survey, output: Output) {
     if survey.torn_bytes > 0 {
         output::line(&format!("{} bytes of a torn write at the end; nobody was told of them", survey.torn_bytes));
     }
+    match &survey.index {
+        IndexCheck::Held { rows } => {
+            output::line(&format!("the index names {rows} conversations, erased ones included"))
+        }
+        IndexCheck::NotChecked(why) => output::line(&format!("index not checked: {why}")),
+        IndexCheck::NotAsked => {}
+    }
     let Survey { segments, conversations, records, turns, journal_bytes, .. } = survey;
     let verdict = match faults.count() {
         0 => output.good("sound"),
@@ -153,4 +160,12 @@ fn summary(survey: &Survey, output: Output) {
     output::line(&format!(
         "{verdict}: {conversations} conversations, {records} records, {turns} turns in {segments} segments, {read} read"
     ));
+}
+
+fn index_as_json(index: &IndexCheck) -> serde_json::Value {
+    match index {
+        IndexCheck::Held { rows } => json!({ "checked": true, "conversations": rows }),
+        IndexCheck::NotChecked(why) => json!({ "checked": false, "why": why.to_string() }),
+        IndexCheck::NotAsked => json!({ "checked": false }),
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
         compaction::{CompactionOptions, Compactor, Pace},
         driver::keep_one,
         group::StoreUuid,
-        index::{Checkpoint, Index},
+        index::{Checkpoint, Index, SharedIndex},
         reader::{ReadJob, Reader},
         recovery::{self, Finish},
         stats::SharedStats,
@@ -101,11 +101,12 @@ impl Life {
         #[cfg(not(test))]
         let start = recovery::finish(replay, found, &with)?;
         let stats = Arc::new(SharedStats::new(start.epoch));
-        let reader = Reader { uuid: UUID, index: Arc::clone(index), segments: Arc::clone(&start.segments) };
+        let index = Arc::new(SharedIndex::of(Arc::clone(index)));
+        let reader = Reader { uuid: UUID, index: Arc::clone(&index), segments: Arc::clone(&start.segments) };
         let compactor = Compactor {
             disk: Arc::new(disk.clone()),
             uuid: UUID,
-            index: Arc::clone(index),
+            index,
             segments: Arc::clone(&start.segments),
             stats: Arc::clone(&stats),
             clock: Arc::clone(&world.clock),
@@ -173,7 +174,7 @@ impl Life {
             self.step([]);
         }
         let Some(checkpoint) = self.out.checkpoint.take() else { return false };
-        let outcome = checkpoint.apply(&self.reader.index).map_err(|error| error.to_string());
+        let outcome = self.reader.index.apply(checkpoint).map_err(|error| error.to_string());
         self.step([Command::Checkpointed(outcome)]);
         true
     }
@@ -182,7 +183,7 @@ impl Life {
     pub(crate) fn tear_checkpoint(&mut self) {
         if let Some(Checkpoint { rows, .. }) = self.out.checkpoint.take() {
             // What cannot be put is as if the process had died before.
-            self.reader.index.put_rows(rows).ok();
+            self.reader.index.look(|index| index.put_rows(rows)).ok();
         }
     }
 

@@ -7,14 +7,17 @@
 //! each file is written last; a folder without one is no backup.
 //!
 //! ```text
-//! BACKUP.json   the manifest
-//! STORE         the store's name
-//! journal/      segments
+//! BACKUP.json     the manifest
+//! BACKUPS.jsonl   the backups known when it was begun, and itself
+//! STORE           the store's name
+//! journal/        segments
 //! ```
 //!
-//! Each backup adds a line to `BACKUPS.jsonl` in the store's folder, so that an erasure can tell which backups still
-//! hold what was erased.
+//! Each backup adds a line to `BACKUPS.jsonl` in the store's folder before it copies anything, so that an erasure can tell
+//! which backups still hold what was erased. The list goes along, and what is brought back also names its source.
 
+mod filling;
+mod known;
 mod manifest;
 mod restore;
 
@@ -26,8 +29,10 @@ use std::{
 
 use colloquy_types::Timestamp;
 
+use self::filling::Filling;
 pub use self::{
-    manifest::{BackupFile, KnownBackup, Manifest},
+    known::{KnownBackup, known_backups},
+    manifest::{BackupFile, Manifest},
     restore::restore,
 };
 use super::{
@@ -42,11 +47,10 @@ use super::{
 
 /// The file that makes a folder a backup.
 pub const MANIFEST: &str = "BACKUP.json";
-const KNOWN: &str = "BACKUPS.jsonl";
+/// What it is called until it is whole; an interrupted backup leaves it.
+const MANIFEST_NEW: &str = "BACKUP.json.new";
 /// How often the list of segments is read again because more were added.
 const ROUNDS_MAX: u32 = 10;
-/// Bytes of `BACKUPS.jsonl` that are read.
-const KNOWN_BYTES_MAX: u64 = 16 << 20;
 
 /// Why a backup was not made or not brought back. Displays with its fix on a line of its own.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +116,7 @@ pub struct BackupProgress {
 pub struct BackupOptions {
     /// The store's folder.
     pub folder: PathBuf,
-    /// The backup's folder; empty, or made.
+    /// The backup's folder; empty, made, or left by a backup that was interrupted.
     pub to: PathBuf,
     /// Copy sealed segments although they could be linked: a link shares the disk, and what happens to its blocks.
     pub copies: bool,
@@ -122,19 +126,32 @@ pub struct BackupOptions {
     pub tool_version: String,
 }
 
-/// Makes a backup. What an interrupted one leaves has no manifest and can be removed.
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Why the store's folder does not list it, if it does not: receipts of erasures will not name it.
+    pub unlisted: Option<io::Error>,
+}
+
+/// Makes a backup. What an interrupted one leaves has no manifest and can be removed; made again into the same folder, it
+/// is begun anew.
 ///
 /// # Errors
 /// [`BackupError`].
-pub fn backup(options: &BackupOptions, progress: &mut dyn FnMut(BackupProgress)) -> Result<Manifest, BackupError> {
+pub fn backup(options: &BackupOptions, progress: &mut dyn FnMut(BackupProgress)) -> Result<Made, BackupError> {
     let places = Places::of(&options.folder)?;
-    let to = made_empty(&options.to)?;
-    let journal = to.join(JOURNAL);
-    fs::create_dir(&journal).map_err(BackupError::at(&journal))?;
+    let Filling { folder: to, journal, _lock } = &Filling::begin(&options.to, MANIFEST_NEW, MANIFEST)?;
+    let itself = KnownBackup { taken_at: options.now, to: to.display().to_string() };
+    // Before anything is copied: an erasure in the meantime must name it.
+    let unlisted = known::add(&options.folder, &itself).err();
+    known::carry(&options.folder, to, &itself).map_err(BackupError::at(to))?;
+    let journal = journal.clone();
     let mut copying = Copying { places, journal, copies: options.copies, files: Vec::new(), linked: 0 };
     copying.all(progress)?;
     copying.file(&options.folder.join(STORE), &to.join(STORE), STORE.to_owned(), false)?;
-    for folder in [&copying.journal, &to] {
+    for folder in [&copying.journal, to] {
         sync_folder(folder).map_err(BackupError::at(folder))?;
     }
     let manifest = Manifest {
@@ -145,45 +162,8 @@ pub fn backup(options: &BackupOptions, progress: &mut dyn FnMut(BackupProgress))
         linked: copying.linked,
         files: copying.files,
     };
-    manifest.write(&to)?;
-    known(&options.folder, &manifest, &to)?;
-    Ok(manifest)
-}
-
-/// The backups that a store's folder knows of, oldest first. Lines that cannot be read are passed over.
-///
-/// # Errors
-/// When the file that lists them is there and cannot be read.
-pub fn known_backups(folder: &Path) -> io::Result<Vec<KnownBackup>> {
-    let file = match File::open(folder.join(KNOWN)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file?,
-    };
-    let mut text = String::new();
-    file.take(KNOWN_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
-fn known(folder: &Path, manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
-    let path = folder.join(KNOWN);
-    let made = KnownBackup { taken_at: manifest.taken_at, to: to.display().to_string() };
-    let line = serde_json::to_string(&made).map_err(|error| BackupError::Manifest(error.to_string()))?;
-    let write = || {
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(BackupError::at(&path))
-}
-
-/// The folder, made when it is absent.
-fn made_empty(folder: &Path) -> Result<PathBuf, BackupError> {
-    fs::create_dir_all(folder).map_err(BackupError::at(folder))?;
-    let folder = folder.canonicalize().map_err(BackupError::at(folder))?;
-    if fs::read_dir(&folder).map_err(BackupError::at(&folder))?.next().is_some() {
-        return Err(BackupError::NotEmpty(folder));
-    }
-    Ok(folder)
+    manifest.write(to)?;
+    Ok(Made { manifest, unlisted })
 }
 
 struct Copying {
@@ -253,6 +233,7 @@ impl Copying {
         }
         let name = file_name(id);
         let scan = scan::scan(&bytes, id, self.places.uuid);
+        scan.refuse_newer()?;
         let whole = scan.stretches.iter().take_while(|stretch| stretch.is_whole());
         let end = whole.last().and_then(|stretch| Some(stretch.start as u64 + stretch.group?.whole_len()));
         let Some(end) = end else { return Ok(0) };

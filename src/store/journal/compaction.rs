@@ -31,7 +31,7 @@ use super::{
     command::{Command, Reply},
     disk::Disk,
     group::StoreUuid,
-    index::{Index, IndexError},
+    index::{IndexError, SharedIndex},
     reader::Segments,
     retention::RetentionPolicy,
     scan,
@@ -82,7 +82,7 @@ impl From<CompactError> for ReadError {
 pub(crate) struct Compactor {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) uuid: StoreUuid,
-    pub(crate) index: Arc<Index>,
+    pub(crate) index: Arc<SharedIndex>,
     pub(crate) segments: Segments,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -140,7 +140,7 @@ impl Compactor {
     }
 
     fn passed(&self) -> Result<(), IndexError> {
-        let (dead, due) = self.index.dead_and_due()?;
+        let (dead, due) = self.index.look(|index| index.dead_and_due())?;
         self.stats.set_dead(dead, due);
         self.stats.compacted(self.clock.now());
         Ok(())
@@ -148,7 +148,7 @@ impl Compactor {
 
     /// Sealed segments whose records the index knows: the writer keeps no table of them any more.
     fn sealed(&self) -> Result<BTreeMap<u64, Arc<Segment>>, IndexError> {
-        let below = self.index.covered()?.map_or(0, |covered| covered.segment);
+        let below = self.index.look(|index| index.covered())?.map_or(0, |covered| covered.segment);
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let sealed = segments.range(..below).filter(|(_, segment)| segment.trailer().is_some());
         Ok(sealed.map(|(id, segment)| (*id, Arc::clone(segment))).collect())
@@ -157,7 +157,7 @@ impl Compactor {
     /// Finds the segments of conversations that were erased since, by their footers. Those of segments that are sealed
     /// later become known then.
     fn seek(&self, sealed: &BTreeMap<u64, Arc<Segment>>) -> Result<(), CompactError> {
-        for (uid, range) in self.index.sought()? {
+        for (uid, range) in self.index.look(|index| index.sought())? {
             let mut found = Vec::new();
             for (id, segment) in sealed.range(range) {
                 // A footer that is damaged may hide it.
@@ -165,7 +165,7 @@ impl Compactor {
                     found.push(*id);
                 }
             }
-            self.index.found(uid, &found)?;
+            self.index.look(|index| index.found(uid, &found))?;
         }
         Ok(())
     }
@@ -192,10 +192,11 @@ impl Compactor {
         sealed: &BTreeMap<u64, Arc<Segment>>,
         looked: &mut Looked,
     ) -> Result<Option<Arc<Segment>>, IndexError> {
-        if let Some(due) = self.index.due_segments(u64::MAX)?.into_iter().find_map(|id| sealed.get(&id)) {
+        let due = self.index.look(|index| index.due_segments(u64::MAX))?;
+        if let Some(due) = due.into_iter().find_map(|id| sealed.get(&id)) {
             return Ok(Some(Arc::clone(due)));
         }
-        for (id, dead) in self.index.dead()? {
+        for (id, dead) in self.index.look(|index| index.dead())? {
             if let Some(segment) = sealed.get(&id).filter(|segment| self.is_enough(dead, segment.file_len())) {
                 return Ok(Some(Arc::clone(segment)));
             }
@@ -218,7 +219,7 @@ impl Compactor {
     /// Reads a segment and writes it anew if that is worth it.
     fn segment(&self, segment: &Arc<Segment>, pace: &Pace<'_>) -> Result<Compacted, CompactError> {
         let Some(trailer) = segment.trailer() else { return Ok(Compacted::default()) };
-        let due = self.index.due_in(segment.id)?;
+        let due = self.index.look(|index| index.due_in(segment.id))?;
         let bytes = rewrite::read(segment, trailer, pace)?;
         let scan = scan::scan(&bytes, segment.id, self.uuid);
         let mut rules = Rules::new((&self.index, &self.options.retention), segment.id, self.clock.now(), &scan);
@@ -227,7 +228,7 @@ impl Compactor {
         let mut compacted =
             Compacted { segments_read: 1, bytes_before: before, bytes_after: before, ..Compacted::default() };
         if !layout.must && !self.is_enough(layout.dead, before) {
-            self.index.passed_over(segment.id, &due, layout.dead)?;
+            self.index.look(|index| index.passed_over(segment.id, &due, layout.dead))?;
             return Ok(compacted);
         }
         let rewritten = layout.write((self.disk.as_ref(), self.uuid), segment, &bytes, pace)?;
@@ -238,7 +239,7 @@ impl Compactor {
         tracing::info!(segment = segment.id, before, after = compacted.bytes_after, "segment written anew");
         // Readers that hold the old file go on with it.
         self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(segment.id, rewritten);
-        self.index.passed_over(segment.id, &due, 0)?;
+        self.index.look(|index| index.passed_over(segment.id, &due, 0))?;
         Ok(compacted)
     }
 }

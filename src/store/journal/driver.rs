@@ -8,10 +8,11 @@ use std::{
     convert::Infallible,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use colloquy_types::Epoch;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tokio::sync::watch;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     compaction::{Compactor, Job},
     disk::Disk,
     group::StoreUuid,
-    index::{Checkpoint, Index},
+    index::{Checkpoint, SharedIndex},
     reader::{ReadJob, Reader},
     segment::{Segment, file_name},
     stats::SharedStats,
@@ -33,6 +34,8 @@ const GROUP_COMMANDS_MAX: usize = 4096;
 /// By how much the threads that nobody waits for are nicer: a third of the weight, see `sched_prio_to_weight` of Linux.
 #[cfg(target_os = "linux")]
 const BACKGROUND_NICENESS: i32 = 5;
+/// How often it is tried to open an index anew that is not open.
+const MEND_EVERY: Duration = Duration::from_secs(5);
 const READERS: usize = 2;
 const READ_QUEUE_LEN: usize = 1024;
 const KEEPER_QUEUE_LEN: usize = 64;
@@ -55,7 +58,7 @@ pub(crate) struct Parts {
     pub(crate) uuid: StoreUuid,
     pub(crate) epoch: Epoch,
     pub(crate) reader: Reader,
-    pub(crate) index: Arc<Index>,
+    pub(crate) index: Arc<SharedIndex>,
     pub(crate) failed: watch::Sender<bool>,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) compactor: Compactor,
@@ -83,19 +86,12 @@ pub(crate) fn start(
     let Parts { core, disk, uuid, epoch, reader, index, failed, stats, compactor, jobs, stop } = parts;
     let answers = to_writer.clone();
     spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
-    let answers = to_writer.clone();
+    let (answers, index_lost) = (to_writer.clone(), failed.clone());
     spawn(
         "index",
         Box::new(move || {
             give_way();
-            for checkpoint in checkpoint_jobs {
-                let outcome = checkpoint.apply(&index).map_err(|error| error.to_string());
-                match index.dead_and_due() {
-                    Ok((dead, due)) => stats.set_dead(dead, due),
-                    Err(error) => tracing::warn!(%error, "what compaction is to do is not known"),
-                }
-                drop(answers.send(Command::Checkpointed(outcome)));
-            }
+            checkpoints_until_end(&index, &checkpoint_jobs, (&stats, &index_lost), &answers);
         }),
     )?;
     let answers = to_writer.clone();
@@ -124,6 +120,41 @@ pub(crate) fn start(
     let writer = Writer { core, commands, keeper, keeper_backlog: backlog, checkpoints, readers, failed };
     spawn("writer", Box::new(move || writer.run()))?;
     Ok(threads)
+}
+
+/// Applies checkpoints until the writer ends.
+fn checkpoints_until_end(
+    index: &SharedIndex,
+    checkpoints: &Receiver<Checkpoint>,
+    (stats, lost): (&SharedStats, &watch::Sender<bool>),
+    answers: &Sender<Command>,
+) {
+    loop {
+        let next = if index.is_open() || index.is_lost() {
+            checkpoints.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            checkpoints.recv_timeout(MEND_EVERY)
+        };
+        let outcome = match next {
+            Ok(checkpoint) => Some(index.apply(checkpoint)),
+            // Look-ups wait for the index.
+            Err(RecvTimeoutError::Timeout) => {
+                index.mend().inspect_err(|error| tracing::warn!(%error, "the index cannot be opened anew")).ok();
+                None
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if index.is_lost() {
+            // Who exists is not known any more, and only the next process makes the index anew.
+            lost.send_if_modified(|failed| !std::mem::replace(failed, true));
+        }
+        let Some(outcome) = outcome else { continue };
+        match index.look(|index| index.dead_and_due()) {
+            Ok((dead, due)) => stats.set_dead(dead, due),
+            Err(error) => tracing::warn!(%error, "what compaction is to do is not known"),
+        }
+        drop(answers.send(Command::Checkpointed(outcome.map_err(|error| error.to_string()))));
+    }
 }
 
 /// Gives this thread, and those that it starts, a third of the scheduler's weight. No turn waits for what it does (an

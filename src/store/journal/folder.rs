@@ -5,6 +5,7 @@
 //! STORE       magic "CQSTORE1", version u32, crc u32, store uuid [16]
 //! journal/    segments
 //! index/      sled; may be removed while the store is closed
+//! INDEX.damaged   a process found the index damaged; the next one makes it anew
 //! ```
 
 use std::{
@@ -78,6 +79,16 @@ impl Folder {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.path.join(INDEX)
+    }
+}
+
+/// Keeps other processes from opening the store until it is dropped; `None` when one has it open. Nothing is written.
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let lock = File::open(path.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

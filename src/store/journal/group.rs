@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The checksum also covers the store's uuid and the group's own position, so bytes of another place
-//! or another store are never taken for a group.
+//! or another store are never taken for a group. Magic, version and checksum stand in the same place in every version,
+//! so that a group of a newer one is told from damage.
 
 use colloquy_types::Epoch;
 use serde::{Deserialize, Serialize};
@@ -49,10 +50,17 @@ pub(crate) struct GroupHeader {
     pub(crate) synced: Position,
 }
 
-fn seed(at: Position, uuid: StoreUuid) -> u32 {
+fn checksum(bytes: &[u8], at: Position, uuid: StoreUuid) -> u32 {
     let crc = crc32c::crc32c(&uuid);
     let crc = crc32c::crc32c_append(crc, &at.segment.to_le_bytes());
-    crc32c::crc32c_append(crc, &at.offset.to_le_bytes())
+    header_crc(bytes, 8, crc32c::crc32c_append(crc, &at.offset.to_le_bytes()))
+}
+
+/// The version of the intact header that `bytes` begins with, if it stands at `at` of the store `uuid`.
+fn version(bytes: &[u8], at: Position, uuid: StoreUuid) -> Option<u16> {
+    let bytes = bytes.get(..GROUP_BYTES).filter(|bytes| bytes.starts_with(&MAGIC))?;
+    let fits = take_u32(bytes, 8)? == checksum(bytes, at, uuid);
+    take(bytes, 4).map(u16::from_le_bytes).filter(|_| fits)
 }
 
 impl GroupHeader {
@@ -63,35 +71,39 @@ impl GroupHeader {
 
     /// The bytes of this header when it stands at `at`.
     pub(crate) fn encode(&self, at: Position, uuid: StoreUuid) -> [u8; GROUP_BYTES] {
+        self.encode_as(VERSION, at, uuid)
+    }
+
+    /// The same as a build with another version would write it.
+    pub(crate) fn encode_as(&self, version: u16, at: Position, uuid: StoreUuid) -> [u8; GROUP_BYTES] {
         let mut bytes = [0; GROUP_BYTES];
         put(&mut bytes, 0, &MAGIC);
-        put(&mut bytes, 4, &VERSION.to_le_bytes());
+        put(&mut bytes, 4, &version.to_le_bytes());
         put(&mut bytes, 12, &self.records.to_le_bytes());
         put(&mut bytes, 16, &self.body_len.to_le_bytes());
         put(&mut bytes, 24, &self.epoch.get().to_le_bytes());
         put(&mut bytes, 32, &self.number.to_le_bytes());
         put(&mut bytes, 40, &self.synced.segment.to_le_bytes());
         put(&mut bytes, 48, &self.synced.offset.to_le_bytes());
-        let crc = header_crc(&bytes, 8, seed(at, uuid));
+        let crc = checksum(&bytes, at, uuid);
         put(&mut bytes, 8, &crc.to_le_bytes());
         bytes
     }
 
+    /// The version of the intact header that `bytes` begins with, if that is newer than this build.
+    pub(crate) fn newer(bytes: &[u8], at: Position, uuid: StoreUuid) -> Option<u16> {
+        version(bytes, at, uuid).filter(|version| *version > VERSION)
+    }
+
     /// The intact header that `bytes` begins with, if it stands at `at` of the store `uuid`.
     pub(crate) fn decode(bytes: &[u8], at: Position, uuid: StoreUuid) -> Option<Self> {
-        if !bytes.starts_with(&MAGIC) {
-            return None;
-        }
-        let bytes = bytes.get(..GROUP_BYTES)?;
-        let fits = take(bytes, 4).map(u16::from_le_bytes)? == VERSION
-            && take_u32(bytes, 8)? == header_crc(bytes, 8, seed(at, uuid));
-        let header = Self {
+        version(bytes, at, uuid).filter(|version| *version == VERSION)?;
+        Some(Self {
             records: take_u32(bytes, 12)?,
             body_len: take_u64(bytes, 16)?,
             epoch: Epoch::new(take_u64(bytes, 24)?),
             number: take_u64(bytes, 32)?,
             synced: Position { segment: take_u64(bytes, 40)?, offset: take_u64(bytes, 48)? },
-        };
-        fits.then_some(header)
+        })
     }
 }

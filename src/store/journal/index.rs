@@ -1,54 +1,37 @@
 //! The index in sled: what can be rebuilt from the journal, kept so that opening need not read all of it.
 //!
 //! Trees: `rows` (key to [`Row`]), `uids` (uid to key), `erased` (uid to row, without the key), `sought`, `due` and
-//! `dead` (what compaction is to look at, see `hints`), `meta`. Which segments hold records of a conversation is not
+//! `dead` (what compaction is to look at, see `hints`), `damaged` (uids of rows that are quarantined), `meta`. Which segments hold records of a conversation is not
 //! here: their footers tell, and a row for each pair of them would outgrow all else. Written at checkpoints, and by
 //! compaction, which removes what it has done. What the journal holds beyond [`Covered`] is read again when the store
 //! opens, and reading it again changes nothing.
 
+mod covered;
 mod hints;
+mod shared;
 
 use std::{
     collections::BTreeMap,
+    io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use colloquy_types::{ConversationKey, ConversationUid, Epoch, codec};
-use serde::{Deserialize, Serialize};
+use colloquy_types::{ConversationKey, ConversationUid, codec};
 
-use super::{
-    group::{Position, StoreUuid},
-    row::Row,
-    table::Table,
+pub(crate) use self::{
+    covered::Covered,
+    shared::{IndexPlace, SharedIndex, is_marked, unmark},
 };
+use super::{row::Row, table::Table};
 use crate::sled_files::{self, SledError};
 
 const COVERED: &str = "covered";
 const ROWS_PER_BATCH: usize = 4096;
 /// Trees that earlier builds wrote: rows of a conversation and a segment, for which footers are asked now.
 const TREES_UNUSED: [&str; 1] = ["spans"];
-
-/// What the index covers: all segments before `segment`, wholly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Covered {
-    /// Whose index it is.
-    pub(crate) uuid: StoreUuid,
-    /// The first segment that must be read again.
-    pub(crate) segment: u64,
-    /// Everything before this position was synced.
-    pub(crate) synced: Position,
-    /// The epoch that wrote this.
-    pub(crate) epoch: Epoch,
-}
-
-/// The stored form of [`Covered`].
-#[derive(Serialize, Deserialize)]
-enum StoredCovered {
-    V1(Covered),
-}
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +42,29 @@ pub(crate) enum IndexError {
     Files(#[from] SledError),
     #[error("a row of the index cannot be encoded or decoded")]
     Codec(#[from] codec::Error),
+    #[error("its rows have version {0}, which this build does not know")]
+    Rows(u32),
     #[error("the index is damaged: {0}")]
     Damaged(&'static str),
+    #[error("the index is not open")]
+    NotOpen,
+    #[error("the index is in use for too long to be opened anew")]
+    InUse,
+    #[error("the disk has no room to open the index anew")]
+    NoRoom(#[source] io::Error),
+}
+
+impl IndexError {
+    /// Whether making the index anew would help; a full disk is not helped by it.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Sled(sled::Error::Io(error)) | Self::Files(SledError::Sled(sled::Error::Io(error))) => {
+                !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Sled(_) | Self::Files(SledError::Sled(_)) | Self::Codec(_) | Self::Rows(_) | Self::Damaged(_) => true,
+            Self::Files(_) | Self::NotOpen | Self::InUse | Self::NoRoom(_) => false,
+        }
+    }
 }
 
 /// The open index.
@@ -73,6 +77,7 @@ pub(crate) struct Index {
     erased: sled::Tree,
     due: sled::Tree,
     dead: sled::Tree,
+    damaged: sled::Tree,
     meta: sled::Tree,
 }
 
@@ -94,6 +99,7 @@ impl Index {
                 erased: db.open_tree("erased")?,
                 due: db.open_tree("due")?,
                 dead: db.open_tree("dead")?,
+                damaged: db.open_tree("damaged")?,
                 meta: db.open_tree("meta")?,
                 db,
             })
@@ -101,12 +107,11 @@ impl Index {
     }
 
     /// What it covers; `None` when it never finished a checkpoint.
+    ///
+    /// # Errors
+    /// [`IndexError::Rows`] when a newer build wrote it.
     pub(crate) fn covered(&self) -> Result<Option<Covered>, IndexError> {
-        guarded(|| {
-            let Some(bytes) = self.meta.get(COVERED)? else { return Ok(None) };
-            let StoredCovered::V1(covered) = codec::decode(&bytes)?;
-            Ok(Some(covered))
-        })
+        guarded(|| self.meta.get(COVERED)?.map(|bytes| Covered::decode(&bytes)).transpose())
     }
 
     /// Whether it has no conversation, erased ones included.
@@ -125,15 +130,30 @@ impl Index {
         }
         guarded(|| {
             let Some(text) = self.uids.get(uid.0)? else { return Ok(None) };
-            let text = std::str::from_utf8(&text).map_err(|_| IndexError::Damaged("a key is not text"))?;
-            let key = parse_key(text)?;
-            Ok(self.row(text)?.filter(|row| row.uid == uid).map(|row| (Some(key), row)))
+            let key = parse_text(&text)?;
+            Ok(self.row(key.as_str())?.filter(|row| row.uid == uid).map(|row| (Some(key), row)))
         })
     }
 
     /// The row of an erased conversation.
     pub(crate) fn erased(&self, uid: ConversationUid) -> Result<Option<Row>, IndexError> {
         guarded(|| Ok(self.erased.get(uid.0)?.map(|bytes| Row::decode(&bytes)).transpose()?))
+    }
+
+    /// How many conversations are quarantined.
+    pub(crate) fn damaged_len(&self) -> Result<u64, IndexError> {
+        guarded(|| Ok(self.damaged.len() as u64))
+    }
+
+    /// The keys of the first `limit` conversations that are quarantined.
+    pub(crate) fn damaged(&self, limit: usize) -> Result<Vec<ConversationKey>, IndexError> {
+        guarded(|| {
+            let uids = self.damaged.iter().keys().take(limit);
+            let keys = uids.map(|uid| -> Result<Option<ConversationKey>, IndexError> {
+                self.uids.get(uid?)?.map(|key| parse_text(&key)).transpose()
+            });
+            keys.filter_map(Result::transpose).collect()
+        })
     }
 
     /// All uids; for what is rare.
@@ -149,10 +169,23 @@ impl Index {
     ) -> impl Iterator<Item = Result<(ConversationKey, Row), IndexError>> + use<'a> {
         let rows = self.rows.range(from..).map(|entry| {
             let (key, row) = entry?;
-            let text = std::str::from_utf8(&key).map_err(|_| IndexError::Damaged("a key is not text"))?;
-            Ok((parse_key(text)?, Row::decode(&row)?))
+            Ok((parse_text(&key)?, Row::decode(&row)?))
         });
         rows.take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.as_str().starts_with(prefix)))
+    }
+
+    /// Every row, with its key unless the conversation was erased.
+    pub(crate) fn each_row(&self, take: &mut dyn FnMut(Option<ConversationKey>, Row)) -> Result<(), IndexError> {
+        guarded(|| {
+            for row in self.rows_from("", "") {
+                let (key, row) = row?;
+                take(Some(key), row);
+            }
+            for entry in &self.erased {
+                take(None, Row::decode(&entry?.1)?);
+            }
+            Ok(())
+        })
     }
 
     /// Adds rows, and their uids, without saying that anything more is covered.
@@ -176,6 +209,9 @@ impl Index {
                 let mut batch = sled::Batch::default();
                 for (key, row) in chunk.iter().filter(|(_, row)| row.erased_in.is_none()) {
                     let Some(key) = key else { continue };
+                    if row.damage.is_some() {
+                        self.damaged.insert(row.uid.0, &[])?;
+                    }
                     batch.insert(key.as_str(), row.encode()?);
                 }
                 self.rows.apply_batch(batch)?;
@@ -206,6 +242,7 @@ impl Index {
         }
         self.erased.insert(row.uid.0, row.encode()?)?;
         self.uids.remove(row.uid.0)?;
+        self.damaged.remove(row.uid.0)?;
         self.erasure_is_due(row)
     }
 
@@ -213,7 +250,7 @@ impl Index {
     pub(crate) fn cover(&self, covered: Covered) -> Result<(), IndexError> {
         guarded(|| {
             self.sync()?;
-            self.meta.insert(COVERED, codec::encode(&StoredCovered::V1(covered))?)?;
+            self.meta.insert(COVERED, covered.encode()?)?;
             self.sync()
         })
     }
@@ -244,6 +281,22 @@ impl Index {
         self.sync().unwrap();
     }
 
+    /// Damages the row of a conversation as nothing that sled would notice.
+    #[cfg(test)]
+    pub(crate) fn damage_row(&self, key: &ConversationKey) {
+        self.rows.insert(key.as_str(), &[200_u8; 32]).unwrap();
+        self.sync().unwrap();
+    }
+
+    /// Leaves a row, and what is covered, as a build whose rows have the next version.
+    #[cfg(test)]
+    pub(crate) fn put_as_newer(&self, key: &ConversationKey) {
+        self.damage_row(key);
+        let covered = self.covered().unwrap().unwrap();
+        self.meta.insert(COVERED, covered.encode_with_rows(super::row::VERSION + 1).unwrap()).unwrap();
+        self.sync().unwrap();
+    }
+
     /// Removes trees of earlier builds; how many there were.
     pub(crate) fn remove_unused_trees(&self) -> Result<u64, IndexError> {
         guarded(|| {
@@ -260,7 +313,8 @@ impl Index {
     }
 }
 
-fn parse_key(text: &str) -> Result<ConversationKey, IndexError> {
+fn parse_text(text: &[u8]) -> Result<ConversationKey, IndexError> {
+    let text = std::str::from_utf8(text).map_err(|_| IndexError::Damaged("a key is not text"))?;
     let parts = text.split_once('/');
     let key = parts.and_then(|(tenant, conversation)| ConversationKey::from_stored(tenant, conversation));
     key.ok_or(IndexError::Damaged("a key is malformed"))

@@ -45,6 +45,10 @@ pub fn migrate(
         watched::look(&disk, id, places.uuid)?;
     }
     let index = Index::open(&folder.index(), cache_bytes)?;
+    // First of all, so that an older build never meets the rows that follow.
+    if let Some(covered) = index.covered()? {
+        index.cover(covered)?;
+    }
     let mut migrated = Migrated { trees: index.remove_unused_trees()?, ..Migrated::default() };
     let mut after = Vec::new();
     while let Some(page) = guarded(|| index.renew_rows(&after))? {

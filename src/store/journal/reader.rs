@@ -18,7 +18,7 @@ use self::view::{View, Wanted};
 use super::{
     command::{Command, Intent, Reply},
     group::{Position, StoreUuid},
-    index::{Index, IndexError},
+    index::{IndexError, SharedIndex},
     row::{Place, Row, SnapshotPlace},
     segment::Segment,
     table::Run,
@@ -128,7 +128,7 @@ impl From<IndexError> for ReadError {
 /// What the reader threads share.
 pub(crate) struct Reader {
     pub(crate) uuid: StoreUuid,
-    pub(crate) index: Arc<Index>,
+    pub(crate) index: Arc<SharedIndex>,
     pub(crate) segments: Segments,
 }
 
@@ -136,7 +136,7 @@ impl Reader {
     /// Does `job`; what is to go back to the writer is returned.
     pub(crate) fn run(&self, job: ReadJob) -> Option<Command> {
         match job {
-            ReadJob::Resolve { key, generation, intent } => match self.index.row(key.as_str()) {
+            ReadJob::Resolve { key, generation, intent } => match self.index.look(|index| index.row(key.as_str())) {
                 Ok(row) => return Some(Command::Resolved { key, row, generation, intent }),
                 Err(error) => intent.refuse(error.into()),
             },
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     fn erasure(&self, plan: &ReadPlan, known: Option<bool>) -> Result<Erasure, ReadError> {
-        let is_erased = known.map_or_else(|| self.index.erased(plan.row.uid).map(|row| row.is_some()), Ok)?;
+        let is_erased = known.map_or_else(|| self.index.look(|index| Ok(index.erased(plan.row.uid)?.is_some())), Ok)?;
         if !is_erased {
             return Err(ReadError::Absent);
         }
@@ -248,18 +248,21 @@ impl Reader {
         let from = format!("{prefix}{}", after.unwrap_or_default());
         let mut merged: BTreeMap<String, Listed> =
             recent.into_iter().map(|row| (row.key.as_str().to_owned(), row)).collect();
-        let mut indexed = 0;
-        for entry in self.index.rows_from(&from, &prefix) {
-            let (key, row) = entry?;
-            if indexed >= limit {
-                break;
+        self.index.look(|index| {
+            let mut indexed = 0;
+            for entry in index.rows_from(&from, &prefix) {
+                let (key, row) = entry?;
+                if indexed >= limit {
+                    break;
+                }
+                if is_listed(&key, after) && !erased.contains(&row.uid) {
+                    indexed += 1;
+                    let listed = Listed { key, uid: row.uid, head: row.head, updated_at: row.updated_at };
+                    merged.entry(listed.key.as_str().to_owned()).or_insert(listed);
+                }
             }
-            if is_listed(&key, after) && !erased.contains(&row.uid) {
-                indexed += 1;
-                let listed = Listed { key, uid: row.uid, head: row.head, updated_at: row.updated_at };
-                merged.entry(listed.key.as_str().to_owned()).or_insert(listed);
-            }
-        }
+            Ok(())
+        })?;
         Ok(merged.into_values().take(limit).collect())
     }
 }

@@ -68,6 +68,15 @@ impl Disk for RealDisk {
     }
 }
 
+/// Reserves room for the first `len` bytes of a file.
+pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+        // Not every file system can reserve; filling with zeros then finds a full disk.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(len),
+        other => Ok(other?),
+    }
+}
+
 /// Makes the entries of a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -110,10 +119,6 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            // Not every file system can reserve; filling with zeros then finds a full disk.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.file.set_len(len),
-            other => Ok(other?),
-        }
+        reserve(&self.file, len)
     }
 }

@@ -61,7 +61,9 @@ impl From<RowV1> for Row {
     }
 }
 
-/// What a row of the newest version begins with: the number of its variant.
+/// The newest version of a row.
+pub(crate) const VERSION: u32 = 2;
+/// What a row of that version begins with: the number of its variant.
 const NEWEST: u8 = 1;
 
 /// A row as stored; variants and fields are the format.

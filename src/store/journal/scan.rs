@@ -8,12 +8,13 @@ use colloquy_types::{ConversationKey, ConversationUid, Epoch};
 use super::{
     bytes::to_usize,
     disk::{DiskFile, read_into},
+    error::OpenError,
     group::{GROUP_BYTES, GroupHeader, Position, StoreUuid},
     segment::SEGMENT_HEADER_BYTES,
 };
 use crate::record::{
-    BadRecord, HEADER_BYTES, RecordHeader, RecordKind, SALT_BYTES, checked_body, decode_header, possible_uid,
-    split_envelope,
+    BadRecord, FORMAT_VERSION, HEADER_BYTES, RecordHeader, RecordKind, SALT_BYTES, checked_body, decode_header,
+    possible_uid, split_envelope,
 };
 
 /// What is read of a file at once, unless a group is larger; little in tests, whose segments are small.
@@ -48,6 +49,17 @@ pub(crate) struct Item {
     pub(crate) names: Option<ConversationKey>,
 }
 
+impl Item {
+    /// The version of a record that a newer build wrote. Only where one must begin is it one: what stands between
+    /// records may be what somebody said.
+    fn newer(&self) -> Option<u32> {
+        match self.found.as_ref().err()?.bad {
+            BadRecord::NewerVersion(version) if version > FORMAT_VERSION => Some(version.into()),
+            _ => None,
+        }
+    }
+}
+
 /// What is wrong, and whose record it probably was.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Damage {
@@ -67,17 +79,29 @@ pub(crate) struct Scan {
     pub(crate) epoch: Epoch,
     /// Where the last group ends.
     pub(crate) end: usize,
+    /// The version of a group, or of a record in one, that is intact and newer than this build.
+    pub(crate) newer: Option<u32>,
 }
 
 impl Scan {
     fn new() -> Self {
         let (stretches, ends) = (Vec::new(), BTreeMap::new());
-        Self { stretches, synced: Position::default(), ends, epoch: Epoch::default(), end: SEGMENT_HEADER_BYTES }
+        let (synced, epoch) = (Position::default(), Epoch::default());
+        Self { stretches, synced, ends, epoch, end: SEGMENT_HEADER_BYTES, newer: None }
+    }
+
+    /// Whether this build knows everything that was read.
+    ///
+    /// # Errors
+    /// [`OpenError::NewerVersion`].
+    pub(crate) fn refuse_newer(&self) -> Result<(), OpenError> {
+        self.newer.map_or(Ok(()), |version| Err(OpenError::NewerVersion { version }))
     }
 
     /// Takes the group whose body is `body`, and whose header stands at `start`.
     fn group(&mut self, header: GroupHeader, start: usize, body: &[u8]) {
         let items = records(body, start + GROUP_BYTES);
+        self.newer = self.newer.or_else(|| items.iter().find_map(Item::newer));
         self.stretches.push(Stretch { start, group: Some(header), items });
         self.synced = self.synced.max(header.synced);
         let known = self.ends.entry(header.synced.segment).or_default();
@@ -101,20 +125,21 @@ impl Scan {
     fn rest(&mut self, bytes: &[u8], ground: Ground) {
         let mut at = self.groups(bytes, ground);
         while let Some(next) = (at + 8..bytes.len()).step_by(8).find(|next| ground.header(bytes, *next).is_some()) {
-            self.gap(bytes, at..next, ground.base);
+            self.gap(bytes, at..next, ground);
             at = next + self.groups(bytes.get(next..).unwrap_or_default(), ground.after(next));
         }
         // What follows the last group holds nothing, or what a torn write left.
         if bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
-            self.gap(bytes, at..bytes.len(), ground.base);
+            self.gap(bytes, at..bytes.len(), ground);
         }
     }
 
     /// Takes what stands where a group should begin.
-    fn gap(&mut self, bytes: &[u8], range: Range<usize>, base: usize) {
+    fn gap(&mut self, bytes: &[u8], range: Range<usize>, ground: Ground) {
         let from = (range.start + GROUP_BYTES).min(range.end);
-        let items = records(bytes.get(from..range.end).unwrap_or_default(), base + from);
-        self.stretches.push(Stretch { start: base + range.start, group: None, items });
+        let items = records(bytes.get(from..range.end).unwrap_or_default(), ground.base + from);
+        self.newer = self.newer.or_else(|| range.clone().step_by(8).find_map(|at| ground.newer(bytes, at)));
+        self.stretches.push(Stretch { start: ground.base + range.start, group: None, items });
     }
 }
 
@@ -140,7 +165,16 @@ impl Ground {
     }
 
     fn any_header(self, here: &[u8], at: usize) -> Option<GroupHeader> {
-        GroupHeader::decode(here, Position { segment: self.segment, offset: (self.base + at) as u64 }, self.uuid)
+        GroupHeader::decode(here, self.position(at), self.uuid)
+    }
+
+    /// The version of the header at `at`, when it is of a newer build.
+    fn newer(self, bytes: &[u8], at: usize) -> Option<u32> {
+        GroupHeader::newer(bytes.get(at..)?, self.position(at), self.uuid).map(u32::from)
+    }
+
+    fn position(self, at: usize) -> Position {
+        Position { segment: self.segment, offset: (self.base + at) as u64 }
     }
 }
 

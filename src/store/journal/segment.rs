@@ -28,6 +28,7 @@ use colloquy_types::{ConversationUid, Epoch};
 use super::{
     bytes::{header_crc, put, take, take_u32, take_u64, to_usize},
     disk::{Disk, DiskFile, read_vec},
+    error::OpenError,
     group::StoreUuid,
     table::{ENTRY_BYTES, Run, Table},
 };
@@ -219,20 +220,27 @@ impl Segment {
     }
 
     /// A segment that exists, with its intact header, and its trailer when it is sealed.
+    ///
+    /// # Errors
+    /// [`OpenError::NewerVersion`] when its trailer is of a newer build, [`OpenError::Io`].
     pub(crate) fn existing(
         id: u64,
         file: Arc<dyn DiskFile>,
         uuid: StoreUuid,
         header: Option<SegmentHeader>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, OpenError> {
         let size = file.len()?;
         let segment = Self::new(id, size, file, header);
         if size >= (SEGMENT_HEADER_BYTES + TRAILER_BYTES) as u64 {
             let bytes = read_vec(segment.file.as_ref(), size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
-            if let Ok(trailer) = Trailer::decode(&bytes)
-                && (trailer.uuid, trailer.id, trailer.file_len()) == (uuid, id, size)
-            {
-                segment.sealed.set(trailer).ok();
+            match Trailer::decode(&bytes) {
+                Ok(trailer) if (trailer.uuid, trailer.id, trailer.file_len()) == (uuid, id, size) => {
+                    segment.sealed.set(trailer).ok();
+                }
+                Err(BadHeader::Newer(version)) if take(&bytes, 16) == Some(uuid) => {
+                    return Err(OpenError::NewerVersion { version });
+                }
+                _ => {}
             }
         }
         Ok(segment)

@@ -57,6 +57,11 @@ impl SharedStats {
         self.damaged.store(damaged, Relaxed);
     }
 
+    /// One more was found damaged while serving.
+    pub(crate) fn found_one_damaged(&self) {
+        self.damaged.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn erasure_began(&self) {
         self.erased.fetch_add(1, Relaxed);
     }

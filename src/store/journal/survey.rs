@@ -1,11 +1,13 @@
 //! Reading a store's folder without opening it: what is in it, and what is wrong with it.
 //!
-//! Nothing is written and nothing is locked, so a running store can be surveyed: sealed segments never change but by
-//! being replaced whole, and of the others what was synced counts. Every checksum, digest and link of every chain is
-//! checked. What [`survey`] holds in memory grows with the number of conversations, about 200 bytes for each.
+//! Nothing in it is written, so a running store can be surveyed: sealed segments never change but by being replaced whole,
+//! and of the others what was synced counts. Every checksum, digest and link of every chain is checked, and, where no
+//! process has the store open, what the index claims (`index`); for as long as the index is copied none can open it. What is
+//! held in memory grows with the number of conversations, about 200 bytes for each and as much again with the index.
 
 mod chains;
 mod faults;
+mod index;
 
 use std::{
     fs,
@@ -14,8 +16,11 @@ use std::{
 
 use colloquy_types::ConversationUid;
 
-use self::chains::Chains;
-pub use self::faults::{FAULTS_MAX, Fault, FaultKind, Faults};
+use self::{chains::Chains, index::Claims};
+pub use self::{
+    faults::{FAULTS_MAX, Fault, FaultKind, Faults},
+    index::{IndexCheck, NotChecked},
+};
 use super::{
     error::OpenError,
     folder::Places,
@@ -62,6 +67,8 @@ pub struct Survey {
     pub stubs: u64,
     /// Bytes of a write that was torn at the end; nobody was told of what they held.
     pub torn_bytes: u64,
+    /// Whether the index was held against the journal.
+    pub index: IndexCheck,
     /// What is wrong.
     pub faults: Faults,
 }
@@ -77,38 +84,42 @@ pub struct SurveyProgress {
     pub bytes: u64,
 }
 
-/// Reads the whole folder. `progress` is called after each segment.
+/// Reads the whole journal, and not the index. `progress` is called after each segment.
 ///
 /// # Errors
 /// [`OpenError`] when the folder is no store, or one of a newer version, or cannot be read at all. What is wrong inside
 /// it is told by [`Survey::faults`].
 pub fn survey(folder: &Path, progress: &mut dyn FnMut(SurveyProgress)) -> Result<Survey, OpenError> {
-    Ok(read(folder, &[], progress)?.0)
+    let places = Places::of(folder)?;
+    Ok(read(&places, (Survey::default(), Claims::default()), &[], progress)?.0)
 }
 
-/// The same, and what is left of some erased conversations, in their order: this is what receipts are held against.
+/// The same, and holds the index against it. Also tells what is left of some erased conversations, in their order: this
+/// is what receipts are held against.
 ///
 /// # Errors
 /// As [`survey`].
-pub fn survey_erased(
-    folder: &Path,
-    uids: &[ConversationUid],
-    progress: &mut dyn FnMut(SurveyProgress),
-) -> Result<(Survey, Vec<Erasure>), OpenError> {
-    read(folder, uids, progress)
-}
-
-fn read(
+pub fn survey_all(
     folder: &Path,
     erased: &[ConversationUid],
     progress: &mut dyn FnMut(SurveyProgress),
 ) -> Result<(Survey, Vec<Erasure>), OpenError> {
-    let places = Places::of(folder)?;
+    let (places, mut survey) = (Places::of(folder)?, Survey::default());
+    let claims = Claims::read(folder, &places, &mut survey.faults)?;
+    read(&places, (survey, claims), erased, progress)
+}
+
+fn read(
+    places: &Places,
+    (survey, claims): (Survey, Claims),
+    erased: &[ConversationUid],
+    progress: &mut dyn FnMut(SurveyProgress),
+) -> Result<(Survey, Vec<Erasure>), OpenError> {
     let disk = RealDisk::read_only(&places.journal);
     let ids = watched::ids(&disk)?;
     let mark = mark(&disk, &ids, places.uuid)?;
-    let mut survey = Survey { uuid: places.uuid, index_bytes: bytes_in(&places.index), ..Survey::default() };
-    let mut chains = Chains::new(erased);
+    let mut survey = Survey { uuid: places.uuid, index_bytes: bytes_in(&places.index), ..survey };
+    let mut chains = Chains::new(erased, claims);
     let mut bytes = 0;
     for (number, id) in ids.iter().enumerate() {
         if let Some(read) = watched::read(&disk, *id, places.uuid)? {
@@ -146,6 +157,7 @@ fn segment(
 ) -> Result<(), OpenError> {
     let id = segment.id;
     let scan = scan::scan(bytes, id, uuid);
+    scan.refuse_newer()?;
     survey.journal_bytes += segment.file_len();
     survey.epoch = survey.epoch.max(scan.epoch.get());
     if scan.stretches.is_empty() {

@@ -8,6 +8,7 @@ mod format;
 mod histories;
 mod io;
 mod kill_disk;
+mod newer;
 mod recovery;
 mod rig;
 mod scanning;

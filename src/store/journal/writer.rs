@@ -120,6 +120,8 @@ pub(crate) struct WriterCore {
     keys: BTreeMap<OrderedKey, ConversationUid>,
     /// Erased conversations that the index may still know by their keys.
     erased: Arc<HashSet<ConversationUid>>,
+    /// Conversations that an open found damaged; told once each.
+    damaged: HashSet<ConversationUid>,
     segments: SegmentState,
     checkpoint: CheckpointState,
     /// The group being built: room for its header, then records.
@@ -163,6 +165,7 @@ impl WriterCore {
             entries: UidMap::default(),
             keys: BTreeMap::new(),
             erased: Arc::default(),
+            damaged: HashSet::new(),
             segments: SegmentState::new(start.segments, start.active, start.next_segment),
             checkpoint: CheckpointState::new(start.index_is_empty),
             buffer: vec![0; GROUP_BYTES],

@@ -9,7 +9,7 @@ use std::{
 use colloquy_types::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{BackupError, MANIFEST};
+use super::{BackupError, MANIFEST, MANIFEST_NEW};
 use crate::journal::real_disk::sync_folder;
 
 /// The format this build writes and reads.
@@ -51,16 +51,6 @@ pub struct BackupFile {
     pub(super) segment: Option<u64>,
 }
 
-/// A backup that a store's folder knows of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownBackup {
-    /// When it was begun.
-    #[serde(rename = "taken_at_us", serialize_with = "micros", deserialize_with = "from_micros")]
-    pub taken_at: Timestamp,
-    /// Where it was written to.
-    pub to: String,
-}
-
 impl Manifest {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
@@ -71,7 +61,7 @@ impl Manifest {
     pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
         let path = folder.join(MANIFEST);
         let text = serde_json::to_string_pretty(self).map_err(|error| BackupError::Manifest(error.to_string()))?;
-        let new = folder.join(format!("{MANIFEST}.new"));
+        let new = folder.join(MANIFEST_NEW);
         let write = || {
             let mut file = File::create(&new)?;
             file.write_all(text.as_bytes())?;
@@ -124,10 +114,10 @@ fn unhex<'de, const N: usize, D: serde::Deserializer<'de>>(deserializer: D) -> R
     bytes.ok_or_else(|| serde::de::Error::custom(format!("{} hexadecimal digits are expected", 2 * N)))
 }
 
-fn micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(time.as_micros())
 }
 
-fn from_micros<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+pub(super) fn from_micros<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     u64::deserialize(deserializer).map(Timestamp::from_micros)
 }

@@ -5,14 +5,18 @@ use std::{
     path::{Component, Path},
 };
 
-use super::{BackupError, BackupProgress, Manifest, digest, made_empty};
+use super::{BackupError, BackupProgress, Filling, KnownBackup, Manifest, digest, known};
 use crate::journal::{
     folder::{JOURNAL, STORE},
     real_disk::sync_folder,
 };
 
-/// Copies a backup into `folder`, which must be empty or absent, and checks each file against the manifest. The store's
-/// name is written last: what an interrupted return leaves is no store.
+/// What the store's name is called until everything else is there; an interrupted return leaves it.
+const STORE_NEW: &str = "STORE.restored";
+
+/// Copies a backup into `folder`, which must be empty, absent, or left by a return that was interrupted, and checks each
+/// file against the manifest. The store's name gets its place last: what an interrupted return leaves is no store, and
+/// made again it is begun anew.
 ///
 /// Conversations that had gone on since the backup are back where they were. Whoever holds a later head of one is told
 /// so by the server (`HISTORY_CHANGED`), as the head is not part of the history any more.
@@ -21,9 +25,10 @@ use crate::journal::{
 /// [`BackupError`].
 pub fn restore(from: &Path, folder: &Path, progress: &mut dyn FnMut(BackupProgress)) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(from)?;
-    let folder = made_empty(folder)?;
-    let journal = folder.join(JOURNAL);
-    fs::create_dir(&journal).map_err(BackupError::at(&journal))?;
+    let from = &from.canonicalize().map_err(BackupError::at(from))?;
+    let Filling { folder, journal, _lock } = &Filling::begin(folder, STORE_NEW, STORE)?;
+    let source = KnownBackup { taken_at: manifest.taken_at, to: from.display().to_string() };
+    known::carry(from, folder, &source).map_err(BackupError::at(folder))?;
     let mut bytes = 0;
     // The store's name sorts behind the journal's files.
     let mut files: Vec<_> = manifest.files.iter().collect();
@@ -33,25 +38,25 @@ pub fn restore(from: &Path, folder: &Path, progress: &mut dyn FnMut(BackupProgre
         if !is_inside(&file.name) {
             return Err(changed("lies outside of it"));
         }
-        let (source, target) = (from.join(&file.name), folder.join(&file.name));
+        let target = folder.join(if file.name == STORE { STORE_NEW } else { &file.name });
+        let source = from.join(&file.name);
         if !source.is_file() {
             return Err(changed("is missing"));
         }
         fs::copy(&source, &target).map_err(BackupError::at(&target))?;
         File::open(&target).and_then(|file| file.sync_all()).map_err(BackupError::at(&target))?;
         if digest(&target).map_err(BackupError::at(&target))? != (file.bytes, file.digest) {
-            fs::remove_file(&target).ok();
             return Err(changed("is not as it was written"));
         }
         bytes += file.bytes;
         progress(BackupProgress { files: number + 1, of: files.len(), bytes });
     }
-    if !folder.join(STORE).is_file() {
+    if files.last().is_none_or(|file| file.name != STORE) {
         return Err(BackupError::Changed { file: STORE.to_owned(), problem: "is missing" });
     }
-    for folder in [&journal, &folder] {
-        sync_folder(folder).map_err(BackupError::at(folder))?;
-    }
+    sync_folder(journal).map_err(BackupError::at(journal))?;
+    let named = fs::rename(folder.join(STORE_NEW), folder.join(STORE)).and_then(|()| sync_folder(folder));
+    named.map_err(BackupError::at(folder))?;
     Ok(manifest)
 }
 

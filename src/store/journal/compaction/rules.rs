@@ -4,7 +4,7 @@ use colloquy_types::{ConversationUid, RecordNo, Timestamp, TurnSeq};
 
 use crate::{
     journal::{
-        index::{Index, IndexError},
+        index::{IndexError, SharedIndex},
         retention::{Retention, RetentionPolicy},
         row::{Row, SnapshotPlace},
         scan::Scan,
@@ -48,7 +48,7 @@ enum Standing {
 
 /// The rules for one segment.
 pub(super) struct Rules<'a> {
-    index: &'a Index,
+    index: &'a SharedIndex,
     policy: &'a RetentionPolicy,
     segment: u64,
     now: Timestamp,
@@ -60,7 +60,7 @@ pub(super) struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// The rules for a segment that was read.
     pub(super) fn new(
-        (index, policy): (&'a Index, &'a RetentionPolicy),
+        (index, policy): (&'a SharedIndex, &'a RetentionPolicy),
         segment: u64,
         now: Timestamp,
         scan: &Scan,
@@ -80,7 +80,7 @@ impl<'a> Rules<'a> {
         if let Some(standing) = self.standings.get(&uid) {
             return Ok(*standing);
         }
-        let standing = match self.index.by_uid(uid)? {
+        let standing = match self.index.look(|index| index.by_uid(uid))? {
             Some((_, Row { erased_in: Some(_), .. })) => Standing::Erased,
             Some((Some(key), row)) if row.damage.is_none() => {
                 let retention = self.policy.of(key.tenant()).filter(|_| !key.is_tenant_stream());

@@ -49,16 +49,12 @@ impl Found {
     }
 }
 
-/// Opens all segments and checks whose they are; reads those that are not sealed; removes what an interrupted
-/// compaction left.
+/// Opens all segments and checks whose they are, and that no newer build wrote them; reads those that are not sealed;
+/// removes what an interrupted compaction left.
 pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError> {
     let (segments, unsealed, headless) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     let mut found = Found { segments, unsealed, headless, epoch: Epoch::default() };
     let names = disk.list()?;
-    for name in names.iter().filter(|name| name.ends_with(NEW_FILE_SUFFIX)) {
-        // The segment that it was to replace is still there.
-        disk.remove(name)?;
-    }
     for id in names.iter().filter_map(|name| file_id(name)) {
         let file = disk.open(&file_name(id))?;
         let len = to_usize(file.len()?).min(SEGMENT_HEADER_BYTES);
@@ -80,7 +76,12 @@ pub(crate) fn find(disk: &dyn Disk, uuid: StoreUuid) -> Result<Found, OpenError>
     }
     for (id, segment) in found.segments.iter().filter(|(_, segment)| segment.trailer().is_none()) {
         let scan = scan::scan_file(segment.file.as_ref(), to_usize(segment.size), *id, uuid)?;
+        scan.refuse_newer()?;
         found.unsealed.insert(*id, scan);
+    }
+    for name in names.iter().filter(|name| name.ends_with(NEW_FILE_SUFFIX)) {
+        // The segment that it was to replace is still there.
+        disk.remove(name)?;
     }
     Ok(found)
 }

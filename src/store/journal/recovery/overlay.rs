@@ -55,6 +55,11 @@ impl<'a> Overlay<'a> {
         self.quarantined + self.unattributed
     }
 
+    /// Records that belong to no conversation.
+    pub(super) fn unattributed(&self) -> u64 {
+        self.unattributed
+    }
+
     fn row(&mut self, uid: ConversationUid) -> Result<Option<&mut Row>, IndexError> {
         if !self.rows.contains_key(&uid) {
             let Some(known) = self.index.by_uid(uid)? else { return Ok(None) };

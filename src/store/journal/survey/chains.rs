@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use colloquy_types::{ConversationKey, ConversationUid, Head, RecordNo};
 
-use super::{Fault, FaultKind, Survey};
+use super::{Fault, FaultKind, Survey, index::Claims};
 use crate::{
     history::ErasureWalk,
     journal::{scan::Damage, table::UidMap},
@@ -13,24 +13,28 @@ use crate::{
 };
 
 /// One conversation, as far as it was followed.
-struct Chain {
-    head: Head,
-    key: Option<ConversationKey>,
-    is_erased: bool,
+pub(super) struct Chain {
+    pub(super) head: Head,
+    pub(super) key: Option<ConversationKey>,
+    pub(super) is_erased: bool,
     /// One fault tells enough of a conversation.
-    is_damaged: bool,
+    pub(super) is_damaged: bool,
+    /// The last record in segments that the index claims to cover.
+    pub(super) covered: RecordNo,
 }
 
 pub(super) struct Chains {
     chains: UidMap<Chain>,
+    /// What the index claims of them.
+    claims: Claims,
     /// The conversations whose erasure is looked at.
     walks: UidMap<ErasureWalk>,
 }
 
 impl Chains {
-    pub(super) fn new(wanted: &[ConversationUid]) -> Self {
+    pub(super) fn new(wanted: &[ConversationUid], claims: Claims) -> Self {
         let walks = wanted.iter().map(|uid| (*uid, ErasureWalk::default())).collect();
-        Self { chains: UidMap::default(), walks }
+        Self { chains: UidMap::default(), claims, walks }
     }
 
     /// Takes a record whose checksums fit.
@@ -70,7 +74,7 @@ impl Chains {
             survey.records += 1;
             survey.turns += u64::from(header.kind == RecordKind::Turn);
             survey.stubs += u64::from(header.erased);
-            if let Some(kind) = self.link(header, key) {
+            if let Some(kind) = self.link(header, key, segment) {
                 self.fault(header.uid, survey, |key| at(kind, key));
             }
         }
@@ -78,16 +82,21 @@ impl Chains {
     }
 
     /// Adds a chained record to its chain; what is wrong with that.
-    fn link(&mut self, header: &RecordHeader, key: Option<ConversationKey>) -> Option<FaultKind> {
+    fn link(&mut self, header: &RecordHeader, key: Option<ConversationKey>, segment: u64) -> Option<FaultKind> {
+        self.claims.saw(header.uid, &header.head());
         let is_known = self.chains.contains_key(&header.uid);
         let chain = self.chains.entry(header.uid).or_insert_with(|| Chain {
             head: Head::default(),
             key: None,
             is_erased: false,
             is_damaged: false,
+            covered: RecordNo::default(),
         });
         let link = header.follows(&chain.head);
         chain.head = header.head();
+        if segment < self.claims.covered {
+            chain.covered = header.record_no;
+        }
         chain.is_erased |= header.kind == RecordKind::Erased;
         if key.is_some() {
             chain.key = key;
@@ -141,6 +150,8 @@ impl Chains {
                 Some(_) => {}
             }
         }
+        self.claims.judge(&self.chains, &mut survey.faults);
+        survey.index = self.claims.check;
         self.walks.into_iter().map(|(uid, walk)| (uid, walk.finish())).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use colloquy_types::{ConversationKey, ConversationUid};
+use colloquy_types::{ConversationKey, ConversationUid, RecordNo};
 
 use crate::record::BadRecord;
 
@@ -33,6 +33,46 @@ pub enum FaultKind {
     /// Two conversations that are not erased have the same key.
     #[error("another conversation has the same key")]
     SameKey,
+    /// The index cannot be read. The next start makes it from the journal.
+    #[error("the index cannot be read ({0}); the next start makes it anew")]
+    Index(String),
+    /// The index is one of another store. The next start makes it from the journal.
+    #[error("the index belongs to another store; the next start makes it anew")]
+    IndexForeign,
+    /// The index knows a conversation of which the journal has nothing: segments are lost.
+    #[error("the index knows it up to record {known}, the journal has nothing of it")]
+    JournalLacks {
+        /// The record that the index takes for the last.
+        known: RecordNo,
+    },
+    /// The journal ends before what the index knows: segments are lost.
+    #[error("the index knows it up to record {known}, the journal ends at record {reached}")]
+    JournalBehind {
+        /// The last record of the journal.
+        reached: RecordNo,
+        /// The record that the index takes for the last.
+        known: RecordNo,
+    },
+    /// The record that the index takes for the last is another in the journal, or is not there.
+    #[error("record {known} is not the one that the index knows")]
+    IndexDiffers {
+        /// The record.
+        known: RecordNo,
+    },
+    /// The index ends before what it claims to cover. Without it, the next start makes it from the journal.
+    #[error("the index ends at record {known}, and claims to cover record {covered}")]
+    IndexBehind {
+        /// The record that the index takes for the last.
+        known: RecordNo,
+        /// The last record that it claims to cover.
+        covered: RecordNo,
+    },
+    /// The index does not know a conversation that it claims to cover.
+    #[error("the index does not know it, and claims to cover it")]
+    IndexLacks,
+    /// The index knows of an erasure that the journal does not have.
+    #[error("the index knows that it was erased, the journal does not")]
+    ErasureLost,
 }
 
 /// One thing that is wrong, and where.
@@ -53,6 +93,10 @@ pub struct Fault {
 impl Fault {
     pub(super) fn of_segment(segment: u64, kind: FaultKind) -> Self {
         Self { segment: Some(segment), offset: None, uid: None, key: None, kind }
+    }
+
+    pub(super) fn of_index(kind: FaultKind) -> Self {
+        Self { segment: None, offset: None, uid: None, key: None, kind }
     }
 
     pub(super) fn at(segment: u64, offset: usize, kind: FaultKind) -> Self {

@@ -147,7 +147,7 @@ fn segments_that_the_index_learns_of_after_an_erasure_are_due_too() {
     }
     erase(&mut rig, &mut leases[0]);
     rig.checkpoint();
-    let due = |rig: &Rig| rig.compactor.index.due_segments(u64::MAX).unwrap();
+    let due = |rig: &Rig| rig.compactor.index.look(|index| index.due_segments(u64::MAX)).unwrap();
     assert_eq!(due(&rig), [5], "where its last record stands");
     assert!(!look(&rig, &mut Looked::new()), "that one is not sealed");
     rig.seal();

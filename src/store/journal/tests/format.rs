@@ -7,6 +7,7 @@ use crate::{
     journal::{
         disk::Disk as _,
         group::{GROUP_BYTES, GroupHeader, Position},
+        index::{Covered, IndexError},
         row::{Place, Row, SnapshotPlace},
         segment::{Segment, SegmentHeader, Trailer, footer_of},
         table::{ENTRY_BYTES, Run, Table},
@@ -105,6 +106,18 @@ fn rows_of_every_version_are_read_and_the_newest_is_written() {
     assert_eq!(Row::decode(&row.encode().unwrap()).unwrap(), row);
 }
 
+#[test]
+fn what_an_index_covers_is_read_of_every_version_and_written_as_the_newest() {
+    let synced = Position { segment: 7, offset: 4096 };
+    let covered = Covered { uuid: UUID, segment: 7, synced, epoch: Epoch::new(5) };
+    assert_eq!(Covered::decode(&unhex(include_str!("../../fixtures/covered-v1.hex"))).unwrap(), covered);
+    assert_eq!(Covered::decode(&unhex(include_str!("../../fixtures/covered-v2.hex"))).unwrap(), covered);
+    assert_eq!(hex(&covered.encode().unwrap()), include_str!("../../fixtures/covered-v2.hex"));
+    let mut newer = covered.encode().unwrap();
+    *newer.last_mut().unwrap() += 1;
+    assert!(matches!(Covered::decode(&newer), Err(IndexError::Rows(3))), "rows that this build cannot read");
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
@@ -114,6 +127,10 @@ fn unhex(text: &str) -> Vec<u8> {
 fn a_group_is_one_only_where_it_was_written_and_in_its_own_store() {
     let at = Position { segment: 7, offset: 64 };
     let bytes = group().encode(at, UUID);
+    let newer = group().encode_as(2, at, UUID);
+    assert_eq!((GroupHeader::decode(&newer, at, UUID), GroupHeader::newer(&newer, at, UUID)), (None, Some(2)));
+    assert_eq!(GroupHeader::newer(&newer, Position { offset: 72, ..at }, UUID), None);
+    assert_eq!(GroupHeader::newer(&bytes, at, UUID), None);
     assert_eq!(GroupHeader::decode(&bytes, at, UUID), Some(group()));
     assert_eq!(GroupHeader::decode(&bytes, Position { offset: 72, ..at }, UUID), None);
     assert_eq!(GroupHeader::decode(&bytes, Position { segment: 8, ..at }, UUID), None);

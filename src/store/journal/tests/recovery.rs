@@ -273,7 +273,9 @@ fn a_footer_that_hides_a_conversation_is_noticed_and_read_around() {
 fn rows_know_the_segments_behind_the_newest_snapshot_also_when_they_are_made_anew() {
     let mut rig = Rig::new(FakeDisk::default());
     let mut leases = begin(&mut rig, &["a", "b"]);
-    let tail = |rig: &Rig, name: &str| rig.reader.index.row(&format!("acme/{name}")).unwrap().unwrap().tail.unwrap();
+    let tail = |rig: &Rig, name: &str| {
+        rig.reader.index.look(|index| index.row(&format!("acme/{name}"))).unwrap().unwrap().tail.unwrap()
+    };
     for _ in 0..6 {
         rig.group(&mut leases, &[b'x'; 2500]);
         rig.keep();

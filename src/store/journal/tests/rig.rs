@@ -14,7 +14,7 @@ use crate::{
         command::{Command, Intent, Outbox, Reply},
         compaction::{CompactError, CompactionOptions, Compactor, Pace},
         driver::keep_one,
-        index::Index,
+        index::{Index, SharedIndex},
         reader::Reader,
         recovery::{self, Finish},
         stats::SharedStats,
@@ -116,7 +116,7 @@ impl Rig {
         };
         let options = WriterOptions { segment_bytes: 16 << 10, checkpoint_bytes: u64::MAX, delta_entries_max: 10_000 };
         let stats = Arc::new(SharedStats::new(start.epoch));
-        let index = Arc::new(index);
+        let index = Arc::new(SharedIndex::of(Arc::new(index)));
         let reader = Reader { uuid: UUID, index: Arc::clone(&index), segments: Arc::clone(&start.segments) };
         let compactor = Compactor {
             disk: Arc::new(disk.clone()),
@@ -272,7 +272,7 @@ impl Rig {
     /// Applies the checkpoint that the writer has handed out, if it has.
     pub(crate) fn apply(&mut self) -> bool {
         let Some(checkpoint) = self.out.checkpoint.take() else { return false };
-        checkpoint.apply(&self.reader.index).unwrap();
+        self.reader.index.apply(checkpoint).unwrap();
         self.step([Command::Checkpointed(Ok(()))]);
         true
     }

@@ -17,7 +17,7 @@ use crate::{
         import::{ImportError, check, import},
         index::Index,
         migrate::migrate,
-        survey::{FaultKind, Survey, survey, survey_erased},
+        survey::{FaultKind, Survey, survey, survey_all},
     },
     port::{ConversationStore as _, Lease},
     record::{Batch, RecordKind},
@@ -58,7 +58,7 @@ fn options(folder: &Path, to: &Path, copies: bool) -> BackupOptions {
 }
 
 fn backed_up(folder: &Path, to: &Path) -> Result<Manifest, BackupError> {
-    backup(&options(folder, to, false), &mut |_| {})
+    backup(&options(folder, to, false), &mut |_| {}).map(|made| made.manifest)
 }
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
@@ -142,12 +142,12 @@ async fn a_survey_tells_whether_what_was_erased_is_gone() {
     let mut batch = Batch::new(&opened.lease, &head);
     batch.push(RecordKind::Erased, Timestamp::from_micros(10), [8; 16], b"").unwrap();
     append(&store, &opened.lease, batch).await.unwrap();
-    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
+    let (found, erasures) = survey_all(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
     let erasure = erasures[0];
     assert_eq!((found.erased, found.conversations, found.faults.count()), (1, 3, 0));
     assert_eq!((erasure.bodies, erasure.snapshots, erasure.chain_holds), (TURNS + 1, 1, true));
     store.compact().await.unwrap();
-    let (found, erasures) = survey_erased(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
+    let (found, erasures) = survey_all(folder.path(), &[lease.uid], &mut |_| {}).unwrap();
     assert_eq!((found.stubs, found.faults.count()), (TURNS + 1, 0), "{:?}", found.faults.first());
     let erasure = erasures[0];
     assert!(erasure.is_complete() && erasure.chain_holds);
@@ -195,7 +195,7 @@ async fn a_backup_of_a_running_store_holds_all_that_was_acknowledged_before_it()
         let (from, to) = (folder.path().to_path_buf(), backups.path().to_path_buf());
         let copies = round % 2 == 0;
         let made = tokio::task::spawn_blocking(move || backup(&options(&from, &to, copies), &mut |_| {}));
-        let manifest = made.await.unwrap().unwrap();
+        let manifest = made.await.unwrap().unwrap().manifest;
         assert_eq!(manifest.linked == 0, copies);
         stop.send_replace(true);
         let mut after = Vec::new();
@@ -217,6 +217,31 @@ async fn a_backup_of_a_running_store_holds_all_that_was_acknowledged_before_it()
     let known = known_backups(folder.path()).unwrap();
     assert_eq!((known.len(), known[0].taken_at), (4, Timestamp::from_micros(77)));
     store.close().await;
+}
+
+/// An erasure while a backup is made must name it, and so must one after a backup that never ended.
+#[tokio::test]
+async fn a_backup_is_listed_before_it_copies_and_a_torn_line_harms_no_other() {
+    let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    filled(folder.path()).await;
+    let to = backups.path().canonicalize().unwrap();
+    let paths = || -> Vec<String> { known_backups(folder.path()).unwrap().into_iter().map(|known| known.to).collect() };
+    let mut listed = None;
+    let mut look = |_| {
+        listed.get_or_insert_with(paths);
+    };
+    backup(&options(folder.path(), &to.join("a"), true), &mut look).unwrap();
+    assert_eq!(listed, Some(vec![to.join("a").display().to_string()]), "when the first file was copied");
+    // A process that died while it wrote the line had copied nothing.
+    let list = folder.path().join("BACKUPS.jsonl");
+    let torn = [fs::read(&list).unwrap(), b"{\"taken_at".to_vec()].concat();
+    fs::write(&list, torn).unwrap();
+    assert_eq!(paths().len(), 1);
+    backed_up(folder.path(), &to.join("b")).unwrap();
+    assert_eq!(paths(), ["a", "b"].map(|name| to.join(name).display().to_string()));
+    assert_eq!(known_backups(&to.join("b")).unwrap(), known_backups(folder.path()).unwrap(), "the list goes along");
+    fs::write(&list, "nothing of this kind\n").unwrap();
+    assert!(known_backups(folder.path()).is_err(), "what cannot be read may name any backup");
 }
 
 #[tokio::test]
@@ -250,6 +275,26 @@ async fn what_is_no_backup_or_was_changed_is_not_brought_back() {
     let brought = |name: &str| restore(&at("good"), &at(name), &mut |_| {});
     assert!(matches!(brought("used"), Err(BackupError::NotEmpty(_))));
     assert!(matches!(restore(&at("used"), &at("y"), &mut |_| {}), Err(BackupError::NoManifest(_))));
+
+    // What was interrupted is begun anew, unless it is under way or was finished.
+    for marker in ["BACKUP.json.new", "STORE.restored"] {
+        fs::create_dir_all(at(marker).join("journal")).unwrap();
+        fs::write(at(marker).join("journal").join("half"), "of a segment").unwrap();
+        fs::write(at(marker).join(marker), "half").unwrap();
+        let lock = fs::File::open(at(marker).join(marker)).unwrap();
+        lock.lock().unwrap();
+        let attempt = || match marker {
+            "STORE.restored" => brought(marker).map(drop),
+            _ => backed_up(folder.path(), &at(marker)).map(drop),
+        };
+        let refused = attempt().unwrap_err();
+        assert!(matches!(refused, BackupError::Store(crate::journal::OpenError::Locked { .. })), "{refused}");
+        drop(lock);
+        attempt().unwrap();
+        assert!(!at(marker).join("journal").join("half").exists());
+        assert!(matches!(attempt(), Err(BackupError::NotEmpty(_))), "it is whole now");
+        assert_eq!(surveyed(&at(marker)).turns, 160);
+    }
 
     let segment = segments(&at("good")).swap_remove(1);
     let bytes = fs::read(&segment).unwrap();

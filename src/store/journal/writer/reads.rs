@@ -140,6 +140,10 @@ impl WriterCore {
     /// may have taken what the earlier plan names. The earlier lease is fenced then, so nothing is lost with it.
     pub(super) fn doubted(&mut self, lease: &Lease, error: ReadError, reply: Reply<Opened>) {
         let is_current = self.entries.get(&lease.uid).is_some_and(|entry| entry.activation == Some(lease.activation));
+        if is_current && self.damaged.insert(lease.uid) {
+            tracing::error!(conversation = %lease.key, %error, "stored history is damaged; the conversation is refused");
+            self.stats.found_one_damaged();
+        }
         drop(reply.send(Err(if is_current { error } else { ReadError::Busy })));
     }
 
