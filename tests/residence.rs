@@ -31,21 +31,21 @@ async fn many_conversations_share_the_memory_of_few() {
             });
         }
         callers.join_all().await;
-    }
-    let give_up = Instant::now() + Duration::from_secs(30);
-    loop {
-        let active = client.runtime().await.unwrap().conversations_active;
-        if active <= 20 {
-            assert!(active >= 10, "no more leave than must: {active}");
-            break;
+        let give_up = Instant::now() + Duration::from_secs(30);
+        loop {
+            let active = client.runtime().await.unwrap().conversations_active;
+            if active <= 20 {
+                assert!(active >= 10, "no more leave than must: {active}");
+                break;
+            }
+            assert!(Instant::now() < give_up, "{active} are in memory");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(Instant::now() < give_up, "{active} are in memory");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let metrics = server.get("/metrics").unwrap();
     let passivations =
         metrics.lines().find_map(|line| line.strip_prefix(r#"colloquy_passivations_total{cause="watermark"} "#));
-    assert!(passivations.and_then(|number| number.parse::<u64>().ok()).unwrap() > 400, "{metrics}");
+    assert!(passivations.and_then(|number| number.parse::<u64>().ok()).unwrap() >= 3 * 180, "{metrics}");
     assert!(server.get("/ready").unwrap().contains("200 OK"));
 }
 

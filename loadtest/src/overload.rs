@@ -87,7 +87,8 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn is_well(&self) -> bool {
         self.goodput_per_s >= self.peak_per_s * GOODPUT_MIN
-            && self.refusal_p99.is_none_or(|p99| p99 <= REFUSAL_MAX)
+            // What the transport refuses has no hint, and the server does not measure it.
+            && (self.refused == self.without_hint || self.refusal_p99.is_some_and(|p99| p99 <= REFUSAL_MAX))
             && self.without_hint == 0
             && self.other == 0
             && self.recovered_in.is_some_and(|took| took <= RECOVERY_MAX)

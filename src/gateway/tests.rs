@@ -1,16 +1,17 @@
-//! Streams whose readers do not read, and streams on which nothing happens, on paused time: no transport buffers here.
+//! Streams whose readers do not read, streams on which nothing happens, and turns that wait at the door, on paused time:
+//! no transport buffers here.
 
 use std::{
     fmt,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use colloquy_actors::{
     ActorKind, ChaosBudget, CompiledFlow, Dependencies, FindFlow, Flow, FlowAuthor, FlowCatalogue, FlowFault,
-    FlowSources, GraphDrawing, IdleRetention, ModelAnswer, ModelCall, Outside, Replayer, Runtime, RuntimeSettings,
-    ScenarioResult, SourceCall, StoreFacts, SubmitTurn, TreeFilter,
+    FlowSources, GraphDrawing, IdleRetention, Limits, ModelAnswer, ModelCall, Outside, Replayer, Runtime,
+    RuntimeSettings, ScenarioResult, SourceCall, StoreFacts, SubmitTurn, TreeFilter,
 };
 use colloquy_author::load_sources;
 use colloquy_proto::v1::{
@@ -23,12 +24,18 @@ use colloquy_turn::{CallOutcome, Failure, InputKind};
 use colloquy_types::{ConversationKey, FlowName, RequestId, SHARED_TENANT, SystemClock, SystemEntropy, TurnSeq};
 use tokio::{sync::Notify, time::Instant};
 use tokio_stream::StreamExt as _;
-use tonic::{Code, Request, Status};
+use tonic::{
+    Code, Request, Status,
+    body::Body,
+    codegen::http::{self, Response},
+};
 use tonic_types::StatusExt as _;
+use tower::{Layer as _, Service};
 
 use crate::{
     log::Call,
     operator::Operator,
+    slots::{Arrival, SlotLayer},
     streams::{self, BoxedStream},
 };
 
@@ -113,6 +120,10 @@ impl FlowAuthor for Nobody {
 }
 
 async fn started() -> (Runtime, Arc<Teller>) {
+    started_with(Limits::default()).await
+}
+
+async fn started_with(limits: Limits) -> (Runtime, Arc<Teller>) {
     let (flows, teller) = (FlowCatalogue::new(), Arc::new(Teller::default()));
     let sources = vec![("flow.yaml".to_owned(), FLOW.to_owned())];
     flows.insert(SHARED_TENANT, load_sources("the flow", sources).expect("the flow is sound").flow);
@@ -128,7 +139,7 @@ async fn started() -> (Runtime, Arc<Teller>) {
         idle: IdleRetention::default(),
     };
     let chaos = ChaosBudget { conversations: Some(NonZeroU32::MIN), supervisors: None };
-    let settings = RuntimeSettings { chaos, ..RuntimeSettings::default() };
+    let settings = RuntimeSettings { chaos, limits, ..RuntimeSettings::default() };
     (Runtime::start(settings, dependencies).await.unwrap(), teller)
 }
 
@@ -332,4 +343,59 @@ async fn no_more_watches_of_the_tree_are_open_than_may_be() {
     open.pop();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(tree(&operator).await.is_ok(), "there is a place again");
+}
+
+/// Notes what calls bring from the door.
+#[derive(Clone, Default)]
+struct Inside(Arc<Mutex<Vec<Option<Arrival>>>>);
+
+impl Service<http::Request<()>> for Inside {
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<()>) -> Self::Future {
+        self.0.lock().unwrap().push(request.extensions_mut().remove());
+        std::future::ready(Ok(Response::new(Body::empty())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_waits_at_the_door_within_its_deadline_and_others_pass() {
+    let two = NonZeroUsize::new(2).unwrap();
+    let limits = Limits { in_flight_max: two, tenant_in_flight_max: two, at_once_min: two, ..Limits::default() };
+    let (runtime, _) = started_with(limits).await;
+    let (inside, metrics) = (Inside::default(), Arc::new(Metrics::default()));
+    let mut door = SlotLayer { runtime: runtime.clone(), metrics: Arc::clone(&metrics) }.layer(inside.clone());
+    let mut call = |method: &str| {
+        let request = http::Request::post(format!("/colloquy.v1.ConversationService/{method}"));
+        tokio::spawn(door.call(request.header("grpc-timeout", "1S").body(()).unwrap()))
+    };
+    let held = [runtime.free_turn_slot().unwrap(), runtime.free_turn_slot().unwrap()];
+    let waiting = [call("SubmitTurn"), call("StreamTurn")];
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((runtime.stats().slots.waiting, inside.0.lock().unwrap().len()), (2, 0));
+    let refused = call("SubmitTurn").await.unwrap().unwrap();
+    let refused = Status::from_header_map(refused.headers()).unwrap();
+    assert_eq!((refused.code(), metrics.calls_refused.get()), (Code::ResourceExhausted, 1));
+    assert!(refused.get_error_details().retry_info().is_some());
+    call("GetConversation").await.unwrap().unwrap();
+    assert!(inside.0.lock().unwrap().pop().unwrap().is_none(), "it is no turn");
+    drop(held);
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    for arrival in inside.0.lock().unwrap().drain(..) {
+        let Arrival { at, deadline, slot } = arrival.unwrap();
+        assert_eq!((at.elapsed(), slot.is_some()), (Duration::from_millis(300), true));
+        assert_eq!(deadline, at + Duration::from_secs(1) - runtime.settings().reply_margin);
+    }
+    let held = [runtime.free_turn_slot().unwrap(), runtime.free_turn_slot().unwrap()];
+    let late = call("SubmitTurn").await.unwrap().unwrap();
+    assert_eq!(Status::from_header_map(late.headers()).unwrap().code(), Code::DeadlineExceeded);
+    drop(held);
 }
