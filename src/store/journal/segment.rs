@@ -41,8 +41,8 @@ pub(crate) const TRAILER_BYTES: usize = 64;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const MAGIC: [u8; 8] = *b"CQSEGM01";
 const TRAILER_MAGIC: [u8; 8] = *b"CQFOOT01";
-/// Bytes of a footer that are written at once.
-const FOOTER_PIECE_BYTES: usize = 256 << 10;
+/// Bytes of a footer that are written at once, about.
+const FOOTER_PIECE_BYTES: usize = 64 << 10;
 /// Entries of a footer that are read at once: 8 KiB.
 const WINDOW: u32 = 256;
 /// The version of trailers, and of the headers of segments as they were first written.
@@ -280,13 +280,13 @@ impl Segment {
 
     /// Ends the segment durably at `valid_len`: writes the footer behind it, syncs, cuts the rest, syncs.
     pub(crate) fn seal(&self, uuid: StoreUuid, valid_len: u64, table: &Table) -> io::Result<()> {
-        let (footer, trailer) = footer_of(uuid, self.id, valid_len, table);
         // In pieces, so that the writer, which shares the memory that direct writes go through, waits for one at most.
         let mut offset = valid_len;
-        for piece in footer.chunks(FOOTER_PIECE_BYTES) {
+        let trailer = put_footer((uuid, self.id, valid_len), table, &mut |piece| {
             self.file.write_at(piece, offset)?;
             offset += piece.len() as u64;
-        }
+            Ok::<_, io::Error>(())
+        })?;
         self.file.sync_all()?;
         self.file.set_len(trailer.file_len())?;
         self.file.sync_all()?;
@@ -347,12 +347,35 @@ fn leading(uid: ConversationUid) -> u64 {
 /// The footer and trailer of a segment whose groups end at `valid_len`: their bytes, and the trailer.
 pub(crate) fn footer_of(uuid: StoreUuid, id: u64, valid_len: u64, table: &Table) -> (Vec<u8>, Trailer) {
     let mut footer = Vec::with_capacity(to_usize(footer_bytes(table.len())));
-    table.sorted().for_each(|run| run.encode(&mut footer));
-    let runs_crc = crc32c::crc32c(&footer);
+    let trailer = put_footer((uuid, id, valid_len), table, &mut |piece| {
+        footer.extend_from_slice(piece);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let Ok(trailer) = trailer;
+    (footer, trailer)
+}
+
+/// Gives the same in pieces, so that there is never all of it in memory.
+fn put_footer<E>(
+    (uuid, id, valid_len): (StoreUuid, u64, u64),
+    table: &Table,
+    put: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Trailer, E> {
+    let (mut piece, mut runs_crc) = (Vec::with_capacity(FOOTER_PIECE_BYTES), 0);
+    for run in table.sorted() {
+        run.encode(&mut piece);
+        if piece.len() >= FOOTER_PIECE_BYTES {
+            runs_crc = crc32c::crc32c_append(runs_crc, &piece);
+            put(&piece)?;
+            piece.clear();
+        }
+    }
+    runs_crc = crc32c::crc32c_append(runs_crc, &piece);
     let runs = u32::try_from(table.len()).unwrap_or(u32::MAX);
     let trailer = Trailer { uuid, id, valid_len, runs, runs_crc, records: table.records() };
-    footer.extend_from_slice(&trailer.encode());
-    (footer, trailer)
+    piece.extend_from_slice(&trailer.encode());
+    put(&piece)?;
+    Ok(trailer)
 }
 
 fn fill(file: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {

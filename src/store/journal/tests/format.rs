@@ -5,7 +5,8 @@ use colloquy_types::{ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, Tu
 use super::fake_disk::FakeDisk;
 use crate::{
     journal::{
-        disk::Disk as _,
+        bytes::to_usize,
+        disk::{Disk as _, read_vec},
         group::{GROUP_BYTES, GroupHeader, Position},
         index::{Covered, IndexError},
         row::{Place, Row, SnapshotPlace},
@@ -76,6 +77,13 @@ fn a_footer_gives_the_runs_of_each_conversation() {
         file.write_at(&footer, 64).unwrap();
         let segment = Segment::existing(1, file, UUID, None).unwrap();
         assert_eq!(segment.trailer(), Some(&trailer));
+        let runs = footer.get(..table.len() * ENTRY_BYTES).unwrap();
+        assert_eq!((trailer.runs_crc, to_usize(trailer.runs.into())), (crc32c::crc32c(runs), table.len()));
+        // Sealing writes the same piece by piece.
+        let size = footer.len() as u64 + 64;
+        let sealed = Segment::create(&disk, UUID, 1, size, Epoch::new(5)).unwrap();
+        sealed.seal(UUID, 64, &table).unwrap();
+        assert_eq!(read_vec(sealed.file.as_ref(), 64, footer.len()).unwrap(), footer);
         for number in 0..uids {
             let wanted = uid(number, spread);
             assert_eq!(segment.runs_of(wanted).unwrap(), table.runs_of(wanted, |_| true), "{number} of {uids}");
