@@ -9,7 +9,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use tokio::{
 
 /// How often the cores are looked at, while turns come and go.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Thousandths of the cores' time above which they are busy, and above which nothing else finds a place beside.
+/// Thousandths of the cores' time above which they are busy, and above which they do nothing else.
 const BUSY: u64 = 900;
 const FULL: u64 = 970;
 
@@ -46,6 +46,9 @@ pub(super) struct Slots {
     /// Slots given back since then, and the nanoseconds from one to the next before.
     given: AtomicU64,
     pace: AtomicU64,
+    /// Held by who adapts: two at once would count from the same limit, and what one took away too much would be gone for
+    /// good.
+    adapting: Mutex<()>,
 }
 
 /// The right to be carried out; gives itself back.
@@ -131,6 +134,7 @@ impl Slots {
             used: AtomicU64::new(cpu_time()),
             given: AtomicU64::new(0),
             pace: AtomicU64::new(0),
+            adapting: Mutex::new(()),
         }
     }
 
@@ -167,22 +171,30 @@ impl Slots {
         self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |surplus| surplus.checked_sub(1)).is_ok()
     }
 
-    /// Looks at the cores when it is time to.
+    /// Looks at the cores when it is time to, and nobody else does.
     fn look(&self) {
         let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let looked = self.looked.load(Ordering::Relaxed);
         let window = u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
-        // Whoever moves the window on looks.
-        if now.saturating_sub(looked) >= window
-            && self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
+        let passed = || now.saturating_sub(self.looked.load(Ordering::Relaxed));
+        if passed() < window {
+            return;
+        }
+        let _alone = match self.adapting.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        // Somebody may have looked just now.
+        let passed = passed();
+        if passed >= window {
+            self.looked.store(now, Ordering::Relaxed);
             let used = cpu_time();
             let used = used.saturating_sub(self.used.swap(used, Ordering::Relaxed));
-            self.adapt(now - looked, used);
+            self.adapt(passed, used);
         }
     }
 
-    /// Adapts to `passed` microseconds in which the process used so many of the cores' time.
+    /// Adapts to `passed` microseconds in which the process used so many of the cores' time. By one at a time.
     fn adapt(&self, passed: u64, used: u64) {
         let busy = used.saturating_mul(1000) / passed.max(1).saturating_mul(self.cores);
         let windows = usize::try_from(u128::from(passed) / WINDOW.as_micros().max(1)).unwrap_or(usize::MAX);
@@ -282,6 +294,18 @@ mod tests {
             window(&slots, 0);
         }
         assert_eq!((slots.limit(), slots.free.available_permits()), (8, 8), "not above the ceiling");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_adapts_while_another_does() {
+        let slots = Arc::new(Slots::new(1, 8));
+        let alone = slots.adapting.lock().unwrap();
+        tokio::time::advance(WINDOW).await;
+        assert!(slots.try_enter().is_some(), "nobody waits for it either");
+        assert_eq!(slots.looked.load(Ordering::Relaxed), 0);
+        drop(alone);
+        assert!(slots.try_enter().is_some());
+        assert_eq!(u128::from(slots.looked.load(Ordering::Relaxed)), WINDOW.as_micros());
     }
 
     #[tokio::test(start_paused = true)]
