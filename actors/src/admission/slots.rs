@@ -299,8 +299,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_adapts_while_another_does() {
         let slots = Arc::new(Slots::new(1, 8));
-        let alone = slots.adapting.lock().unwrap();
         tokio::time::advance(WINDOW).await;
+        let alone = slots.adapting.lock().unwrap();
         assert!(slots.try_enter().is_some(), "nobody waits for it either");
         assert_eq!(slots.looked.load(Ordering::Relaxed), 0);
         drop(alone);

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{directory::ACTOR_BYTES, error::Error};
 
-/// What a remembered request takes in the window's queue and map, with the room that they keep.
-const REMEMBERED_BYTES: usize = 128;
+/// What a remembered request takes in the window, with the room that it keeps.
+const REMEMBERED_BYTES: usize = 64;
 /// In memory a state has pointers, counts and spare room beside what is encoded.
 const STATE_FACTOR: usize = 3;
 /// A state is measured with its first turn, and with every further turn of this many: it changes little in between.

@@ -4,11 +4,10 @@
 //! window of a busy conversation stays below 64 KiB, in memory and in a snapshot. Two different ids
 //! that share 128 bits of BLAKE3 are not expected to be found by anyone.
 
-use std::collections::{HashMap, VecDeque};
-
 use colloquy_store::RecordKind;
 use colloquy_turn::{ClosedReason, InputKind, Rating, Remembered};
 use colloquy_types::{ConversationKey, ConversationUid, TurnSeq};
+use hashbrown::HashTable;
 
 /// How many requests a conversation remembers.
 pub(crate) const WINDOW_LEN: usize = 1000;
@@ -159,13 +158,15 @@ pub(crate) enum Known {
     Ended { kind: EndingKind, turn_seq: TurnSeq },
 }
 
-/// The last [`WINDOW_LEN`] requests, oldest first.
+/// The last [`WINDOW_LEN`] requests.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    order: VecDeque<Remembered>,
-    /// Request hash to the entry's number, counted from the first ever entry of this activation.
-    numbers: HashMap<[u8; 16], u64>,
-    forgotten: u64,
+    /// A ring once it is full.
+    entries: Vec<Remembered>,
+    /// Where the oldest stands.
+    oldest: usize,
+    /// The places of the entries, by their requests' hashes.
+    places: HashTable<u16>,
 }
 
 impl Window {
@@ -176,23 +177,38 @@ impl Window {
     }
 
     pub(crate) fn remember(&mut self, entry: Remembered) {
-        if self.order.len() == WINDOW_LEN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            // A hash remembered twice belongs to its newer entry.
-            if self.numbers.get(&oldest.request_hash) == Some(&self.forgotten) {
-                self.numbers.remove(&oldest.request_hash);
+        let request_hash = entry.request_hash;
+        let place = if self.entries.len() < WINDOW_LEN {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        } else {
+            let place = self.oldest;
+            self.oldest = (place + 1) % WINDOW_LEN;
+            if let Some(forgotten) = self.entries.get_mut(place).map(|oldest| std::mem::replace(oldest, entry)) {
+                // A hash remembered twice belongs to its newer entry.
+                if let Ok(found) =
+                    self.places.find_entry(spread(&forgotten.request_hash), |&at| usize::from(at) == place)
+                {
+                    found.remove();
+                }
             }
-            self.forgotten += 1;
+            place
+        };
+        let Self { entries, places, .. } = self;
+        let hash_at = |&at: &u16| entries.get(usize::from(at)).map(|entry| &entry.request_hash);
+        let at = u16::try_from(place).unwrap_or(u16::MAX);
+        match places.find_mut(spread(&request_hash), |known| hash_at(known) == Some(&request_hash)) {
+            Some(known) => *known = at,
+            None => {
+                places.insert_unique(spread(&request_hash), at, |known| hash_at(known).map_or(0, spread));
+            }
         }
-        let number = self.forgotten + self.order.len() as u64;
-        self.numbers.insert(entry.request_hash, number);
-        self.order.push_back(entry);
     }
 
     fn entry(&self, request_hash: &[u8; 16]) -> Option<&Remembered> {
-        let number = self.numbers.get(request_hash)?;
-        self.order.get(usize::try_from(number.checked_sub(self.forgotten)?).ok()?)
+        let at = |&place: &u16| self.entries.get(usize::from(place));
+        let is_it = |place: &u16| at(place).is_some_and(|entry| entry.request_hash == *request_hash);
+        at(self.places.find(spread(request_hash), is_it)?)
     }
 
     /// How the request ended, whatever its payload was.
@@ -212,12 +228,19 @@ impl Window {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        self.entries.len()
     }
 
+    /// What is remembered, oldest first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Remembered> {
-        self.order.iter()
+        let (newer, older) = self.entries.split_at_checked(self.oldest).unwrap_or_default();
+        older.iter().chain(newer)
     }
+}
+
+/// Where a table looks for a request's hash: its own bytes are spread well enough.
+fn spread(request_hash: &[u8; 16]) -> u64 {
+    request_hash.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -243,7 +266,25 @@ mod tests {
             assert_eq!(look(n), Known::Ended { kind: EndingKind::Turn, turn_seq: TurnSeq::new(n) });
         }
         assert_eq!(window.look_up(&hash16(&2000_u64.to_le_bytes()), &[1; 16]), Known::Reused);
-        assert_eq!(window.numbers.len(), WINDOW_LEN);
+        assert_eq!((window.places.len(), window.len()), (WINDOW_LEN, WINDOW_LEN));
+        let kept = window.entries.capacity() * size_of::<Remembered>() + window.places.allocation_size();
+        assert!(kept <= 64 << 10, "{kept} bytes");
+        assert!(window.entries().map(|entry| entry.turn_seq).eq(1500..2500), "oldest first");
+    }
+
+    #[test]
+    fn a_request_remembered_twice_is_known_by_its_newer_entry_and_as_long() {
+        let mut window = Window::default();
+        let wanted = hash16(&0_u64.to_le_bytes());
+        let look = |window: &Window| window.find(&wanted).map(|(_, turn_seq)| turn_seq.get());
+        window.remember(entry(0));
+        (1..500).for_each(|n| window.remember(entry(n)));
+        window.remember(Remembered { turn_seq: 500, ..entry(0) });
+        (501..1500).for_each(|n| window.remember(entry(n)));
+        assert_eq!(look(&window), Some(500));
+        window.remember(entry(1500));
+        assert_eq!(look(&window), None);
+        assert_eq!(window.places.len(), WINDOW_LEN);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Which bytes of a segment belong to which conversation: built while it is written, kept as its footer.
 
+mod chain;
+mod pieces;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
 use colloquy_types::{ConversationUid, TurnSeq};
+use hashbrown::HashTable;
 
+use self::{
+    chain::{Chains, Difference},
+    pieces::Pieces,
+};
 use super::bytes::{take, take_u32, take_u64, to_usize};
 
 /// Bytes of one entry in a footer.
 pub(crate) const ENTRY_BYTES: usize = 32;
-const NONE: u32 = u32::MAX;
-/// Runs that are kept in one piece. A table grows by pieces, so that it is never copied and leaves no smaller copies of itself behind.
-const PIECE_RUNS: usize = 1024;
 
 /// Uids are random already; their own bytes are the hash.
 #[derive(Default)]
@@ -31,6 +36,10 @@ impl Hasher for UidHasher {
     fn finish(&self) -> u64 {
         self.0
     }
+}
+
+fn spread(uid: ConversationUid) -> u64 {
+    uid.0.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 /// A map by uid.
@@ -74,31 +83,29 @@ impl Run {
     }
 }
 
-/// A run as a table keeps it. There are tens of thousands in a segment of short turns, so that the uid stands elsewhere, once.
+/// A conversation of a table: its newest run, and what tells those before it.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
-    last_turn: TurnSeq,
-    owner: u32,
+struct Owner {
+    uid: ConversationUid,
+    last_turn: u64,
     offset: u32,
     len: u32,
-    /// The run before it of the same conversation.
-    before: u32,
+    /// The last turn of the run before.
+    turn_before: u64,
+    /// The newest link of their chain.
+    chain: u32,
 }
 
-/// A conversation of a table: its place among the owners, and its newest run.
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    owner: u32,
-    run: u32,
-}
-
-/// The runs of a segment that is not sealed yet. Each run points to the one before it of the same
-/// conversation, so adding one allocates nothing of its own.
+/// The runs of a segment that is not sealed yet. Short turns make a hundred thousand of them in one segment, so that only the newest
+/// run of a conversation stands in full.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pieces: Vec<Vec<Kept>>,
-    owners: Vec<ConversationUid>,
-    newest: UidMap<Newest>,
+    owners: Pieces<Owner>,
+    places: HashTable<u32>,
+    chains: Chains,
+    /// The owner of the newest run.
+    last: u32,
+    runs: usize,
     records: u64,
 }
 
@@ -107,47 +114,41 @@ impl Table {
     pub(crate) fn push(&mut self, run: Run, records: u32) {
         self.records += u64::from(records);
         let Run { uid, offset, len, last_turn } = run;
-        let newest = self.newest.get(&uid).copied();
-        if let Some(last) = self.pieces.last_mut().and_then(|piece| piece.last_mut())
-            && newest.is_some_and(|newest| newest.owner == last.owner)
-            && u64::from(last.offset) + u64::from(last.len) == u64::from(offset)
-            && let Some(len) = last.len.checked_add(len)
+        let last_turn = last_turn.get();
+        let Some(place) = self.place(uid) else {
+            self.runs += 1;
+            let place = self.owners.push(Owner { uid, last_turn, offset, len, turn_before: 0, chain: chain::END });
+            self.last = u32::try_from(place).unwrap_or(u32::MAX);
+            let owners = &self.owners;
+            self.places.insert_unique(spread(uid), self.last, |&place| {
+                owners.get(to_usize(place.into())).map_or(0, |owner| spread(owner.uid))
+            });
+            return;
+        };
+        let Some(owner) = self.owners.get_mut(to_usize(place.into())) else { return };
+        let end = owner.offset.wrapping_add(owner.len);
+        if self.last == place
+            && end == offset
+            && let Some(len) = owner.len.checked_add(len)
         {
-            (last.len, last.last_turn) = (len, last_turn);
+            (owner.len, owner.last_turn) = (len, last_turn);
             return;
         }
-        let index = u32::try_from(self.len()).unwrap_or(NONE);
-        let (owner, before) = match newest {
-            Some(Newest { owner, run }) => (owner, run),
-            None => {
-                self.owners.push(uid);
-                (u32::try_from(self.owners.len() - 1).unwrap_or(NONE), NONE)
-            }
-        };
-        self.newest.insert(uid, Newest { owner, run: index });
-        let kept = Kept { last_turn, owner, offset, len, before };
-        match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_RUNS) {
-            Some(piece) => piece.push(kept),
-            None => {
-                let mut piece = Vec::with_capacity(PIECE_RUNS);
-                piece.push(kept);
-                self.pieces.push(piece);
-            }
-        }
+        self.runs += 1;
+        let turns = owner.last_turn.wrapping_sub(owner.turn_before);
+        let chain = self.chains.push(owner.chain, Difference { gap: offset.wrapping_sub(end), len: owner.len, turns });
+        *owner = Owner { uid, last_turn, offset, len, turn_before: owner.last_turn, chain };
+        self.last = place;
     }
 
-    fn get(&self, index: u32) -> Option<(Run, u32)> {
-        let index = to_usize(index.into());
-        let &Kept { last_turn, owner, offset, len, before } =
-            self.pieces.get(index / PIECE_RUNS)?.get(index % PIECE_RUNS)?;
-        let uid = *self.owners.get(to_usize(owner.into()))?;
-        Some((Run { uid, offset, len, last_turn }, before))
+    fn place(&self, uid: ConversationUid) -> Option<u32> {
+        let owner = |&place: &u32| self.owners.get(to_usize(place.into()));
+        self.places.find(spread(uid), |place| owner(place).is_some_and(|owner| owner.uid == uid)).copied()
     }
 
     /// How many runs there are.
     pub(crate) fn len(&self) -> usize {
-        let last = self.pieces.last().map_or(0, Vec::len);
-        self.pieces.len().saturating_sub(1) * PIECE_RUNS + last
+        self.runs
     }
 
     /// How many records they hold.
@@ -158,26 +159,38 @@ impl Table {
     /// The runs of `uid` that are `wanted`, oldest first. Stops at the first, seen from the newest,
     /// that is not.
     pub(crate) fn runs_of(&self, uid: ConversationUid, wanted: impl Fn(&Run) -> bool) -> Vec<Run> {
-        let mut found = Vec::new();
-        let mut next = self.newest.get(&uid).map_or(NONE, |newest| newest.run);
-        while let Some((run, before)) = self.get(next).filter(|(run, _)| wanted(run)) {
-            found.push(run);
-            next = before;
-        }
+        let owner = self.place(uid).and_then(|place| self.owners.get(to_usize(place.into())));
+        let mut found = owner.map_or_else(Vec::new, |owner| self.newest_first(owner).take_while(wanted).collect());
         found.reverse();
         found
     }
 
+    fn newest_first(&self, owner: &Owner) -> impl Iterator<Item = Run> {
+        let &Owner { uid, last_turn, offset, len, turn_before, chain } = owner;
+        let newest = Run { uid, offset, len, last_turn: TurnSeq::new(last_turn) };
+        let (mut begin, mut turn) = (offset, turn_before);
+        let before = self.chains.newest_first(chain).map(move |Difference { gap, len, turns }| {
+            begin = begin.wrapping_sub(gap).wrapping_sub(len);
+            let run = Run { uid, offset: begin, len, last_turn: TurnSeq::new(turn) };
+            turn = turn.wrapping_sub(turns);
+            run
+        });
+        std::iter::once(newest).chain(before)
+    }
+
     /// Each conversation that has something here.
     pub(crate) fn uids(&self) -> impl Iterator<Item = ConversationUid> {
-        self.owners.iter().copied()
+        self.owners.iter().map(|owner| owner.uid)
     }
 
     /// The runs in the order of a footer: by uid, then by offset.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = Run> {
-        let run = |&index: &u32| self.get(index).map(|(run, _)| run);
-        let mut order: Vec<_> = (0..u32::try_from(self.len()).unwrap_or(NONE)).collect();
-        order.sort_unstable_by_key(run);
-        order.into_iter().filter_map(move |index| run(&index))
+        let mut owners: Vec<_> = self.owners.iter().collect();
+        owners.sort_unstable_by_key(|owner| owner.uid);
+        owners.into_iter().flat_map(|owner| {
+            let mut runs: Vec<_> = self.newest_first(owner).collect();
+            runs.reverse();
+            runs
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The bytes on disk are what they always were.
 
 use colloquy_types::{ConversationUid, Epoch, Hash, Head, RecordNo, Timestamp, TurnSeq};
+use proptest::prelude::*;
 
 use super::fake_disk::FakeDisk;
 use crate::{
@@ -163,6 +164,32 @@ fn a_table_of_many_pieces_finds_and_sorts_as_a_small_one() {
     let mut expected = all;
     expected.sort_unstable();
     assert_eq!(table.sorted().collect::<Vec<_>>(), expected);
+}
+
+proptest! {
+    #[test]
+    fn a_table_tells_what_was_pushed(pushed in prop::collection::vec((0..4_u8, 0..2_u32, 1..900_u32, 0..3_u64), 1..400)) {
+        let (mut table, mut expected) = (Table::default(), Vec::<Run>::new());
+        let (mut end, mut turns) = (64, [0; 4]);
+        for (uid, gap, len, more) in pushed {
+            let offset = end + gap * 56;
+            end = offset + len;
+            turns[usize::from(uid)] += more;
+            let run = Run { uid: ConversationUid([uid; 16]), offset, len, last_turn: TurnSeq::new(turns[usize::from(uid)]) };
+            table.push(run, 2);
+            match expected.last_mut().filter(|last| last.uid == run.uid && last.end() == u64::from(offset)) {
+                Some(last) => (last.len, last.last_turn) = (last.len + len, run.last_turn),
+                None => expected.push(run),
+            }
+        }
+        for uid in (0..4).map(|uid| ConversationUid([uid; 16])) {
+            let of_it: Vec<_> = expected.iter().filter(|run| run.uid == uid).copied().collect();
+            prop_assert_eq!(table.runs_of(uid, |_| true), of_it);
+        }
+        expected.sort_unstable();
+        prop_assert_eq!(table.len(), expected.len());
+        prop_assert_eq!(table.sorted().collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]
