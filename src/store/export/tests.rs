@@ -104,6 +104,13 @@ fn resealed(mut lines: Vec<String>) -> Vec<u8> {
 }
 
 #[test]
+fn an_export_is_written_and_read_as_ever() {
+    let golden = include_bytes!("../fixtures/export-v1.jsonl");
+    assert_eq!(String::from_utf8_lossy(&sample()), String::from_utf8_lossy(golden));
+    read(golden).unwrap();
+}
+
+#[test]
 fn an_export_gives_back_header_revisions_and_records() {
     let records = stored(&[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
     let (told, items, head) = read(&written(&records)).unwrap();

@@ -126,22 +126,27 @@ fn is_unused(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn create(path: &Path, uuid: StoreUuid) -> io::Result<StoreUuid> {
+/// The file that says whose store it is.
+pub(crate) fn encode(uuid: StoreUuid) -> [u8; IDENTITY_BYTES] {
     let mut bytes = [0; IDENTITY_BYTES];
     put(&mut bytes, 0, &MAGIC);
     put(&mut bytes, 8, &VERSION.to_le_bytes());
     put(&mut bytes, 16, &uuid);
     let crc = header_crc(&bytes, 12, 0);
     put(&mut bytes, 12, &crc.to_le_bytes());
+    bytes
+}
+
+fn create(path: &Path, uuid: StoreUuid) -> io::Result<StoreUuid> {
     let mut file = File::create(path.join(STORE_NEW))?;
-    file.write_all(&bytes)?;
+    file.write_all(&encode(uuid))?;
     file.sync_all()?;
     fs::rename(path.join(STORE_NEW), path.join(STORE))?;
     sync_folder(path)?;
     Ok(uuid)
 }
 
-fn decode(bytes: &[u8]) -> Result<StoreUuid, OpenError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<StoreUuid, OpenError> {
     let crc = take_u32(bytes, 12).ok_or(OpenError::Identity)?;
     if bytes.len() != IDENTITY_BYTES || !bytes.starts_with(&MAGIC) || crc != header_crc(bytes, 12, 0) {
         return Err(OpenError::Identity);

@@ -219,3 +219,36 @@ pub(crate) fn unmark(index: &Path) -> io::Result<()> {
         removed => removed.and_then(|()| index.parent().map_or(Ok(()), sync_folder)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use colloquy_types::Epoch;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::group::Position;
+
+    fn covered(segment: u64) -> Covered {
+        let synced = Position { segment, offset: 64 };
+        Covered { uuid: [1; 16], segment, synced, epoch: Epoch::new(1) }
+    }
+
+    /// sled may come back with less than it had acknowledged, for one behind a disk that lies.
+    #[test]
+    fn an_index_that_lost_what_it_had_covered_is_never_asked_again() {
+        for reaches in [7, 8] {
+            let folder = TempDir::new().unwrap();
+            let place = IndexPlace { folder: folder.path().join("index"), cache_bytes: 4 << 20 };
+            let index = Index::open(&place.folder, place.cache_bytes).unwrap();
+            index.cover(covered(reaches)).unwrap();
+            let shared = SharedIndex::at(index, place.clone()).unwrap();
+            *shared.covered.lock().unwrap() = Some(covered(8));
+            shared.failed.store(true, Ordering::Release);
+            let mended = shared.mend();
+            let lost = reaches < 8;
+            assert_eq!((mended.is_err(), shared.is_lost(), is_marked(&place.folder)), (lost, lost, lost), "{mended:?}");
+            let asked = shared.look(|index| index.covered());
+            assert_eq!(matches!(asked, Err(IndexError::NotOpen)), lost, "{asked:?}");
+        }
+    }
+}

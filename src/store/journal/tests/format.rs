@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use super::fake_disk::FakeDisk;
 use crate::{
     journal::{
+        backup::{KnownBackup, MANIFEST, Manifest, known_backups},
         bytes::to_usize,
         disk::{Disk as _, read_vec},
+        folder,
         group::{GROUP_BYTES, GroupHeader, Position},
         index::{Covered, IndexError},
         row::{Place, Row, SnapshotPlace},
@@ -125,6 +127,25 @@ fn what_an_index_covers_is_read_of_every_version_and_written_as_the_newest() {
     let mut newer = covered.encode().unwrap();
     *newer.last_mut().unwrap() += 1;
     assert!(matches!(Covered::decode(&newer), Err(IndexError::Rows(3))), "rows that this build cannot read");
+}
+
+#[test]
+fn whose_store_it_is_and_what_a_backup_says_of_itself_are_read_and_written_as_ever() {
+    let identity = include_str!("../../fixtures/store-v1.hex");
+    assert_eq!(hex(&folder::encode(UUID)), identity);
+    assert_eq!(folder::decode(&unhex(identity)).unwrap(), UUID);
+    let manifest = include_str!("../../fixtures/backup-v1.json");
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join(MANIFEST), manifest).unwrap();
+    let read = Manifest::read(folder.path()).unwrap();
+    assert_eq!((read.store, read.taken_at, read.linked), (UUID, Timestamp::from_micros(1_767_603_600_000_000), 1));
+    assert_eq!(read.files.iter().map(|file| file.bytes).collect::<Vec<_>>(), [67_108_864, 4096, 32]);
+    assert_eq!(serde_json::to_string_pretty(&read).unwrap() + "\n", manifest);
+    let line = include_str!("../../fixtures/backups-v1.jsonl");
+    std::fs::write(folder.path().join("BACKUPS.jsonl"), line).unwrap();
+    let known = known_backups(folder.path()).unwrap();
+    assert_eq!(known, [KnownBackup { taken_at: read.taken_at, to: "/mnt/backups/monday".to_owned() }]);
+    assert_eq!(serde_json::to_string(&known[0]).unwrap() + "\n", line);
 }
 
 fn unhex(text: &str) -> Vec<u8> {
