@@ -8,15 +8,16 @@
 //! which they came, each until its deadline; one that could not begin by then is refused when it comes.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, Mutex, TryLockError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 
@@ -33,11 +34,12 @@ pub(super) struct Slots {
     floor: usize,
     ceiling: usize,
     cores: u64,
-    free: Arc<Semaphore>,
     limit: AtomicUsize,
     held: AtomicUsize,
-    /// Slots that are held beyond the limit, which vanish when they are given back.
-    surplus: AtomicUsize,
+    /// Those that wait, and some that have given up. Locked only where somebody waits.
+    queue: Mutex<VecDeque<oneshot::Sender<Slot>>>,
+    /// How long the queue is.
+    queued: AtomicUsize,
     waiting: AtomicUsize,
     began: Instant,
     /// Microseconds after `began` at which the cores were last looked at, and the time of theirs that the process had used by then.
@@ -46,29 +48,19 @@ pub(super) struct Slots {
     /// Slots given back since then, and the nanoseconds from one to the next before.
     given: AtomicU64,
     pace: AtomicU64,
-    /// Held by who adapts: two at once would count from the same limit, and what one took away too much would be gone for
-    /// good.
-    adapting: Mutex<()>,
 }
 
 /// The right to be carried out; gives itself back.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    slots: Arc<Slots>,
-    permit: Option<OwnedSemaphorePermit>,
-}
+pub(crate) struct Slot(Arc<Slots>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Self { slots, permit } = self;
-        slots.held.fetch_sub(1, Ordering::Relaxed);
+        let Self(slots) = self;
+        slots.held.fetch_sub(1, Ordering::SeqCst);
         slots.given.fetch_add(1, Ordering::Relaxed);
-        if slots.take_surplus()
-            && let Some(permit) = permit.take()
-        {
-            permit.forget();
-        }
         slots.look();
+        slots.hand_on();
     }
 }
 
@@ -118,23 +110,20 @@ fn next_limit(limit: usize, held: usize, busy: u64, windows: usize) -> usize {
 impl Slots {
     pub(super) fn new(floor: usize, ceiling: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        // What a semaphore can hold is far above any bound on calls.
-        let ceiling = ceiling.min(Semaphore::MAX_PERMITS);
         Self {
             floor: floor.min(ceiling),
             ceiling,
             cores: u64::try_from(cores).unwrap_or(1),
-            free: Arc::new(Semaphore::new(ceiling)),
             limit: AtomicUsize::new(ceiling),
             held: AtomicUsize::new(0),
-            surplus: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            queued: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             began: Instant::now(),
             looked: AtomicU64::new(0),
             used: AtomicU64::new(cpu_time()),
             given: AtomicU64::new(0),
             pace: AtomicU64::new(0),
-            adapting: Mutex::new(()),
         }
     }
 
@@ -147,10 +136,16 @@ impl Slots {
         if Instant::now() + expected >= deadline {
             return Err(NoSlot::TooLate { waiting, expected });
         }
+        if let Some(slot) = self.free() {
+            return Ok(slot);
+        }
         let _waiting = Waiting::new(&self.waiting);
-        match timeout_at(deadline, Arc::clone(&self.free).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(self.slot(permit)),
-            // Nobody closes it.
+        let slot = self.queue_up();
+        // The slot before this may have been given back while nobody was seen to wait.
+        self.hand_on();
+        match timeout_at(deadline, slot).await {
+            Ok(Ok(slot)) => Ok(slot),
+            // Nobody throws another out of the queue.
             Ok(Err(_)) | Err(_) => Err(NoSlot::Expired),
         }
     }
@@ -158,43 +153,71 @@ impl Slots {
     /// A slot, if one is free.
     pub(super) fn try_enter(self: &Arc<Self>) -> Option<Slot> {
         self.look();
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(self.slot(permit))
+        self.hand_on();
+        self.free()
     }
 
-    fn slot(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
-        self.held.fetch_add(1, Ordering::Relaxed);
-        Slot { slots: Arc::clone(self), permit: Some(permit) }
+    /// A slot, if one is free and nobody waits for it.
+    fn free(self: &Arc<Self>) -> Option<Slot> {
+        (self.queued.load(Ordering::SeqCst) == 0 && self.hold()).then(|| Slot(Arc::clone(self)))
     }
 
-    fn take_surplus(&self) -> bool {
-        self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |surplus| surplus.checked_sub(1)).is_ok()
+    /// Counts one more as held, within the limit.
+    fn hold(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        let one_more = |held| (held < limit).then_some(held + 1);
+        self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
-    /// Looks at the cores when it is time to, and nobody else does.
+    fn queue_up(&self) -> oneshot::Receiver<Slot> {
+        let (waker, slot) = oneshot::channel();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have given up must not outnumber the others.
+        if queue.len() > 2 * self.waiting() {
+            queue.retain(|waker| !waker.is_closed());
+        }
+        queue.push_back(waker);
+        self.queued.store(queue.len(), Ordering::SeqCst);
+        slot
+    }
+
+    /// Gives slots that are free to those that wait. Whoever gives one back looks at the queue afterwards, and whoever
+    /// queues up looks for a slot afterwards: one of two that do so at once sees the other.
+    fn hand_on(self: &Arc<Self>) {
+        while self.queued.load(Ordering::SeqCst) > 0 {
+            let Some(mut waker) = self.next(|| self.hold()) else { return };
+            let mut slot = Slot(Arc::clone(self));
+            while let Err(unwanted) = waker.send(slot) {
+                let Some(next) = self.next(|| true) else { return };
+                (slot, waker) = (unwanted, next);
+            }
+        }
+    }
+
+    /// Takes the first out of the queue, if there is a slot for it.
+    fn next(&self, has_slot: impl FnOnce() -> bool) -> Option<oneshot::Sender<Slot>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = if queue.is_empty() || !has_slot() { None } else { queue.pop_front() };
+        self.queued.store(queue.len(), Ordering::SeqCst);
+        first
+    }
+
+    /// Looks at the cores when it is time to.
     fn look(&self) {
         let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let looked = self.looked.load(Ordering::Relaxed);
         let window = u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
-        let passed = || now.saturating_sub(self.looked.load(Ordering::Relaxed));
-        if passed() < window {
-            return;
-        }
-        let _alone = match self.adapting.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        // Somebody may have looked just now.
-        let passed = passed();
-        if passed >= window {
-            self.looked.store(now, Ordering::Relaxed);
+        // Whoever moves the window on looks.
+        if now.saturating_sub(looked) >= window
+            && self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             let used = cpu_time();
             let used = used.saturating_sub(self.used.swap(used, Ordering::Relaxed));
-            self.adapt(passed, used);
+            self.adapt(now - looked, used);
         }
     }
 
-    /// Adapts to `passed` microseconds in which the process used so many of the cores' time. By one at a time.
+    /// Adapts to `passed` microseconds in which the process used so many of the cores' time.
     fn adapt(&self, passed: u64, used: u64) {
         let busy = used.saturating_mul(1000) / passed.max(1).saturating_mul(self.cores);
         let windows = usize::try_from(u128::from(passed) / WINDOW.as_micros().max(1)).unwrap_or(usize::MAX);
@@ -205,14 +228,7 @@ impl Slots {
         }
         let limit = self.limit.load(Ordering::Relaxed);
         let next = next_limit(limit, self.held(), busy, windows).clamp(self.floor, self.ceiling);
-        self.limit.store(next, Ordering::Relaxed);
-        if let Some(fewer) = limit.checked_sub(next) {
-            let held = fewer - self.free.forget_permits(fewer);
-            self.surplus.fetch_add(held, Ordering::Relaxed);
-        } else {
-            let more = (limit..next).filter(|_| !self.take_surplus()).count();
-            self.free.add_permits(more);
-        }
+        self.limit.store(next, Ordering::SeqCst);
     }
 
     /// How many turns may be carried out at once now.
@@ -239,6 +255,8 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     const AMPLE: Duration = Duration::from_secs(10);
@@ -280,44 +298,43 @@ mod tests {
             "not below the floor"
         );
         held.truncate(2);
-        assert_eq!((slots.held(), slots.free.available_permits()), (2, 0), "six have vanished");
+        assert!(slots.try_enter().is_none(), "six have vanished");
         let late = slots.enter(Instant::now() + AMPLE);
         tokio::pin!(late);
         assert!(futures::poll!(&mut late).is_pending());
         assert_eq!(slots.waiting(), 1);
         held.pop();
-        assert!(late.await.is_ok());
-        assert_eq!((slots.waiting(), window(&slots, 0)), (0, 3), "and come back when the cores idle");
-        drop(held);
-        assert_eq!((window(&slots, 0), slots.free.available_permits(), slots.held()), (4, 4, 0));
+        let late = late.await.unwrap();
+        assert_eq!((slots.waiting(), slots.held(), window(&slots, 0)), (0, 2, 3), "and come back when the cores idle");
+        assert!(slots.try_enter().is_some());
+        drop((held, late));
+        assert_eq!((window(&slots, 0), slots.held()), (4, 0));
         for _ in 0..9 {
             window(&slots, 0);
         }
-        assert_eq!((slots.limit(), slots.free.available_permits()), (8, 8), "not above the ceiling");
+        assert_eq!(slots.limit(), 8, "not above the ceiling");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_adapts_while_another_does() {
-        let slots = Arc::new(Slots::new(1, 8));
-        tokio::time::advance(WINDOW).await;
-        let alone = slots.adapting.lock().unwrap();
-        assert!(slots.try_enter().is_some(), "nobody waits for it either");
-        assert_eq!(slots.looked.load(Ordering::Relaxed), 0);
-        drop(alone);
-        assert!(slots.try_enter().is_some());
-        assert_eq!(u128::from(slots.looked.load(Ordering::Relaxed)), WINDOW.as_micros());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_that_grows_while_more_are_held_gives_no_slot_twice() {
+    async fn a_limit_that_grows_lets_those_in_that_wait_in_their_order() {
         let slots = Arc::new(Slots::new(1, 100));
         let mut held = several(&slots, 100).await;
-        assert_eq!((window(&slots, 1000), window(&slots, 0)), (50, 63));
-        assert_eq!((slots.surplus.load(Ordering::Relaxed), slots.free.available_permits()), (37, 0));
-        held.truncate(63);
-        assert_eq!((slots.free.available_permits(), slots.surplus.load(Ordering::Relaxed)), (0, 0));
-        held.truncate(60);
-        assert_eq!(slots.free.available_permits(), 3);
+        assert_eq!((window(&slots, 1000), window(&slots, 1000)), (50, 25));
+        held.truncate(25);
+        let mut waiting: Vec<_> = (0..9).map(|_| Box::pin(slots.enter(Instant::now() + AMPLE))).collect();
+        for late in &mut waiting {
+            assert!(futures::poll!(late).is_pending());
+        }
+        assert_eq!(window(&slots, 0), 32);
+        assert!(slots.free().is_none(), "nobody overtakes those that wait");
+        assert!(slots.try_enter().is_none(), "nobody overtakes those that wait");
+        for (place, late) in waiting.iter_mut().enumerate() {
+            match futures::poll!(late) {
+                Poll::Ready(slot) => held.push(slot.unwrap()),
+                Poll::Pending => assert!(place >= 7, "{place}"),
+            }
+        }
+        assert_eq!((slots.waiting(), slots.held(), held.len()), (2, 32, 32));
     }
 
     #[tokio::test(start_paused = true)]
@@ -333,12 +350,66 @@ mod tests {
         assert_eq!(slots.expected(), WINDOW * 2);
         let late = slots.enter(Instant::now() + WINDOW).await;
         assert_eq!(late.unwrap_err(), NoSlot::TooLate { waiting: 2, expected: WINDOW * 2 });
+        // It was given the slot already, which goes on to the next.
         drop(first);
         assert_eq!(slots.waiting(), 1);
         let held = second.await.unwrap();
         assert!(slots.enter(Instant::now() + AMPLE).await.is_err(), "nobody gives it back");
         assert_eq!((slots.waiting(), slots.held()), (0, 1), "who gave up holds nothing");
         drop(held);
-        assert_eq!((slots.held(), slots.free.available_permits()), (0, 1));
+        assert_eq!(slots.held(), 0);
+        assert!(slots.try_enter().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_give_up_fill_no_queue() {
+        let slots = Arc::new(Slots::new(1, 1));
+        let held = enter(&slots).await;
+        let mut last = Box::pin(slots.enter(Instant::now() + AMPLE));
+        assert!(futures::poll!(&mut last).is_pending());
+        for _ in 0..1000 {
+            let mut late = Box::pin(slots.enter(Instant::now() + AMPLE));
+            assert!(futures::poll!(&mut late).is_pending());
+        }
+        assert!(slots.queued.load(Ordering::Relaxed) <= 5, "{slots:?}");
+        drop(held);
+        assert!(last.await.is_ok());
+        assert_eq!(slots.held(), 0);
+    }
+
+    /// More threads than cores take slots, wait for them, and give up: none is lost, and none is given twice.
+    #[test]
+    fn no_slot_is_lost_or_given_twice_whatever_happens_at_once() {
+        const LIMIT: usize = 3;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_time().build().unwrap();
+        let slots = Arc::new(Slots::new(LIMIT, LIMIT));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let entered = runtime.block_on(async {
+            let tasks = (0..64_u64).map(|number| {
+                let (slots, inside) = (Arc::clone(&slots), Arc::clone(&inside));
+                tokio::spawn(async move {
+                    let mut entered = 0;
+                    for round in 0..2000 {
+                        let patience = Duration::from_micros((number * 7 + round) % 50 * 10);
+                        // One in three goes away by itself, whatever its deadline.
+                        let deadline = Instant::now() + if round % 3 == 0 { AMPLE } else { patience };
+                        let Ok(Ok(_slot)) = tokio::time::timeout(patience, slots.enter(deadline)).await else {
+                            continue;
+                        };
+                        assert!(inside.fetch_add(1, Ordering::SeqCst) < LIMIT);
+                        if round % 5 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        entered += 1;
+                    }
+                    entered
+                })
+            });
+            futures::future::join_all(tasks.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).sum::<u64>()
+        });
+        assert!(entered > 1000, "{entered}");
+        assert_eq!((slots.held(), slots.waiting()), (0, 0));
+        assert!((0..LIMIT).map(|_| slots.try_enter()).collect::<Vec<_>>().iter().all(Option::is_some));
     }
 }
