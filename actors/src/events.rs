@@ -20,8 +20,33 @@ const EVENTS_MAX: usize = 16 << 10;
 const TEXT_BYTES_MAX: usize = 512 << 10;
 /// What an event costs beside its text.
 const EVENT_BYTES: usize = 96;
+/// Bytes of the events of all turns that a process keeps at most, of those that run and of those that ended.
+const BYTES_MAX: usize = 256 << 20;
 /// Bytes of events of ended turns that a process keeps at most.
 const RETAINED_BYTES_MAX: usize = 32 << 20;
+
+/// How many bytes of events the process holds. Clones share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EventBytes(Arc<AtomicUsize>);
+
+impl EventBytes {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds so many, unless that is more than the process may hold.
+    fn add(&self, bytes: usize) -> bool {
+        let fits = self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX;
+        if !fits {
+            self.remove(bytes);
+        }
+        fits
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// The events of one attempt at a turn.
 #[derive(Debug)]
@@ -33,6 +58,13 @@ pub(crate) struct TurnEvents {
     kept: Mutex<Kept>,
     /// How many events there are, and whether there will be more.
     told: watch::Sender<Told>,
+    held: EventBytes,
+}
+
+impl Drop for TurnEvents {
+    fn drop(&mut self) {
+        self.held.remove(self.bytes());
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,8 +80,9 @@ struct Told {
 }
 
 impl TurnEvents {
-    pub(crate) fn new(turn_seq: TurnSeq, attempt: u32) -> Self {
-        Self { turn_seq, attempt, kept: Mutex::default(), told: watch::Sender::default() }
+    /// None yet; those to come count among `held`.
+    pub(crate) fn new(turn_seq: TurnSeq, attempt: u32, held: EventBytes) -> Self {
+        Self { turn_seq, attempt, kept: Mutex::default(), told: watch::Sender::default(), held }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -57,11 +90,14 @@ impl TurnEvents {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event, unless the turn has as many as are kept.
+    /// Adds an event, unless the turn, or the process, has as many as are kept.
     pub(crate) fn push(&self, event: TurnEvent) {
         let mut kept = self.kept();
         let text_bytes = kept.text_bytes + event.text_bytes();
-        if kept.events.len() < EVENTS_MAX && text_bytes <= TEXT_BYTES_MAX {
+        if kept.events.len() < EVENTS_MAX
+            && text_bytes <= TEXT_BYTES_MAX
+            && self.held.add(event.text_bytes() + EVENT_BYTES)
+        {
             kept.text_bytes = text_bytes;
             kept.events.push(event);
             let len = kept.events.len();
@@ -185,6 +221,10 @@ mod tests {
         TurnEvent::Delta { step, text: text.into() }
     }
 
+    fn turn_events() -> TurnEvents {
+        TurnEvents::new(TurnSeq::new(1), 1, EventBytes::default())
+    }
+
     fn said(event: Option<TurnEvent>) -> String {
         match event {
             Some(TurnEvent::Delta { text, .. }) => text.to_string(),
@@ -194,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_reader_sees_every_event_from_where_it_begins() {
-        let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
+        let events = Arc::new(turn_events());
         let mut early = TurnEventReader::new(Arc::clone(&events), 0);
         events.push(delta(1, "a"));
         events.push(delta(2, "b"));
@@ -211,11 +251,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_keeps_no_more_than_its_bound() {
-        let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
+        let events = Arc::new(turn_events());
         let long = "x".repeat(1 << 10);
         (0..TEXT_BYTES_MAX / long.len() + 10).for_each(|_| events.push(delta(1, &long)));
         assert_eq!(events.shown().len(), TEXT_BYTES_MAX);
-        let many = TurnEvents::new(TurnSeq::new(1), 1);
+        let many = turn_events();
         (0..EVENTS_MAX + 10).for_each(|_| many.push(delta(1, "")));
         assert_eq!(many.kept().events.len(), EVENTS_MAX);
         let retained = Retained::default();
@@ -223,5 +263,27 @@ mod tests {
         assert_eq!(held.len(), RETAINED_BYTES_MAX / events.bytes());
         drop(held);
         assert!(retained.keep(&events).is_some(), "what is dropped gives back its bytes");
+    }
+
+    #[test]
+    fn a_process_keeps_no_more_than_its_bound_and_gets_back_what_ends() {
+        let held = EventBytes::default();
+        let long = "x".repeat(1 << 10);
+        let full = || {
+            let events = TurnEvents::new(TurnSeq::new(1), 1, held.clone());
+            (0..TEXT_BYTES_MAX / long.len()).for_each(|_| events.push(delta(1, &long)));
+            events
+        };
+        let mut turns: Vec<_> = (0..BYTES_MAX / TEXT_BYTES_MAX).map(|_| full()).collect();
+        assert!(held.get() <= BYTES_MAX && held.get() > BYTES_MAX - long.len() - EVENT_BYTES, "{}", held.get());
+        assert_eq!(turns.iter().map(TurnEvents::bytes).sum::<usize>(), held.get());
+        let late = full();
+        assert_eq!(late.bytes(), 0, "what is beyond the bound is not kept");
+        turns.truncate(1);
+        assert_eq!(held.get(), turns[0].bytes());
+        late.push(delta(1, "a"));
+        assert_eq!(late.shown(), "a");
+        drop((turns, late));
+        assert_eq!(held.get(), 0);
     }
 }

@@ -34,6 +34,7 @@ pub mod simulation;
 mod timers;
 mod tree;
 mod watch;
+mod watched;
 
 #[cfg(test)]
 mod tests;

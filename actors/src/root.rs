@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use colloquy_telemetry::Polled;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ use crate::{
     shard::{KILLED, SHARDS, Shard},
     shared::Shared,
     timers::Timers,
+    watched::watched,
 };
 
 /// How often the root looks for janitors that give no sign of life.
@@ -99,32 +101,49 @@ impl Root {
         child: Child,
     ) -> Result<(), ActorProcessingErr> {
         let (shared, supervisor) = (Arc::clone(&self.shared), myself.get_cell());
+        let stalls = &self.shared.metrics.stalls;
         let cell = match &child {
             Child::Shard(number) => {
-                let (actor, _) = Actor::spawn_linked(None, Shard { shared }, (), supervisor).await?;
+                let (actor, _) =
+                    Actor::spawn_linked(None, watched(stalls, Polled::Supervisor, Shard { shared }), (), supervisor)
+                        .await?;
                 self.shared.set_shard(*number, Some(actor.clone()));
                 actor.get_cell()
             }
             Child::Flows => {
-                let (actor, _) = Actor::spawn_linked(None, Keeper { shared }, (), supervisor).await?;
+                let (actor, _) =
+                    Actor::spawn_linked(None, watched(stalls, Polled::Flows, Keeper { shared }), (), supervisor)
+                        .await?;
                 self.shared.set_keeper(actor.clone());
                 actor.get_cell()
             }
             Child::Gates(place) => {
                 let Some(gates) = self.gates().get(*place).cloned() else { return Ok(()) };
-                let gates = GateSupervisor { gates, policy: self.shared.settings.restart.gates };
-                Actor::spawn_linked(None, gates, (), supervisor).await?.0.get_cell()
+                let policy = self.shared.settings.restart.gates;
+                let gates = GateSupervisor { gates, policy, stalls: stalls.clone() };
+                Actor::spawn_linked(None, watched(stalls, Polled::Supervisor, gates), (), supervisor)
+                    .await?
+                    .0
+                    .get_cell()
             }
             Child::Janitor(heartbeat::Janitor::Retention) => {
-                Actor::spawn_linked(None, Janitor { shared }, (), supervisor).await?.0.get_cell()
+                Actor::spawn_linked(None, watched(stalls, Polled::Janitor, Janitor { shared }), (), supervisor)
+                    .await?
+                    .0
+                    .get_cell()
             }
             Child::Janitor(heartbeat::Janitor::Timers) => {
-                let (actor, _) = Actor::spawn_linked(None, Timers { shared }, (), supervisor).await?;
+                let (actor, _) =
+                    Actor::spawn_linked(None, watched(stalls, Polled::Timers, Timers { shared }), (), supervisor)
+                        .await?;
                 self.shared.set_timers(actor.clone());
                 actor.get_cell()
             }
             Child::Janitor(heartbeat::Janitor::Passivator) => {
-                Actor::spawn_linked(None, Passivator { shared }, (), supervisor).await?.0.get_cell()
+                Actor::spawn_linked(None, watched(stalls, Polled::Passivator, Passivator { shared }), (), supervisor)
+                    .await?
+                    .0
+                    .get_cell()
             }
         };
         self.shared.lives.started(&child);

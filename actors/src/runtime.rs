@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use colloquy_flow::BusyPolicy;
 use colloquy_store::{ConversationStore, Listed, StoreStats, StoredRecord};
-use colloquy_telemetry::Metrics;
+use colloquy_telemetry::{Metrics, Polled};
 use colloquy_turn::InputKind;
 use colloquy_types::{
     Clock, ConversationKey, Entropy, FlowName, Head, RequestId, Revision, SubjectId, Timestamp, TraceContext, TurnSeq,
@@ -41,6 +41,7 @@ use crate::{
     settings::{Limits, RuntimeSettings},
     shared::Shared,
     watch::Watcher,
+    watched::watched,
 };
 
 pub use self::{
@@ -143,6 +144,8 @@ pub struct RuntimeStats {
     pub slots: TurnSlots,
     /// Bytes of their input.
     pub queue_bytes: usize,
+    /// Bytes of events of turns that are kept for those who follow them.
+    pub event_bytes: usize,
     /// Open watches.
     pub watchers: usize,
     /// Whether new turns are refused because the process ends.
@@ -199,7 +202,8 @@ impl Runtime {
     }
 
     async fn start_tree(shared: Arc<Shared>, started_at: Timestamp) -> Result<Self, StartError> {
-        let (root, _) = Actor::spawn(None, Root { shared: Arc::clone(&shared) }, ()).await.map_err(StartError)?;
+        let root = watched(&shared.metrics.stalls, Polled::Supervisor, Root { shared: Arc::clone(&shared) });
+        let (root, _) = Actor::spawn(None, root, ()).await.map_err(StartError)?;
         Ok(Self { shared, root, started_at })
     }
 
@@ -438,6 +442,7 @@ impl Runtime {
             queue_wait: shared.admission.standing(),
             slots: shared.admission.slots(),
             queue_bytes: shared.admission.bytes(),
+            event_bytes: shared.event_bytes.get(),
             watchers: shared.watches.len(),
             draining: shared.is_draining(),
             engine: shared.store.engine(),

@@ -18,7 +18,7 @@ use crate::{
     conversation::Message,
     directory::{ActorInfo, Directory, Handle},
     error::{Error, LimitKind},
-    events::Retained,
+    events::{EventBytes, Retained},
     flows::{FlowAuthor, FlowCatalogue, keeper, workshop::Workshop},
     heartbeat::{Heartbeats, Janitor},
     lives::Lives,
@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) watches: Arc<WatchHub>,
     /// What happened in turns that ended, for callers that come back to them.
     pub(crate) retained: Retained,
+    pub(crate) event_bytes: EventBytes,
     /// Places of exports, each of which holds a page of a history in memory.
     pub(crate) exports: Arc<Semaphore>,
     /// A place is empty while its supervisor is gone.
@@ -101,6 +102,7 @@ impl Shared {
             directory: Directory::default(),
             watches: Arc::default(),
             retained: Retained::default(),
+            event_bytes: EventBytes::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
             shards: RwLock::default(),
             keeper: RwLock::default(),

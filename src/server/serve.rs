@@ -82,6 +82,9 @@ impl Probe for Console {
         metrics.watchers.set(gauge(stats.watchers));
         metrics.in_flight_limit.set(gauge(stats.in_flight_limit));
         metrics.queue_bytes.set(gauge(stats.queue_bytes));
+        metrics.event_bytes.set(gauge(stats.event_bytes));
+        metrics.storage.queued.set(gauge64(stats.store.queued));
+        metrics.storage.queued_bytes.set(gauge64(stats.store.queued_bytes));
         metrics.turns_at_once.set(gauge(stats.slots.held));
         metrics.turns_at_once_limit.set(gauge(stats.slots.limit));
         metrics.turns_waiting.set(gauge(stats.slots.waiting));

@@ -378,12 +378,14 @@ impl ConversationStore for JournalStore {
         if self.closed.load(Ordering::Acquire) {
             return done(Err(AppendError::NotApplied(NotApplied::Closed)));
         }
-        let done = Done::new(done);
+        let (done, bytes) = (Done::new(done), batch.bytes().len());
+        self.stats.queued(bytes);
         let (command, why) = match self.commands.try_send(Command::Append { lease: lease.clone(), batch, done }) {
             Ok(()) => return,
             Err(TrySendError::Full(command)) => (command, NotApplied::Busy),
             Err(TrySendError::Disconnected(command)) => (command, NotApplied::Closed),
         };
+        self.stats.taken(1, bytes);
         if let Command::Append { done, .. } = command {
             done.call(Err(AppendError::NotApplied(why)));
         }

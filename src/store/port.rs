@@ -173,6 +173,10 @@ pub struct StoreStats {
     pub erasures_pending: u64,
     /// When the last pass of compaction ended; `None` when none has since the start.
     pub compacted_at: Option<Timestamp>,
+    /// Batches that wait to be written, at most [`crate::JournalOptions::queue_len`]; 0 where none ever waits.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
 }
 
 /// Why an append has no effect, or may have.

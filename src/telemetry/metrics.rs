@@ -83,6 +83,8 @@ pub struct Metrics {
     pub in_flight_limit: Gauge<i64>,
     /// Bytes of input of calls that wait or run; as of the last scrape.
     pub queue_bytes: Gauge<i64>,
+    /// Bytes of events of turns that are kept for those who follow them; as of the last scrape.
+    pub event_bytes: Gauge<i64>,
     /// Turns that are being carried out; as of the last scrape, as the next two.
     pub turns_at_once: Gauge<i64>,
     /// Turns that may be carried out at once.
@@ -149,6 +151,7 @@ impl Default for Metrics {
         let watchers = gauge("watchers", "Open watches");
         let in_flight_limit = gauge("calls_in_flight_limit", "Calls that may wait or run now");
         let queue_bytes = gauge("queue_bytes", "Bytes of input of calls that wait or run");
+        let event_bytes = gauge("event_bytes", "Bytes of events of turns that are kept for those who follow them");
         let turns_at_once = gauge("turns_at_once", "Turns that are being carried out");
         let turns_at_once_limit = gauge("turns_at_once_limit", "Turns that may be carried out at once now");
         let turns_waiting = gauge("turns_waiting", "Turns that wait to be carried out");
@@ -202,6 +205,7 @@ impl Default for Metrics {
             watchers,
             in_flight_limit,
             queue_bytes,
+            event_bytes,
             turns_at_once,
             turns_at_once_limit,
             turns_waiting,

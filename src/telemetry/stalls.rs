@@ -47,16 +47,48 @@ pub enum Polled {
     Call,
     /// A request in the gateway.
     Gateway,
+    /// What supervises: the root of the tree, shards, supervisors of gates.
+    Supervisor,
+    /// The keeper of flows.
+    Flows,
+    /// The janitor of what is retained.
+    Janitor,
+    /// Timers.
+    Timers,
+    /// The passivator.
+    Passivator,
+    /// A gate in front of a model or a source.
+    Gate,
+    /// A session with a source.
+    Session,
 }
 
 impl Polled {
-    const ALL: [Self; 3] = [Self::Conversation, Self::Call, Self::Gateway];
+    const ALL: [Self; 10] = [
+        Self::Conversation,
+        Self::Call,
+        Self::Gateway,
+        Self::Supervisor,
+        Self::Flows,
+        Self::Janitor,
+        Self::Timers,
+        Self::Passivator,
+        Self::Gate,
+        Self::Session,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Conversation => "conversation",
             Self::Call => "call",
             Self::Gateway => "gateway",
+            Self::Supervisor => "supervisor",
+            Self::Flows => "flows",
+            Self::Janitor => "janitor",
+            Self::Timers => "timers",
+            Self::Passivator => "passivator",
+            Self::Gate => "gate",
+            Self::Session => "session",
         }
     }
 }
@@ -197,7 +229,7 @@ impl Stalls {
         // Of several at once, one logs.
         if may_log && row.logged_at.compare_exchange(logged_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             let (what, took_ms) = (what.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-            tracing::trace!(what, took_ms, "a poll kept its thread for long");
+            tracing::debug!(what, took_ms, "a poll kept its thread for long");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     admission::Permit,
     error::Error,
-    events::{EndsEvents, TurnEvents},
+    events::{EndsEvents, EventBytes, TurnEvents},
     reply::{Answer, ControlReply, Ending, TurnEvent, TurnReply},
 };
 
@@ -34,8 +34,8 @@ struct Waiter {
 pub(super) struct Waiters {
     first: Option<Waiter>,
     repeated: Vec<Waiter>,
-    /// The turn that this is to be and the attempt at it, once it has begun.
-    place: Option<(TurnSeq, u32)>,
+    /// The turn that this is to be and the attempt at it, once it has begun, and what its events count among.
+    place: Option<(TurnSeq, u32, EventBytes)>,
     /// Kept as soon as anybody follows it.
     events: Option<EndsEvents>,
 }
@@ -70,26 +70,26 @@ impl Waiters {
     }
 
     /// The turn begins: what happens in it can be followed.
-    pub(super) fn begin(mut self, turn_seq: TurnSeq, attempt: u32) -> Self {
-        self.place = Some((turn_seq, attempt));
+    pub(super) fn begin(mut self, turn_seq: TurnSeq, attempt: u32, held: &EventBytes) -> Self {
+        self.place = Some((turn_seq, attempt, held.clone()));
         self.show();
         self
     }
 
     /// Begins to keep the turn's events although nobody follows it yet: somebody may come back to it.
     pub(super) fn keep_events(mut self) -> Self {
-        if let (Some((turn_seq, attempt)), None) = (self.place, &self.events) {
-            self.events = Some(EndsEvents(Arc::new(TurnEvents::new(turn_seq, attempt))));
+        if let (Some((turn_seq, attempt, held)), None) = (&self.place, &self.events) {
+            self.events = Some(EndsEvents(Arc::new(TurnEvents::new(*turn_seq, *attempt, held.clone()))));
         }
         self
     }
 
     /// Gives the events to those who want to follow them.
     fn show(&mut self) {
-        let Some((turn_seq, attempt)) = self.place else { return };
+        let Some((turn_seq, attempt, held)) = &self.place else { return };
         let wanting = self.first.iter_mut().chain(&mut self.repeated).filter_map(|waiter| waiter.events.take());
         for wants in wanting {
-            let new = || EndsEvents(Arc::new(TurnEvents::new(turn_seq, attempt)));
+            let new = || EndsEvents(Arc::new(TurnEvents::new(*turn_seq, *attempt, held.clone())));
             let EndsEvents(events) = self.events.get_or_insert_with(new);
             // A caller that is gone follows nothing.
             drop(wants.send(Arc::clone(events)));

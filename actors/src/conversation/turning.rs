@@ -83,7 +83,7 @@ impl Conversation {
                 attempt: 1,
             },
             request_hash,
-            waiters: waiters.led_by(reply, events, permit).begin(turn_seq, 1),
+            waiters: waiters.led_by(reply, events, permit).begin(turn_seq, 1, &self.shared.event_bytes),
             phase: Phase::Accepting,
             journalled: false,
             creating,
@@ -453,7 +453,7 @@ impl Conversation {
         let request_hash = hash16(accepted.request_id.as_str().as_bytes());
         let turn_seq = loaded.head.turn_seq.next();
         let turn = Box::new(RunningTurn {
-            waiters: Waiters::default().begin(turn_seq, accepted.attempt).keep_events(),
+            waiters: Waiters::default().begin(turn_seq, accepted.attempt, &self.shared.event_bytes).keep_events(),
             accepted,
             request_hash,
             phase: Phase::Accepting,

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use colloquy_telemetry::{Polled, Stalls};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
@@ -11,7 +12,10 @@ use super::{
     gate::{Gate, GatePolicy},
     session::{SessionKeeper, SessionSpec},
 };
-use crate::restarts::{Failures, RestartPolicy};
+use crate::{
+    restarts::{Failures, RestartPolicy},
+    watched::watched,
+};
 
 /// What the children of one supervisor stand in front of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +75,7 @@ impl Gates {
 pub(crate) struct GateSupervisor {
     pub(crate) gates: Gates,
     pub(crate) policy: RestartPolicy,
+    pub(crate) stalls: Stalls,
 }
 
 /// Which child stands where, and how often each failed.
@@ -90,10 +95,12 @@ impl GateSupervisor {
             None => return Ok(None),
             Some(Child::Gate(policy, board)) => {
                 let gate = Gate { policy: *policy, board: Arc::clone(board) };
+                let gate = watched(&self.stalls, Polled::Gate, gate);
                 Actor::spawn_linked(None, gate, (), myself.get_cell()).await?.0.get_id()
             }
             Some(Child::Session(spec)) => {
                 let keeper = SessionKeeper { spec: spec.clone() };
+                let keeper = watched(&self.stalls, Polled::Session, keeper);
                 Actor::spawn_linked(None, keeper, (), myself.get_cell()).await?.0.get_id()
             }
         };

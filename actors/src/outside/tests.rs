@@ -93,7 +93,8 @@ async fn kept(spec: WorldSpec) -> Kept {
     let world = World::new(spec, Arc::new(SystemEntropy), Arc::clone(&metrics));
     let mut supervisors = Vec::new();
     for gates in world.gates() {
-        let supervisor = GateSupervisor { gates, policy: RestartPolicies::default().gates };
+        let supervisor =
+            GateSupervisor { gates, policy: RestartPolicies::default().gates, stalls: Metrics::default().stalls };
         supervisors.push(Actor::spawn(None, supervisor, ()).await.expect("it starts").0);
     }
     Kept { world, metrics, supervisors }

@@ -104,13 +104,6 @@ pub(crate) enum Command {
     Checkpointed(Result<(), String>),
 }
 
-impl Command {
-    /// Bytes that it will add to a group.
-    pub(crate) fn bytes(&self) -> usize {
-        if let Self::Append { batch, .. } = self { batch.bytes().len() } else { 0 }
-    }
-}
-
 /// Work of the thread that keeps segments: none of it is waited for by a commit.
 pub(crate) enum KeeperJob {
     /// Make the next segment ahead of need.

@@ -49,6 +49,7 @@ struct Writer {
     checkpoints: Sender<Checkpoint>,
     readers: Sender<ReadJob>,
     failed: watch::Sender<bool>,
+    stats: Arc<SharedStats>,
 }
 
 /// What the threads need.
@@ -86,12 +87,12 @@ pub(crate) fn start(
     let Parts { core, disk, uuid, epoch, reader, index, failed, stats, compactor, jobs, stop } = parts;
     let answers = to_writer.clone();
     spawn("keeper", Box::new(move || keep(disk.as_ref(), uuid, epoch, &keeper_jobs, &answers)))?;
-    let (answers, index_lost) = (to_writer.clone(), failed.clone());
+    let (answers, index_stats, index_lost) = (to_writer.clone(), Arc::clone(&stats), failed.clone());
     spawn(
         "index",
         Box::new(move || {
             give_way();
-            checkpoints_until_end(&index, &checkpoint_jobs, (&stats, &index_lost), &answers);
+            checkpoints_until_end(&index, &checkpoint_jobs, (&index_stats, &index_lost), &answers);
         }),
     )?;
     let answers = to_writer.clone();
@@ -117,7 +118,7 @@ pub(crate) fn start(
         )?;
     }
     let backlog = VecDeque::new();
-    let writer = Writer { core, commands, keeper, keeper_backlog: backlog, checkpoints, readers, failed };
+    let writer = Writer { core, commands, keeper, keeper_backlog: backlog, checkpoints, readers, failed, stats };
     spawn("writer", Box::new(move || writer.run()))?;
     Ok(threads)
 }
@@ -184,20 +185,25 @@ impl Writer {
 
     /// Takes what waits, and waits for something when nothing does and there is no work left.
     fn wait(&mut self, commands: &mut VecDeque<Command>) -> bool {
-        let mut bytes = 0;
-        if !self.core.has_work() && self.keeper_backlog.is_empty() {
-            match self.commands.recv() {
-                Ok(command) => {
-                    bytes += command.bytes();
-                    commands.push_back(command);
-                }
-                Err(_) => return false,
+        let (mut batches, mut bytes) = (0, 0);
+        let mut take = |command: Command| {
+            if let Command::Append { batch, .. } = &command {
+                batches += 1;
+                bytes += batch.bytes().len();
             }
-        }
-        while bytes < GROUP_BYTES_FULL && commands.len() < GROUP_COMMANDS_MAX {
-            let Ok(command) = self.commands.try_recv() else { break };
-            bytes += command.bytes();
             commands.push_back(command);
+            bytes < GROUP_BYTES_FULL && commands.len() < GROUP_COMMANDS_MAX
+        };
+        let mut may_take = true;
+        if !self.core.has_work() && self.keeper_backlog.is_empty() {
+            let Ok(command) = self.commands.recv() else { return false };
+            may_take = take(command);
+        }
+        while may_take && let Ok(command) = self.commands.try_recv() {
+            may_take = take(command);
+        }
+        if batches > 0 {
+            self.stats.taken(batches, bytes);
         }
         true
     }

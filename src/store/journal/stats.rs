@@ -23,6 +23,9 @@ pub(crate) struct SharedStats {
     erased_indexed: AtomicU64,
     /// Unix microseconds; 0 for never.
     compacted_at: AtomicU64,
+    /// Batches that wait for the writer, and their bytes.
+    queued: AtomicU64,
+    queued_bytes: AtomicU64,
 }
 
 impl SharedStats {
@@ -35,6 +38,18 @@ impl SharedStats {
             self.records.fetch_add(records.into(), Relaxed);
             self.bytes.fetch_add(bytes as u64, Relaxed);
         }
+    }
+
+    /// A batch is about to wait for the writer.
+    pub(crate) fn queued(&self, bytes: usize) {
+        self.queued.fetch_add(1, Relaxed);
+        self.queued_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// So many of them do not any more.
+    pub(crate) fn taken(&self, batches: u64, bytes: usize) {
+        self.queued.fetch_sub(batches, Relaxed);
+        self.queued_bytes.fetch_sub(bytes as u64, Relaxed);
     }
 
     pub(crate) fn synced(&self) {
@@ -104,6 +119,8 @@ impl SharedStats {
             dead_bytes: self.dead_bytes.load(Relaxed),
             erasures_pending: self.erased.load(Relaxed) + self.erased_indexed.load(Relaxed),
             compacted_at: compacted_at.map(Timestamp::from_micros),
+            queued: self.queued.load(Relaxed),
+            queued_bytes: self.queued_bytes.load(Relaxed),
         }
     }
 }

@@ -30,6 +30,10 @@ pub struct StorageMetrics {
     pub janitor_beat: Gauge<i64>,
     /// Conversations that the janitor has looked at.
     pub janitor_looked: Counter,
+    /// Batches that wait to be written.
+    pub queued: Gauge<i64>,
+    /// Their bytes.
+    pub queued_bytes: Gauge<i64>,
 }
 
 impl StorageMetrics {
@@ -46,6 +50,8 @@ impl StorageMetrics {
             "Erased conversations whose bodies may still be there physically",
             erasures_pending.clone(),
         );
+        let queued = Gauge::default();
+        registry.register("journal_queue", "Batches that wait to be written", queued.clone());
         let mut gauge = |name: &str, help: &str, unit| {
             let gauge = Gauge::default();
             registry.register_with_unit(name, help, unit, gauge.clone());
@@ -60,6 +66,8 @@ impl StorageMetrics {
             compacted_at: gauge("compacted_at", "When the last pass of compaction ended, Unix time", Unit::Seconds),
             janitor_beat: gauge("janitor_beat", "When the janitor last did something, Unix time", Unit::Seconds),
             janitor_looked,
+            queued,
+            queued_bytes: gauge("journal_queue", "Bytes of batches that wait to be written", Unit::Bytes),
         }
     }
 }

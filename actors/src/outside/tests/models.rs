@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    events::TurnEvents,
+    events::{EventBytes, TurnEvents},
     outside::{BreakerPosition, Deltas, ModelCall, ModelSpec, Pace, Prices, Routes},
 };
 
@@ -226,7 +226,7 @@ async fn purposes_go_to_their_own_models() {
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_is_never_begun_anew() {
     let bench = bench(vec![vec![Does::Breaks("Switch it ", Error::Stalled)], vec![Does::Says("Never.")]]).await;
-    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
+    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1, EventBytes::default()));
     let mut call = bench.question(Purpose::Respond, 3, Duration::from_secs(8));
     call.deltas = Some(Deltas { step: 3, events: Arc::clone(&events) });
     let answer = bench.kept.world.model(call).await;
@@ -242,7 +242,7 @@ async fn what_was_shown_is_never_begun_anew() {
 #[tokio::test(start_paused = true)]
 async fn parts_reach_the_reader_before_the_answer_is_complete() {
     let bench = bench(vec![vec![Does::Says("All at once.")]]).await;
-    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1));
+    let events = Arc::new(TurnEvents::new(TurnSeq::new(1), 1, EventBytes::default()));
     let mut call = bench.question(Purpose::Respond, 1, Duration::from_secs(8));
     call.deltas = Some(Deltas { step: 3, events: Arc::clone(&events) });
     bench.kept.world.model(call).await.result.unwrap();
