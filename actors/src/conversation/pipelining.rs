@@ -6,13 +6,13 @@
 //! to the writer, which takes records in their order or not at all. When the writer refuses one, those behind it cannot
 //! be taken either: all of them fail alike, and the actor makes way for an activation that begins with what is stored.
 //!
-//! Only plain turns are decided ahead: those that are followed, that name the turn they expect, or that are no turns
-//! wait for the sync, because they would tell what is not synced.
+//! Only plain turns are decided ahead: those that are followed, that name the turn they expect, that are a timer's, or that are
+//! no turns wait for the sync, because they would tell what is not synced.
 
 use std::sync::Arc;
 
 use colloquy_store::AppendError;
-use colloquy_turn::{ConversationState, Remembered, Timer, TurnRecord};
+use colloquy_turn::{ConversationState, InputKind, Remembered, Timer, TurnRecord};
 use colloquy_types::{Head, Timestamp};
 use ractor::ActorRef;
 use tokio::time::Instant;
@@ -61,7 +61,9 @@ impl State {
         }
         let is_plain = match self.queue.front() {
             Some(Queued::Turn(submission, waiters)) => {
-                submission.events.is_none() && submission.expected_seq.is_none() && !waiters.is_followed()
+                let tells = submission.events.is_some() || submission.expected_seq.is_some() || waiters.is_followed();
+                // That its timer is not set any more may turn out not to be so.
+                !tells && submission.input != InputKind::Timer
             }
             Some(Queued::Control(_)) | None => false,
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use colloquy_store::{Batch, Opened, RecordKind};
+use colloquy_store::{Batch, Opened, RecordKind, memory::Fault};
 use colloquy_types::{Clock, Timestamp};
 use tokio::time::sleep;
 
@@ -112,6 +112,33 @@ impl House {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A turn that is decided but not synced may have dropped the timer, and then never happen.
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_only_an_unsynced_turn_has_dropped_fires_when_that_turn_is_refused() {
+    for refused in [true, false] {
+        let house = House::new().await;
+        house.say("c", "r-1", "later").await.unwrap();
+        sleep(10 * MINUTE - Duration::from_secs(2)).await;
+        house.gate.inner.hold();
+        if refused {
+            house.gate.inner.fail_next(Fault::Full);
+        }
+        let ended = {
+            let dropping = house.say("c", "r-2", "never");
+            tokio::pin!(dropping);
+            let waits = tokio::time::timeout(Duration::from_secs(5), &mut dropping).await;
+            assert!(waits.is_err(), "its sync is waited for, and meanwhile the timer is due");
+            house.gate.inner.let_go();
+            dropping.await
+        };
+        assert_eq!(ended.is_err(), refused);
+        sleep(MINUTE).await;
+        let fired = house.turns("c").await;
+        assert_eq!(fired, if refused { ["r-1", "timer/nudge/1"] } else { ["r-1", "r-2"] });
+        assert!(house.timers("c").await.is_empty());
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_timer_fires_once_at_its_time() {
