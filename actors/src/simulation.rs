@@ -3,7 +3,7 @@
 //!
 //! [`Simulation::run`] plays one seed: a few processes, one after the other, on the same disk. In each, callers submit
 //! turns, follow them and come back to them, repeat them, watch, read, reset and erase, while conversations leave memory,
-//! actors are killed, commits are slow, lost or late, the clock is put back, and the process dies. All of it happens on one thread, in virtual time, so the same seed plays the same
+//! actors are killed, calls and replies are late or lost, commits are slow, lost or late, the clock is put back, and the process dies. All of it happens on one thread, in virtual time, so the same seed plays the same
 //! way each time; its [`Report::trace`] says so. After each step, and whenever something leaves the runtime, the
 //! [invariants](crate::Invariant) are checked against what the disk has synced by then ([`ledger`]).
 //!
@@ -14,6 +14,7 @@ mod bugs;
 mod calls;
 mod ledger;
 mod life;
+mod network;
 mod occurs;
 mod outside;
 mod requests;

@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
+use colloquy_store::simulated::Random;
 use colloquy_types::{ConversationKey, FlowName, TurnSeq};
-use tokio::task::AbortHandle;
+use tokio::{task::AbortHandle, time::sleep};
 
 use self::caller::Caller;
 use super::{
+    network::Way,
     requests::RequestKind,
     schedule::{Expected, Manner, SAID},
     witness::Witness,
@@ -30,6 +32,8 @@ pub(super) struct Calls {
     /// Calls that have not ended.
     open: Arc<AtomicUsize>,
     tasks: Vec<AbortHandle>,
+    /// None where every call arrives.
+    network: Option<Random>,
 }
 
 /// Counts a call as long as its task lives.
@@ -42,8 +46,14 @@ impl Drop for Open {
 }
 
 impl Calls {
-    pub(super) fn new(runtime: Runtime, witness: Arc<Witness>, flow: FlowName, keys: Vec<ConversationKey>) -> Self {
-        Self { runtime, witness, flow, keys, open: Arc::default(), tasks: Vec::new() }
+    pub(super) fn new(
+        runtime: Runtime,
+        witness: Arc<Witness>,
+        flow: FlowName,
+        keys: Vec<ConversationKey>,
+        network: Option<Random>,
+    ) -> Self {
+        Self { runtime, witness, flow, keys, open: Arc::default(), tasks: Vec::new(), network }
     }
 
     /// Calls that have not ended.
@@ -58,10 +68,21 @@ impl Calls {
     fn spawn<F: Future<Output = ()> + Send + 'static>(&mut self, conversation: usize, call: impl FnOnce(Caller) -> F) {
         let Some(key) = self.key(conversation).cloned() else { return };
         let (runtime, witness, flow) = (self.runtime.clone(), Arc::clone(&self.witness), self.flow.clone());
+        let way = self.network.as_mut().map_or(Way::Clear, Way::draw);
+        let late = match way {
+            Way::Lost => return self.witness.count("calls lost on the way"),
+            Way::Late(late) => Some(late),
+            Way::Clear | Way::Unheard => None,
+        };
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.open));
-        let call = call(Caller { runtime, witness, key, flow });
+        let caller = Caller { runtime, witness: Arc::clone(&witness), key, flow, hears: way != Way::Unheard };
+        let call = call(caller);
         let task = tokio::spawn(async move {
+            if let Some(late) = late {
+                sleep(late).await;
+                witness.count("calls late on the way");
+            }
             call.await;
             drop(open);
         });

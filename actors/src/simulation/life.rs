@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Dependencies, FlowCatalogue, IdleRetention, Limits, PassivationPolicy, Runtime, RuntimeSettings, SnapshotPolicy,
-    StoreFacts, invariants::Invariant,
+    StoreFacts, invariants::Invariant, shard,
 };
 
 const CONVERSATIONS: usize = 4;
@@ -227,7 +227,9 @@ impl<'a> Run<'a> {
             self.fail("the store does not answer");
         }
         let runtime = self.start(&store).await?;
-        let mut calls = Calls::new(runtime.clone(), Arc::clone(&self.witness), self.flow.clone(), self.keys.clone());
+        let (witness, flow, keys) = (Arc::clone(&self.witness), self.flow.clone(), self.keys.clone());
+        let network = (!is_last).then(|| Random::new(self.random.below(usize::MAX) as u64, "network"));
+        let mut calls = Calls::new(runtime.clone(), witness, flow, keys, network);
         let end = if is_last {
             self.come_to_rest(&runtime, &mut calls).await;
             End::Stopped
@@ -302,6 +304,12 @@ impl<'a> Run<'a> {
                 let handle = calls.key(conversation).and_then(|key| runtime.shared().directory.get(key));
                 if let Some(handle) = handle {
                     handle.actor.kill();
+                }
+            }
+            Operation::KillSupervisor { conversation } => {
+                let shard = calls.key(conversation).and_then(|key| runtime.shared().shard(shard::of(key)));
+                if let Some(supervisor) = shard {
+                    supervisor.kill();
                 }
             }
             Operation::Panic { conversation } => {

@@ -7,7 +7,7 @@ const STEPS_MEAN: u64 = 200;
 
 /// Every kind of operation, fault and ending that must occur, by the name it is counted by. A fault is counted where it
 /// strikes, not where it is armed.
-pub(super) const OCCURS: [&str; 43] = [
+pub(super) const OCCURS: [&str; 47] = [
     "acknowledgements lost",
     "actions called",
     "actions repeated",
@@ -19,6 +19,8 @@ pub(super) const OCCURS: [&str; 43] = [
     "calls failed",
     "calls hung",
     "calls late",
+    "calls late on the way",
+    "calls lost on the way",
     "calls panicked",
     "cancellations",
     "clock put back",
@@ -36,12 +38,14 @@ pub(super) const OCCURS: [&str; 43] = [
     "pauses",
     "power lost",
     "processes killed",
+    "replies lost on the way",
     "replies repeated",
     "restarts in order",
     "resumptions",
     "slow syncs",
     "streams taken up again",
     "timers fired",
+    "supervisors killed",
     "told full",
     "told overloaded",
     "told reused",

@@ -96,6 +96,11 @@ impl Requests {
         }
     }
 
+    /// Whether a request was sent another time than those that were told to have had no effect.
+    pub(super) fn was_sent_otherwise(&self, key: &ConversationKey, id: &RequestId) -> bool {
+        self.of(key).iter().any(|request| request.id == *id && request.sent > request.had_no_effect)
+    }
+
     /// A turn must have the number that its caller expected.
     pub(super) fn check(&self, key: &ConversationKey, generation: usize, known: &Generation) -> Result<(), Breach> {
         for request in self.of(key) {

@@ -109,6 +109,10 @@ pub(super) enum Operation {
     Kill {
         conversation: usize,
     },
+    /// Kills the supervisor of a conversation's shard.
+    KillSupervisor {
+        conversation: usize,
+    },
     Panic {
         conversation: usize,
     },
@@ -155,6 +159,7 @@ impl Operation {
             Self::Watch { .. } => "watches",
             Self::Disconnect { .. } => "disconnections",
             Self::Kill { .. } => "actors killed",
+            Self::KillSupervisor { .. } => "supervisors killed",
             Self::Panic { .. } => "panics armed",
             Self::Crash(Crash::Process) => "processes killed",
             Self::Crash(Crash::Power) => "power lost",
@@ -222,6 +227,7 @@ impl Operation {
             846..854 => Self::Checkpoint,
             854..858 => Self::Compact,
             858..876 => Self::Passivate { conversation, budget: budget(random) },
+            876..884 => Self::KillSupervisor { conversation },
             _ => Self::Wait(millis(random, 20, 600)),
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Caller {
     pub(super) witness: Arc<Witness>,
     pub(super) key: ConversationKey,
     pub(super) flow: FlowName,
+    /// Whether replies reach it.
+    pub(super) hears: bool,
 }
 
 impl Caller {
@@ -50,6 +52,14 @@ impl Caller {
             let what = format!("{what} of {} took {took:?} of {budget:?}", self.key.as_str());
             self.witness.check(Err(Breach::new(Invariant::EndsInTime, what)));
         }
+    }
+
+    /// Whether the reply to a call that changes something reaches its caller.
+    fn hears<T>(&self, ended: &Result<T, Error>) -> bool {
+        if !self.hears && ended.is_ok() {
+            self.witness.count("replies lost on the way");
+        }
+        self.hears
     }
 
     fn refused(&self, request: Option<&Request>, error: &Error, floor: Floor) {
@@ -83,6 +93,9 @@ impl Caller {
             self.runtime.submit_turn(turn).await
         };
         self.ended(request.id.as_str(), began, manner.budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
         match ended {
             Ok(reply) => {
                 if matches!(reply.ending, Ending::LeftOut { .. }) {
@@ -221,6 +234,9 @@ impl Caller {
         ended: Result<ControlReply, Error>,
     ) {
         self.ended(what, began, budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
         match ended {
             Ok(reply) => self.witness.told(&self.key, reply.head, floor, what),
             Err(error) => self.refused(Some(&request), &error, floor),
