@@ -24,12 +24,21 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(100);
 /// Conversations that are asked at one look: 100,000 in a second.
 const ASKED_MAX: usize = 10_000;
+/// Conversations that are asked before others get their turn on the thread.
+const ASKED_AT_ONCE: usize = 100;
 /// How long one that was asked to leave counts as gone before it is.
 const LEAVING_MAX: Duration = Duration::from_secs(1);
 /// From one tidying of maps and counts to the next.
 const TIDY: Duration = Duration::from_secs(5);
 /// Above its mark, memory is brought down to this many tenths of it, so that not every activation costs a passivation.
 const LOW_TENTHS: usize = 9;
+
+/// Lets others run now and then.
+async fn give_way(asked: usize) {
+    if asked.is_multiple_of(ASKED_AT_ONCE) {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// The passivator's actor.
 pub(crate) struct Passivator {
@@ -93,7 +102,8 @@ impl Passivator {
         let idle_after = self.shared.settings.passivation.idle_after;
         let idle_after = u64::try_from(idle_after.as_millis()).unwrap_or(u64::MAX);
         let Some(before) = self.shared.tick().checked_sub(idle_after) else { return };
-        for _ in 0..ASKED_MAX {
+        for asked in 1..=ASKED_MAX {
+            give_way(asked).await;
             match self.shared.directory.take_oldest(before.saturating_add(1), self.shared.tick()) {
                 Oldest::Found(id, unused_since) => drop(self.ask(id, Passivate::Idle { unused_since })),
                 Oldest::More => tokio::task::yield_now().await,
@@ -109,10 +119,11 @@ impl Passivator {
             .leaving
             .retain(|(id, since)| now.saturating_duration_since(*since) < LEAVING_MAX && directory.info(*id).is_some());
         let Some(mut over) = self.over(state) else { return };
-        for _ in 0..ASKED_MAX {
+        for asked in 1..=ASKED_MAX {
             if over.is_none() {
                 return;
             }
+            give_way(asked).await;
             // Not what is used this very moment.
             let tick = self.shared.tick();
             match directory.take_oldest(tick, tick) {

@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) event_bytes: EventBytes,
     /// Places of exports, each of which holds a page of a history in memory.
     pub(crate) exports: Arc<Semaphore>,
+    /// The place of a walk over all conversations in memory.
+    pub(crate) walks: Arc<Semaphore>,
     /// A place is empty while its supervisor is gone.
     shards: RwLock<Vec<Option<ActorRef<shard::Message>>>>,
     keeper: RwLock<Option<ActorRef<keeper::Message>>>,
@@ -104,6 +106,7 @@ impl Shared {
             retained: Retained::default(),
             event_bytes: EventBytes::default(),
             exports: Arc::new(Semaphore::new(crate::export::EXPORTS_MAX)),
+            walks: Arc::new(Semaphore::new(1)),
             shards: RwLock::default(),
             keeper: RwLock::default(),
             timers: RwLock::default(),

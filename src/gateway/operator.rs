@@ -73,6 +73,7 @@ impl OperatorService for Operator {
         &self,
         request: Request<v1::GetSupervisionTreeRequest>,
     ) -> Result<Response<v1::GetSupervisionTreeResponse>, Status> {
+        let deadline = deadline::of_call(request.metadata(), self.runtime.settings());
         let message = request.into_inner();
         let mut faults = Faults::default();
         let (kind, rows) = (faults.actor_kind(message.kind), faults.page_size(message.page_size, PAGE_ROWS_DEFAULT));
@@ -80,7 +81,8 @@ impl OperatorService for Operator {
         let tenant = Some(message.tenant).filter(|tenant| !tenant.is_empty());
         let filter = TreeFilter { kind: convert::actor_kind(kind), tenant };
         let after = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
-        let page = self.runtime.tree(&filter, after, rows);
+        let page = self.runtime.tree(&filter, after, rows, deadline).await;
+        let page = page.map_err(|error| status::status(&error, ""))?;
         Ok(Response::new(v1::GetSupervisionTreeResponse {
             actors: page.rows.into_iter().map(convert::actor).collect(),
             next_page_token: page.next.unwrap_or_default(),

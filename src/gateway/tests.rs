@@ -11,7 +11,7 @@ use std::{
 use colloquy_actors::{
     ActorKind, ChaosBudget, CompiledFlow, Dependencies, FindFlow, Flow, FlowAuthor, FlowCatalogue, FlowFault,
     FlowSources, GraphDrawing, IdleRetention, Limits, ModelAnswer, ModelCall, Outside, Replayer, Runtime,
-    RuntimeSettings, ScenarioResult, SourceCall, StoreFacts, SubmitTurn, TreeFilter,
+    RuntimeSettings, ScenarioResult, SourceCall, StoreFacts, SubmitTurn, TreeFilter, TreeRow,
 };
 use colloquy_author::load_sources;
 use colloquy_proto::v1::{
@@ -230,6 +230,11 @@ async fn a_reader_of_a_turn_that_reads_nothing_is_cut_off_with_the_reason_and_th
 }
 
 /// A stream must not wait for ever for a reader that takes nothing, not even with its last words.
+/// The actors of the tree, at most a thousand.
+async fn rows(runtime: &Runtime, filter: &TreeFilter) -> Vec<TreeRow> {
+    runtime.tree(filter, None, 1000, Instant::now() + FOR_EVER).await.unwrap().rows
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_words_of_a_stream_that_nobody_reads_are_given_up() {
     for (unread, told) in [(Duration::from_secs(5), Some("RESTARTED")), (FOR_EVER, None)] {
@@ -239,7 +244,7 @@ async fn the_last_words_of_a_stream_that_nobody_reads_are_given_up() {
         teller.say(streams::EVENTS_WAITING - 1);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let conversations = TreeFilter { kind: Some(ActorKind::Conversation), tenant: None };
-        let path = runtime.tree(&conversations, None, 1).rows.remove(0).path;
+        let path = rows(&runtime, &conversations).await.remove(0).path;
         runtime.kill(&path).unwrap();
         tokio::time::sleep(unread).await;
         let mut events = Vec::new();
@@ -319,8 +324,8 @@ async fn a_watcher_of_the_tree_that_reads_nothing_is_cut_off_with_the_reason() {
     tokio::time::sleep(Duration::from_secs(5) + UNREAD).await;
     let (events, why) = rest(stream).await;
     assert_eq!((events.len(), ending(why)), (streams::EVENTS_WAITING, slow("0")));
-    let rows = runtime.tree(&TreeFilter::default(), None, 1000).rows.len();
-    assert_eq!(events[0].changed.len(), rows, "all of them at first");
+    let rows = rows(&runtime, &TreeFilter::default()).await;
+    assert_eq!(events[0].changed.len(), rows.len(), "all of them at first");
     assert!(events[1..].iter().all(|event| event.changed.is_empty() && event.complete));
 }
 

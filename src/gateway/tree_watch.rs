@@ -6,7 +6,10 @@ use std::{collections::HashMap, time::Duration};
 use colloquy_actors::{Error, Runtime, TreeFilter};
 use colloquy_proto::{EVENT_VERSION, v1};
 use colloquy_types::TurnSeq;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -17,6 +20,8 @@ use crate::{
 
 /// Actors that are watched at most.
 const ACTORS_MAX: usize = 10_000;
+/// How long a page may take to be looked for.
+const LOOK_MAX: Duration = Duration::from_secs(30);
 /// Actors in one message.
 const PAGE_ROWS: usize = 500;
 
@@ -69,7 +74,8 @@ impl TreeWatch {
     async fn look(&mut self) -> Result<(), Error> {
         let (mut after, mut seen) = (None::<String>, HashMap::with_capacity(self.told.len()));
         loop {
-            let page = self.runtime.tree(&self.filter, after.as_deref(), PAGE_ROWS);
+            let deadline = Instant::now() + LOOK_MAX;
+            let page = self.runtime.tree(&self.filter, after.as_deref(), PAGE_ROWS, deadline).await?;
             if page.total > ACTORS_MAX {
                 return Err(Error::TooManyActors { total: page.total, bound: ACTORS_MAX });
             }

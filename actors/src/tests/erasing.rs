@@ -317,8 +317,9 @@ async fn the_janitor_erases_what_is_idle_no_faster_than_it_may() {
         tokio::time::sleep(Duration::from_millis(if expected == 25 { 1500 } else { 1000 })).await;
     }
     let filter = TreeFilter { kind: Some(ActorKind::Janitor), tenant: None };
-    assert_eq!(janitor.tree(&filter, None, 9).rows[0].path, "root/janitor");
-    let others: Vec<_> = runtime.tree(&filter, None, 9).rows.into_iter().map(|row| row.path).collect();
+    assert_eq!(janitor.tree(&filter, None, 9, soon()).await.unwrap().rows[0].path, "root/janitor");
+    let others = runtime.tree(&filter, None, 9, soon()).await.unwrap();
+    let others: Vec<_> = others.rows.into_iter().map(|row| row.path).collect();
     assert_eq!(others, ["root/passivator", "root/timers"], "it has nothing to do there");
     let storage = &janitor.shared().metrics.storage;
     assert_eq!((storage.erasures_idle.get(), storage.janitor_looked.get()), (25, 25));

@@ -164,10 +164,10 @@ async fn pages_of_the_tree_are_in_order_and_hold_everybody_once() {
         let key = ConversationKey::from_parts(tenant, &format!("c-{number}")).unwrap();
         runtime.submit_turn(SubmitTurn { key, ..turn("c", "r-0", "hello") }).await.unwrap();
     }
-    let walked = |filter: TreeFilter, limit| {
+    let walked = async |filter: TreeFilter, limit| {
         let (mut paths, mut after, mut total) = (Vec::new(), None::<String>, None);
         loop {
-            let page = runtime.tree(&filter, after.as_deref(), limit);
+            let page = runtime.tree(&filter, after.as_deref(), limit, Instant::now() + AMPLE).await.unwrap();
             assert!(page.rows.len() <= limit);
             assert_eq!(*total.get_or_insert(page.total), page.total);
             paths.extend(page.rows.into_iter().map(|row| row.path));
@@ -180,17 +180,17 @@ async fn pages_of_the_tree_are_in_order_and_hold_everybody_once() {
         assert!(paths.is_sorted() && paths.windows(2).all(|pair| pair[0] != pair[1]));
         paths
     };
-    let all = walked(TreeFilter::default(), 1000);
+    let all = walked(TreeFilter::default(), 1000).await;
     for limit in [1, 7, 64, 150] {
-        assert_eq!(walked(TreeFilter::default(), limit), all, "pages of {limit}");
+        assert_eq!(walked(TreeFilter::default(), limit).await, all, "pages of {limit}");
     }
     let of = |tenant: &str| TreeFilter { kind: None, tenant: Some(tenant.to_owned()) };
     assert_eq!(
-        (walked(of("acme"), 9).len(), walked(of("other"), 9).len(), walked(of("nobody"), 9).len()),
+        (walked(of("acme"), 9).await.len(), walked(of("other"), 9).await.len(), walked(of("nobody"), 9).await.len()),
         (50, 100, 0)
     );
     let shards = TreeFilter { kind: Some(ActorKind::Shard), tenant: None };
-    assert_eq!(walked(shards, 10).len(), 64);
+    assert_eq!(walked(shards, 10).await.len(), 64);
     let conversations = TreeFilter { kind: Some(ActorKind::Conversation), tenant: None };
-    assert_eq!(walked(conversations, 10).len(), 150);
+    assert_eq!(walked(conversations, 10).await.len(), 150);
 }
