@@ -310,6 +310,7 @@ impl<'a> Run<'a> {
                 let shard = calls.key(conversation).and_then(|key| runtime.shared().shard(shard::of(key)));
                 if let Some(supervisor) = shard {
                     supervisor.kill();
+                    self.witness.count("supervisors killed");
                 }
             }
             Operation::Panic { conversation } => {

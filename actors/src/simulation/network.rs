@@ -14,7 +14,7 @@ pub(super) enum Way {
     Late(Duration),
     /// It never arrives.
     Lost,
-    /// It arrives, and its reply does not.
+    /// It arrives, and its reply does not. Replies to calls that change nothing do: a lost one would be as if nobody had asked.
     Unheard,
 }
 

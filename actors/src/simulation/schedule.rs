@@ -159,7 +159,7 @@ impl Operation {
             Self::Watch { .. } => "watches",
             Self::Disconnect { .. } => "disconnections",
             Self::Kill { .. } => "actors killed",
-            Self::KillSupervisor { .. } => "supervisors killed",
+            Self::KillSupervisor { .. } => "kills of supervisors",
             Self::Panic { .. } => "panics armed",
             Self::Crash(Crash::Process) => "processes killed",
             Self::Crash(Crash::Power) => "power lost",

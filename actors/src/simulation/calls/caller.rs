@@ -32,7 +32,7 @@ pub(super) struct Caller {
     pub(super) witness: Arc<Witness>,
     pub(super) key: ConversationKey,
     pub(super) flow: FlowName,
-    /// Whether replies reach it.
+    /// Whether replies to calls that change something reach it.
     pub(super) hears: bool,
 }
 
@@ -184,6 +184,9 @@ impl Caller {
         });
         let ended = ended.await;
         self.ended("fork", began, budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
         match ended {
             Ok(reply) => {
                 self.witness.count(match at {
@@ -201,6 +204,9 @@ impl Caller {
         let (floor, began) = self.begin(None);
         let ended = self.runtime.cancel_turn(&self.key, id.clone(), began + budget).await;
         self.ended("cancellation", began, budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
         match ended {
             Ok(Cancelled::Ended(reply)) => {
                 self.witness.count("turns ended early or before");
@@ -253,6 +259,9 @@ impl Caller {
         });
         let ended = ended.await;
         self.ended("erasure", began, budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
         match ended {
             Ok(receipt) => {
                 self.witness.count("conversations erased");
