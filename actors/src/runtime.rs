@@ -457,28 +457,6 @@ impl Runtime {
         crate::outside::sample(self.shared.outside.as_ref(), &self.shared.metrics);
     }
 
-    /// One page of the supervision tree. For each all conversations in memory are walked, on a thread that may block, for
-    /// one page at a time. Cancel safe.
-    ///
-    /// # Errors
-    /// [`Error::DeadlineExceeded`]; [`Error::Draining`] when the process ends.
-    pub async fn tree(
-        &self,
-        filter: &crate::TreeFilter,
-        after: Option<&str>,
-        limit: usize,
-        deadline: Instant,
-    ) -> Result<crate::TreePage, Error> {
-        let late = |_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied };
-        let place = timeout_at(deadline, Arc::clone(&self.shared.walks).acquire_owned()).await.map_err(late)?;
-        let (shared, filter, after) = (Arc::clone(&self.shared), filter.clone(), after.map(str::to_owned));
-        let page = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            crate::tree::page(&shared, &filter, after.as_deref(), limit)
-        });
-        timeout_at(deadline, page).await.map_err(late)?.map_err(|_| Error::Draining)
-    }
-
     /// Refuses new turns, waits until those in flight have ended or `deadline` passes, and stops the tree.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.start_draining();

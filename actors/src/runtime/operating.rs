@@ -1,6 +1,6 @@
 //! What operators look at closely, kill, and bring to an end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -10,9 +10,9 @@ use tokio::{
 use super::Runtime;
 use crate::{
     conversation::Message,
-    error::Error,
+    error::{DeadlineOutcome, Error},
     inspecting::Inspection,
-    tree::{self, ActorKind},
+    tree::{self, ActorKind, TreeFilter, TreePage},
 };
 
 /// How long an actor may take to say something of itself; it answers between two messages.
@@ -32,6 +32,29 @@ pub struct DrainEstimate {
 }
 
 impl Runtime {
+    /// One page of the supervision tree. For each all conversations in memory are walked, on a thread that may block, for
+    /// one page at a time. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::DeadlineExceeded`]; [`Error::Draining`] when the process ends.
+    pub async fn tree(
+        &self,
+        filter: &TreeFilter,
+        after: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<TreePage, Error> {
+        let late = |_| Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied };
+        let place = timeout_at(deadline, Arc::clone(&self.shared.walks).acquire_owned()).await.map_err(late)?;
+        let place = place.map_err(|_| Error::Draining)?;
+        let (shared, filter, after) = (Arc::clone(&self.shared), filter.clone(), after.map(str::to_owned));
+        let page = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            tree::page(&shared, &filter, after.as_deref(), limit)
+        });
+        timeout_at(deadline, page).await.map_err(late)?.map_err(|_| Error::Draining)
+    }
+
     /// One actor by its path, as the tree gives it. A conversation that is not in memory stays out of it.
     ///
     /// # Errors

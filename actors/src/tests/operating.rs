@@ -156,6 +156,17 @@ async fn ending_the_server_is_estimated_by_the_last_deadline_of_what_runs_and_wa
     wait_for(|| estimate() == (0, Duration::ZERO)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_page_of_the_tree_waits_for_another_no_longer_than_its_deadline() {
+    let runtime = start(Gate::new()).await;
+    let page = async || runtime.tree(&TreeFilter::default(), None, 9, Instant::now() + AMPLE).await;
+    let place = Arc::clone(&runtime.shared().walks).acquire_owned().await.unwrap();
+    let late = page().await.unwrap_err();
+    assert_eq!(late, Error::DeadlineExceeded { outcome: crate::DeadlineOutcome::NotApplied });
+    drop(place);
+    assert_eq!(page().await.unwrap().rows.len(), 9);
+}
+
 #[tokio::test]
 async fn pages_of_the_tree_are_in_order_and_hold_everybody_once() {
     let runtime = start(Gate::new()).await;
