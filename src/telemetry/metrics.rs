@@ -243,12 +243,18 @@ mod tests {
         metrics.conversations_active.set(3);
         metrics.storage.erasures_idle.inc();
         metrics.storage.dead_bytes.set(7);
+        metrics.storage.queued.set(2);
+        metrics.storage.queued_bytes.set(900);
+        metrics.event_bytes.set(5);
         metrics.residence.passivations_watermark.inc();
         let text = metrics.encode();
         assert!(text.contains(r#"colloquy_turns_by_outcome_total{value="complete"} 1"#), "{text}");
         assert!(text.contains("colloquy_conversations_active 3"), "{text}");
         assert!(text.contains(r#"colloquy_erasures_total{cause="idle"} 1"#), "{text}");
         assert!(text.contains("colloquy_journal_dead_bytes 7"), "{text}");
+        assert!(text.contains("colloquy_journal_queue 2\n"), "{text}");
+        assert!(text.contains("colloquy_journal_queue_bytes 900\n"), "{text}");
+        assert!(text.contains("colloquy_event_bytes 5\n"), "{text}");
         assert!(text.contains(r#"colloquy_passivations_total{cause="watermark"} 1"#), "{text}");
     }
 }

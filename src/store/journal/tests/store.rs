@@ -143,6 +143,8 @@ async fn segments_roll_under_load_and_reopening_keeps_every_acknowledged_record(
     for orderly in [true, false] {
         let store = Arc::new(open(folder.path()).unwrap());
         let acknowledged = load(&store, 50).await;
+        let stats = store.stats();
+        assert_eq!((stats.queued, stats.queued_bytes), (0, 0), "the writer has taken all of them");
         if orderly {
             store.close().await;
         }
