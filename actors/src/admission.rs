@@ -4,6 +4,7 @@
 //! A [`Permit`] travels inside the message and gives its places back when dropped, wherever that is:
 //! with the reply, with a dead actor's mailbox, or with a caller that went away before sending.
 
+mod caller;
 mod delay;
 mod rates;
 mod slots;
@@ -20,6 +21,7 @@ use std::{
 use dashmap::DashMap;
 use tokio::time::Instant;
 
+pub(crate) use self::caller::Caller;
 pub use self::rates::Rate;
 use self::{
     delay::Shedding,
@@ -80,7 +82,7 @@ impl Permit {
     }
 
     /// Gives the slot back of a turn that waits for something else than the cores.
-    pub(crate) fn give_slot(&mut self) {
+    fn give_slot(&mut self) {
         self.slot = None;
     }
 }

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    admission::{Permit, TurnSlot, TurnSlots},
+    admission::{Caller, Permit, TurnSlot, TurnSlots},
     conversation::{Message, Submission, Waited, hash16, input_digest},
     directory::Handle,
     error::{DeadlineOutcome, Error},
@@ -262,7 +262,7 @@ impl Runtime {
     ) -> Result<oneshot::Receiver<Answer>, Error> {
         let (handle, mut permit) = self.shared.admit_write(&turn.key, turn.text.len())?;
         permit.keep_slot(slot);
-        let (reply, answer) = oneshot::channel();
+        let (caller, answer) = Caller::new(permit);
         let submission = Submission {
             request_hash: hash16(turn.request_id.as_str().as_bytes()),
             request_digest: input_digest(turn.input, &turn.text),
@@ -278,8 +278,7 @@ impl Runtime {
             trace: turn.trace,
             events,
             sent_at: Instant::now(),
-            reply,
-            permit,
+            caller,
         };
         self.shared.send(handle, Message::Submit(Box::new(submission)));
         Ok(answer)

@@ -121,7 +121,7 @@ impl Conversation {
 
     /// Whether anyone still waits for it.
     pub(super) fn check_wanted(&self, submission: &ControlSubmission) -> Result<(), Error> {
-        if submission.deadline <= Instant::now() || submission.reply.is_closed() {
+        if submission.deadline <= Instant::now() || submission.caller.is_gone() {
             self.shared.metrics.expired.inc();
             return Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied });
         }

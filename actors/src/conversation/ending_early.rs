@@ -109,7 +109,7 @@ impl Conversation {
                 submission.answer(Err(Error::Overloaded { limit, bound, retry_after }));
             }
             policy => {
-                submission.permit.give_slot();
+                submission.caller.give_slot();
                 if submission.waited == Waited::No {
                     submission.waited = behind;
                 }

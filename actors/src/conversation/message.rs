@@ -9,7 +9,7 @@ use colloquy_types::{ConversationUid, FlowName, Head, RequestId, SubjectId, Time
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    admission::Permit,
+    admission::Caller,
     error::Error,
     events::TurnEvents,
     inspecting::ConversationReport,
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Message {
     /// From the gateway, and from an earlier activation that had not started it. May repeat: the
-    /// request id decides. Answers through `Submission::reply`.
+    /// request id decides. Answers through `Submission::caller`.
     Submit(Box<Submission>),
     /// From the gateway. May repeat, likewise.
     Control(Box<ControlSubmission>),
@@ -53,9 +53,7 @@ pub(crate) struct Cancel {
     /// First 16 bytes of the request id's hash.
     pub(crate) request_hash: [u8; 16],
     /// Gets the turn's ending.
-    pub(crate) reply: oneshot::Sender<Answer>,
-    /// Held until answered.
-    pub(crate) permit: Permit,
+    pub(crate) caller: Caller<Answer>,
 }
 
 /// Why the actor should make way, unless something runs in it or waits for it.
@@ -112,8 +110,7 @@ pub(crate) struct Submission {
     pub(crate) events: Option<oneshot::Sender<Arc<TurnEvents>>>,
     /// When it was sent to the actor.
     pub(crate) sent_at: Instant,
-    pub(crate) reply: oneshot::Sender<Answer>,
-    pub(crate) permit: Permit,
+    pub(crate) caller: Caller<Answer>,
 }
 
 /// Whether a turn has waited in a queue: then its policy was followed, and is not followed again.
@@ -136,9 +133,7 @@ pub(crate) struct ControlSubmission {
     pub(crate) request_digest: [u8; 16],
     pub(crate) control: Control,
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<ControlReply, Error>>,
-    /// Held until answered.
-    pub(crate) _permit: Permit,
+    pub(crate) caller: Caller<Result<ControlReply, Error>>,
 }
 
 /// What is to happen besides turns.

@@ -13,7 +13,7 @@ use super::{
     window::EndingKind,
 };
 use crate::{
-    admission::Permit,
+    admission::Caller,
     error::Error,
     events::{EndsEvents, EventBytes, TurnEvents},
     reply::{Answer, ControlReply, Ending, TurnEvent, TurnReply},
@@ -22,11 +22,10 @@ use crate::{
 /// One caller that waits for a turn.
 #[derive(Debug)]
 struct Waiter {
-    reply: oneshot::Sender<Answer>,
+    /// Answered at last, so that callers attached to a turn count against the limits too.
+    caller: Caller<Answer>,
     /// Set until the turn begins, when the caller wants to follow it.
     events: Option<oneshot::Sender<Arc<TurnEvents>>>,
-    /// Held until answered, so that callers attached to a turn count against the limits too.
-    permit: Permit,
 }
 
 /// The callers that wait for one turn: the first sent it, the others repeated its request id or want it to end.
@@ -43,30 +42,25 @@ pub(super) struct Waiters {
 impl Waiters {
     /// Adds a caller that repeated the turn's request id.
     pub(super) fn attach(&mut self, mut submission: Submission) {
-        submission.permit.give_slot();
-        self.repeated.push(Waiter { reply: submission.reply, events: submission.events, permit: submission.permit });
+        submission.caller.give_slot();
+        self.repeated.push(Waiter { caller: submission.caller, events: submission.events });
         self.show();
     }
 
     /// Adds a caller that waits for the turn to end early.
     pub(super) fn attach_cancel(&mut self, cancel: Cancel) {
-        self.repeated.push(Waiter { reply: cancel.reply, events: None, permit: cancel.permit });
+        self.repeated.push(Waiter { caller: cancel.caller, events: None });
     }
 
     /// The callers of a turn whose sender is `submission`, followed by those that repeated it meanwhile.
-    pub(super) fn led_by(
-        mut self,
-        reply: oneshot::Sender<Answer>,
-        events: Option<oneshot::Sender<Arc<TurnEvents>>>,
-        permit: Permit,
-    ) -> Self {
-        self.first = Some(Waiter { reply, events, permit });
+    pub(super) fn led_by(mut self, caller: Caller<Answer>, events: Option<oneshot::Sender<Arc<TurnEvents>>>) -> Self {
+        self.first = Some(Waiter { caller, events });
         self
     }
 
     /// The turn waits for something else than the cores.
     pub(super) fn give_slot(&mut self) {
-        self.first.iter_mut().for_each(|first| first.permit.give_slot());
+        self.first.iter_mut().for_each(|first| first.caller.give_slot());
     }
 
     /// The turn begins: what happens in it can be followed.
@@ -98,7 +92,7 @@ impl Waiters {
 
     /// Whether someone other than the sender still waits.
     pub(super) fn any_repeated(&self) -> bool {
-        self.repeated.iter().any(|waiter| !waiter.reply.is_closed())
+        self.repeated.iter().any(|waiter| !waiter.caller.is_gone())
     }
 
     /// Whether a caller wants to follow the turn, or does.
@@ -137,14 +131,14 @@ impl Waiters {
 
     pub(super) fn fail(self, error: &Error) {
         for waiter in self.first.into_iter().chain(self.repeated) {
-            drop(waiter.reply.send(Answer::Ended(Err(error.clone()))));
+            waiter.caller.answer(Answer::Ended(Err(error.clone())));
         }
     }
 
     pub(super) fn ended(self, ending: &Ending, loaded: &Loaded) {
         let answer = |waiter: Waiter, replayed| {
             let reply = TurnReply { ending: ending.clone(), replayed, flow: loaded.pin.clone() };
-            drop(waiter.reply.send(Answer::Ended(Ok(reply))));
+            waiter.caller.answer(Answer::Ended(Ok(reply)));
         };
         self.first.into_iter().for_each(|waiter| answer(waiter, false));
         self.repeated.into_iter().for_each(|waiter| answer(waiter, true));
@@ -153,23 +147,23 @@ impl Waiters {
 
 impl Submission {
     pub(super) fn answer(self, result: Result<TurnReply, Error>) {
-        drop(self.reply.send(Answer::Ended(result)));
+        self.caller.answer(Answer::Ended(result));
     }
 
     /// Answers with the ending that this request had before.
     pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded, synced: Head) {
-        drop(self.reply.send(known(self.request_id, (kind, turn_seq), loaded, synced)));
+        self.caller.answer(known(self.request_id, (kind, turn_seq), loaded, synced));
     }
 }
 
 impl Cancel {
     pub(super) fn answer(self, result: Result<TurnReply, Error>) {
-        drop(self.reply.send(Answer::Ended(result)));
+        self.caller.answer(Answer::Ended(result));
     }
 
     /// Answers with the ending that the turn had before.
     pub(super) fn answer_known(self, kind: EndingKind, turn_seq: TurnSeq, loaded: &Loaded, synced: Head) {
-        drop(self.reply.send(known(self.request_id, (kind, turn_seq), loaded, synced)));
+        self.caller.answer(known(self.request_id, (kind, turn_seq), loaded, synced));
     }
 }
 
@@ -203,7 +197,7 @@ fn known(request_id: RequestId, (kind, turn_seq): (EndingKind, TurnSeq), loaded:
 
 impl ControlSubmission {
     pub(super) fn answer(self, result: Result<ControlReply, Error>) {
-        drop(self.reply.send(result));
+        self.caller.answer(result);
     }
 }
 

@@ -39,7 +39,7 @@ impl Conversation {
         waiters: Waiters,
     ) {
         let now = Instant::now();
-        let abandoned = submission.reply.is_closed() && !waiters.any_repeated();
+        let abandoned = submission.caller.is_gone() && !waiters.any_repeated();
         let checked = if submission.deadline <= now || abandoned {
             self.shared.metrics.expired.inc();
             Err(Error::DeadlineExceeded { outcome: DeadlineOutcome::NotApplied })
@@ -58,17 +58,7 @@ impl Conversation {
         let journalled = submission.events.is_some() || waiters.is_followed();
         let turn_seq = state.head_loaded().turn_seq.next();
         let Submission {
-            request_id,
-            request_hash,
-            request_digest,
-            input,
-            text,
-            deadline,
-            trace,
-            events,
-            reply,
-            permit,
-            ..
+            request_id, request_hash, request_digest, input, text, deadline, trace, events, caller, ..
         } = *submission;
         let turn = Box::new(RunningTurn {
             accepted: AcceptedRecord {
@@ -83,7 +73,7 @@ impl Conversation {
                 attempt: 1,
             },
             request_hash,
-            waiters: waiters.led_by(reply, events, permit).begin(turn_seq, 1, &self.shared.event_bytes),
+            waiters: waiters.led_by(caller, events).begin(turn_seq, 1, &self.shared.event_bytes),
             phase: Phase::Accepting,
             journalled: false,
             creating,

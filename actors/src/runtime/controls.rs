@@ -3,13 +3,11 @@
 use colloquy_store::RecordKind;
 use colloquy_turn::{ControlRecord, Rating};
 use colloquy_types::{ConversationKey, Head, RequestId, Timestamp, TurnSeq};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Runtime, deadline_unknown};
 use crate::{
+    admission::Caller,
     conversation::{Control, ControlSubmission, Message, feedback_digest, hash16, pause_digest, reset_digest},
     error::{DeadlineOutcome, Error},
     reply::ControlReply,
@@ -106,15 +104,14 @@ pub(crate) async fn control(
         shared.quarantine.let_erase(key);
     }
     let (handle, permit) = shared.admit_write(key, 0)?;
-    let (reply, answer) = oneshot::channel();
+    let (caller, answer) = Caller::new(permit);
     let submission = ControlSubmission {
         request_hash: hash16(request_id.as_str().as_bytes()),
         request_digest,
         request_id,
         control,
         deadline,
-        reply,
-        _permit: permit,
+        caller,
     };
     shared.send(handle, Message::Control(Box::new(submission)));
     match timeout_at(deadline, answer).await {

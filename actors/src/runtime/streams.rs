@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Runtime, SubmitTurn};
 use crate::{
-    admission::TurnSlot,
+    admission::{Caller, TurnSlot},
     conversation::{Cancel, Message, hash16},
     error::Error,
     events::{TurnEventReader, TurnEvents},
@@ -63,9 +63,9 @@ impl Runtime {
         deadline: Instant,
     ) -> Result<Cancelled, Error> {
         let (handle, permit) = self.admit(key)?;
-        let (reply, answer) = oneshot::channel();
+        let (caller, answer) = Caller::new(permit);
         let request_hash = hash16(request_id.as_str().as_bytes());
-        let cancel = Cancel { request_id, request_hash, reply, permit };
+        let cancel = Cancel { request_id, request_hash, caller };
         self.shared.send(handle, Message::Cancel(Box::new(cancel)));
         match self.ending(key, deadline, answer).await {
             Ok(ended) => Ok(Cancelled::Ended(ended)),

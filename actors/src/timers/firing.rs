@@ -5,13 +5,11 @@ use std::{sync::Arc, time::Duration};
 use colloquy_flow::BusyPolicy;
 use colloquy_turn::InputKind;
 use colloquy_types::Timestamp;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::hint::Hint;
 use crate::{
+    admission::Caller,
     conversation::{Message, Submission, Waited, hash16, input_digest},
     error::{DeadlineOutcome, Error},
     reply::Answer,
@@ -57,7 +55,7 @@ pub(crate) async fn fire(shared: Arc<Shared>, hint: &Hint) -> Verdict {
 async fn submit(shared: &Arc<Shared>, hint: &Hint) -> Result<bool, Error> {
     let Some(request_id) = hint.timer.request_id() else { return Err(Error::TimerAbsent { due_at: None }) };
     let (handle, permit) = shared.admit(&hint.key)?;
-    let (reply, answer) = oneshot::channel();
+    let (caller, answer) = Caller::new(permit);
     let (text, now) = (hint.timer.id.to_string(), Instant::now());
     let deadline = now + shared.settings.turn_deadline_default;
     let submission = Submission {
@@ -75,8 +73,7 @@ async fn submit(shared: &Arc<Shared>, hint: &Hint) -> Result<bool, Error> {
         trace: None,
         events: None,
         sent_at: now,
-        reply,
-        permit,
+        caller,
     };
     shared.send(handle, Message::Submit(Box::new(submission)));
     match timeout_at(deadline, answer).await {
