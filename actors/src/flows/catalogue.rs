@@ -16,6 +16,7 @@ use colloquy_flow::Flow;
 use colloquy_types::{Revision, SHARED_TENANT, TenantId};
 
 use super::{
+    keeper::Unsettled,
     pauses::{Pauses, TrafficPause},
     record::PauseDecision,
     revision::{FlowRevision, Promotion},
@@ -32,6 +33,7 @@ pub struct FlowCatalogue {
 struct Inner {
     tenants: RwLock<HashMap<String, TenantFlows>>,
     pauses: Pauses,
+    unsettled: Unsettled,
     /// Raised by each promotion and each pause or end of one, after it holds.
     generation: AtomicU64,
     found: AtomicU64,
@@ -152,6 +154,11 @@ impl FlowCatalogue {
     /// What takes no turns.
     pub(crate) fn pauses(&self) -> &Pauses {
         &self.inner.pauses
+    }
+
+    /// Whose stream may say something else than this.
+    pub(super) fn unsettled(&self) -> &Unsettled {
+        &self.inner.unsettled
     }
 
     /// Raised by each promotion and pause: as long as it is the same, nothing was promoted, paused or resumed.

@@ -4,11 +4,13 @@
 //! checked against the catalogue, made durable, put in the catalogue, answered. Durable before a reply: the
 //! record of what the reply says. A crash loses what was not answered; sending it again is safe, since a
 //! publication of what is published, a promotion of what is promoted and a pause of what is paused do nothing.
+//! Whether a write happened that the store did not answer in time is found out here, by reading the stream again.
 //!
 //! The downside: it waits for the store inside its handler, so a slow sync of one tenant delays the others. These
 //! calls are rare, each has a deadline, and serial is what the actor is for.
 
 mod pausing;
+mod settling;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,7 +22,7 @@ use colloquy_types::{FlowName, Revision, TenantId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::oneshot, time::Instant};
 
-pub(crate) use self::pausing::Pause;
+pub(crate) use self::{pausing::Pause, settling::Unsettled};
 use super::{
     author::{CompiledFlow, FlowFault},
     open::{encode, list_tenant, listed_tenants, restore},
@@ -44,6 +46,8 @@ pub(crate) enum Message {
     /// Have turns of a tenant or of a revision refused, or taken again. Answers with what is paused now, and whether it
     /// was so before.
     Pause(Box<Pause>),
+    /// Read again what may have been written. From the actor itself, as long as something may.
+    Settle,
 }
 
 /// A compiled revision on its way to the log.
@@ -89,6 +93,8 @@ pub(crate) struct Keeper {
 pub(crate) struct State {
     streams: HashMap<TenantId, Stream>,
     tenants: Option<(Stream, BTreeSet<TenantId>)>,
+    /// [`Message::Settle`] is on its way.
+    settles: bool,
 }
 
 impl Actor for Keeper {
@@ -96,13 +102,15 @@ impl Actor for Keeper {
     type State = State;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
-        Ok(State::default())
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+        let mut state = State::default();
+        self.settle_soon(&myself, &mut state);
+        Ok(state)
     }
 
     async fn handle(
         &self,
-        _: ActorRef<Message>,
+        myself: ActorRef<Message>,
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
@@ -112,20 +120,24 @@ impl Actor for Keeper {
                     *publish;
                 let faults = compiled.faults;
                 let entry = Entry { name, revision, source, scenarios, flow: compiled.flow, faults, by, note };
+                self.shared.flows.unsettled().begin(&tenant);
                 let published = self.publish(state, &tenant, entry, deadline).await;
-                self.settle(state, &tenant, &published);
+                self.ended(&myself, state, &tenant, &published);
                 drop(reply.send(published));
             }
             Message::Promote(promote) => {
+                self.shared.flows.unsettled().begin(&promote.tenant);
                 let promoted = self.promote(state, &promote).await;
-                self.settle(state, &promote.tenant, &promoted);
+                self.ended(&myself, state, &promote.tenant, &promoted);
                 drop(promote.reply.send(promoted));
             }
             Message::Pause(pause) => {
+                self.shared.flows.unsettled().begin(&pause.tenant);
                 let steered = self.pause(state, &pause).await;
-                self.settle(state, &pause.tenant, &steered);
+                self.ended(&myself, state, &pause.tenant, &steered);
                 drop(pause.reply.send(steered));
             }
+            Message::Settle => self.settle(&myself, state).await,
         }
         Ok(())
     }
@@ -153,20 +165,6 @@ impl Keeper {
     fn ports(&self) -> Ports<'_> {
         let shared = self.shared.as_ref();
         Ports { store: shared.store.as_ref(), clock: shared.clock.as_ref(), entropy: shared.entropy.as_ref() }
-    }
-
-    /// Drops the streams after a failure: whether it was written is not known, so both are read again next time.
-    fn settle<T>(&self, state: &mut State, tenant: &TenantId, ended: &Result<T, Error>) {
-        let store_failed = matches!(
-            ended,
-            Err(Error::StoreUnavailable | Error::DiskFull | Error::Restarted | Error::DeadlineExceeded { .. })
-        );
-        if store_failed {
-            let tenants = state.tenants.take().map(|(stream, _)| stream);
-            for stream in state.streams.remove(tenant).into_iter().chain(tenants) {
-                stream.release(self.shared.store.as_ref());
-            }
-        }
     }
 
     /// The tenant's stream; the catalogue agrees with what stands in it.

@@ -52,7 +52,10 @@ impl Runtime {
             let _place = place;
             tree::page(&shared, &filter, after.as_deref(), limit)
         });
-        timeout_at(deadline, page).await.map_err(late)?.map_err(|_| Error::Draining)
+        timeout_at(deadline, page).await.map_err(late)?.map_err(|ended| match ended.is_panic() {
+            true => Error::Internal { what: "a page of the tree could not be made" },
+            false => Error::Draining,
+        })
     }
 
     /// One actor by its path, as the tree gives it. A conversation that is not in memory stays out of it.

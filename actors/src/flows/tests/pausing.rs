@@ -42,6 +42,57 @@ async fn records(house: &House, owner: &str) -> u64 {
     opened.records
 }
 
+/// Whether the store answers too late or the keeper dies first: nobody asks again, and it holds.
+#[tokio::test]
+async fn a_pause_whose_ending_nobody_knew_holds_once_it_was_written() {
+    for dies in [false, true] {
+        let house = House::new().await;
+        house.release("acme", desk("Hello.")).await;
+        house.say("c", "r-1", "hi").await.unwrap();
+        // From here on nothing is compiled.
+        tokio::time::pause();
+        house.store.hold();
+        let written = async {
+            while house.store.held() == 0 {
+                tokio::task::yield_now().await;
+            }
+            if dies {
+                house.runtime.shared().keeper().unwrap().kill();
+            }
+        };
+        let (steered, ()) = tokio::join!(steer(&house, "acme", None, "p-1", true), written);
+        let unknown = Error::DeadlineExceeded { outcome: crate::DeadlineOutcome::Unknown };
+        assert_eq!(steered, Err(if dies { Error::Restarted } else { unknown }));
+        // The keeper gives up at the same time as its caller.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        house.store.let_go();
+        assert_eq!(listed(&house), [""; 0]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(listed(&house), ["acme"]);
+        assert_eq!(refused(&house, "c", "r-2").await, ("acme".to_owned(), "ticket 4711".to_owned()));
+        assert!(steer(&house, "acme", None, "p-1", true).await.unwrap().replayed);
+        assert_eq!(records(&house, "acme").await, 4, "created, published, promoted, paused");
+        tokio::time::resume();
+    }
+}
+
+/// A store that fails for longer is asked until it answers.
+#[tokio::test]
+async fn a_stream_that_cannot_be_read_again_is_tried_until_it_can() {
+    let house = House::new().await;
+    house.release("acme", desk("Hello.")).await;
+    tokio::time::pause();
+    house.store.hold();
+    let steered = steer(&house, "acme", None, "p-1", true).await;
+    assert!(matches!(steered, Err(Error::DeadlineExceeded { .. })), "{steered:?}");
+    // Whoever reads the stream waits behind the write.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(listed(&house), [""; 0]);
+    house.store.let_go();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(listed(&house), ["acme"]);
+}
+
 #[tokio::test]
 async fn a_paused_tenant_takes_no_turns_and_others_do_also_after_a_restart() {
     let house = House::new().await;
