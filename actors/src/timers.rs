@@ -27,7 +27,7 @@ use std::{
 };
 
 use colloquy_store::AppendError;
-use colloquy_types::{ConversationKey, Head, Timestamp};
+use colloquy_types::{ConversationKey, Head, TenantId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -63,12 +63,30 @@ pub(crate) enum Message {
     Set(Vec<Hint>, Promise),
     /// From a conversation: these timers are over. May be lost: their hints are then dropped when they are due.
     Over(Vec<Hint>),
-    /// From a conversation that takes turns again.
-    Resumed(ConversationKey),
+    /// From whoever has turns taken again.
+    Resumed(Resumed),
     /// From a turn that was submitted.
     Fired(Hint, Verdict),
     /// From the store's writer, once per batch.
     Written { slot: u16, result: Result<Head, AppendError> },
+}
+
+/// What takes turns again.
+#[derive(Debug)]
+pub(crate) enum Resumed {
+    /// A conversation that was paused.
+    Conversation(ConversationKey),
+    /// A tenant, or conversations of it.
+    Tenant(TenantId),
+}
+
+impl Resumed {
+    fn is(&self, key: &ConversationKey) -> bool {
+        match self {
+            Self::Conversation(resumed) => resumed == key,
+            Self::Tenant(resumed) => resumed.as_str() == key.tenant(),
+        }
+    }
 }
 
 /// The keeper's actor.
@@ -131,7 +149,7 @@ impl Actor for Timers {
             }
             Message::Set(hints, promise) => self.set(&myself, state, hints, promise).await,
             Message::Over(hints) => hints.iter().for_each(|hint| state.over(hint)),
-            Message::Resumed(key) => state.queue.wake(&key),
+            Message::Resumed(resumed) => state.resumed(&resumed),
             Message::Fired(hint, verdict) => self.fired(state, hint, verdict),
             Message::Written { slot, result } => self.written(&myself, state, slot, result).await,
         }
@@ -309,6 +327,13 @@ impl State {
         if let Some(entry) = self.queue.remove(hint) {
             self.finish(entry);
         }
+    }
+
+    /// Turns are taken again: what was refused until now is tried, and what is being tried has not long to wait.
+    fn resumed(&mut self, resumed: &Resumed) {
+        self.queue.wake(|key| resumed.is(key));
+        let trying = self.firing.iter_mut().filter(|(hint, _)| resumed.is(&hint.key));
+        trying.for_each(|(_, entry)| entry.tries = 0);
     }
 
     /// Whether hints that are due next may be in the store alone, and are not being read.

@@ -159,7 +159,7 @@ impl Conversation {
         match submission.control {
             Control::Reset { .. } => self.shared.watches.reset(&self.info.key),
             Control::Pause { paused: false, .. } => {
-                self.shared.tell_timers(timers::Message::Resumed(self.info.key.clone()));
+                self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Conversation(self.info.key.clone())));
             }
             _ => {}
         }

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     error::{DeadlineOutcome, Error},
     shared::Shared,
+    timers,
 };
 
 /// What the actor is told; always by the runtime's calls. Each may repeat.
@@ -180,6 +181,8 @@ impl Keeper {
                 let (stream, records) = Stream::open(self.ports(), &stream::flows_key(tenant), deadline).await?;
                 let Shared { flows, author, workshop, .. } = self.shared.as_ref();
                 restore(flows, author, workshop, tenant, &records, deadline).await?;
+                // Perhaps they are again, and nobody was told.
+                self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Tenant(tenant.clone())));
                 Ok(vacant.insert(stream))
             }
         }

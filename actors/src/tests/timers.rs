@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
+    Attribution, PauseTraffic,
     runtime::{EraseConversation, ForkConversation, PauseConversation},
     timers::{Verdict, fire, slot_key, slot_of},
 };
@@ -268,6 +269,24 @@ async fn the_timer_of_a_paused_conversation_waits_until_it_is_resumed() {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(house.turns("c").await, ["r-1", "timer/nudge/1"], "restarted: {restarts}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_of_a_paused_tenant_waits_until_it_is_resumed() {
+    let house = House::new().await;
+    let steer = async |request_id: &str, paused: bool| {
+        let (request_id, deadline) = (RequestId::parse(request_id).unwrap(), Instant::now() + Duration::from_secs(10));
+        let (tenant, attribution) = (TenantId::parse("acme").unwrap(), Attribution::default());
+        let pause = PauseTraffic { tenant, revision: None, request_id, paused, attribution, deadline };
+        house.runtime.pause_traffic(pause).await.unwrap();
+    };
+    house.say("c", "r-1", "later").await.unwrap();
+    steer("p-1", true).await;
+    sleep(30 * MINUTE).await;
+    assert_eq!(house.turns("c").await, ["r-1"]);
+    steer("p-2", false).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.turns("c").await, ["r-1", "timer/nudge/1"]);
 }
 
 #[tokio::test(start_paused = true)]

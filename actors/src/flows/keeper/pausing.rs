@@ -18,6 +18,7 @@ use crate::{
         record::{PauseDecision, PromotionRecord},
         workshop::Place,
     },
+    timers,
 };
 
 /// A pause, or the end of one, on its way to the log.
@@ -89,6 +90,9 @@ impl Keeper {
             request_digest: *request_digest,
         };
         let held = self.shared.flows.decide_pause(tenant, decision);
+        if !paused {
+            self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Tenant(tenant.clone())));
+        }
         let (flow, of) = (revision.as_ref().map(|of| &of.flow), revision.as_ref().map(|of| of.revision.to_string()));
         tracing::info!(%tenant, flow = flow.map(tracing::field::display), revision = of, paused, "traffic steered");
         Ok((held, false))
