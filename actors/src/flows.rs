@@ -19,6 +19,8 @@ pub(crate) mod workshop;
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(test)]
+pub(crate) use self::record::RevisionRecord;
 pub(crate) use self::source::find_source;
 pub use self::{
     author::{
@@ -30,5 +32,8 @@ pub use self::{
     pauses::{PausedRevision, TrafficPause},
     revision::{FlowRevision, Promotion},
 };
-#[cfg(test)]
-pub(crate) use self::{record::RevisionRecord, stream::flows_key};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use self::{
+    record::{Decision, decision},
+    stream::flows_key,
+};

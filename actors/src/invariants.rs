@@ -36,7 +36,8 @@ pub enum Invariant {
     WatchInOrder,
     /// INV-13: every call ends by its deadline, and gives back its place.
     EndsInTime,
-    /// INV-14: no turn of a conversation is committed while it is paused.
+    /// INV-14: no turn of a conversation is committed that was sent while it or its tenant was paused, and none is refused for a
+    /// pause that does not hold; what holds is what was synced.
     Paused,
     /// INV-15: everyone who follows a turn sees the same events of an attempt under the same numbers, from the first or
     /// behind what they had seen, and none is left out.

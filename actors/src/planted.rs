@@ -17,4 +17,6 @@ pub(crate) enum Planted {
     SkipsEvent,
     /// A turn that sets a timer is written before the timer can be found, which it then never is.
     SkipsHint,
+    /// Turns of a paused tenant are taken.
+    IgnoresPause,
 }

@@ -2,7 +2,7 @@
 //! disk, world, clock and randomness, driven by the schedule of a seed.
 //!
 //! [`Simulation::run`] plays one seed: a few processes, one after the other, on the same disk. In each, callers submit
-//! turns, follow them and come back to them, repeat them, watch, read, reset and erase, while conversations leave memory,
+//! turns, follow them and come back to them, repeat them, watch, read, reset, pause and erase, while conversations leave memory,
 //! actors are killed, calls and replies are late or lost, commits are slow, lost or late, the clock is put back, and the process dies. All of it happens on one thread, in virtual time, so the same seed plays the same
 //! way each time; its [`Report::trace`] says so. After each step, and whenever something leaves the runtime, the
 //! [invariants](crate::Invariant) are checked against what the disk has synced by then ([`ledger`]).
@@ -19,6 +19,7 @@ mod occurs;
 mod outside;
 mod requests;
 mod schedule;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::Error,
     pinning::{self, PinnedReason},
+    planted::Planted,
     reply::FlowPin,
 };
 
@@ -60,6 +61,9 @@ impl Conversation {
     fn check_traffic(&self, loaded: &Loaded) -> Result<(), Error> {
         let (key, flows) = (&self.info.key, &self.shared.flows);
         let Some(pause) = flows.pauses().of(key.tenant(), loaded.pin.revision) else { return Ok(()) };
+        if self.shared.is_planted(Planted::IgnoresPause) {
+            return Ok(());
+        }
         let leaves =
             || pinning::judge(key, loaded, flows).is_some_and(|pinned| pinned.reason == PinnedReason::NextTurn);
         if pause.revision.is_some() && leaves() { Ok(()) } else { Err(Error::TrafficPaused(pause)) }

@@ -60,17 +60,17 @@ pub(super) struct StoredRevision {
 
 /// A decision of a tenant as it was stored.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     Promotion(Promotion),
     Pause(PauseDecision),
 }
 
 /// Something is paused, or resumed.
 #[derive(Debug)]
-pub(super) struct PauseDecision {
-    pub(super) number: u64,
+pub(crate) struct PauseDecision {
+    pub(crate) number: u64,
     pub(super) at: colloquy_types::Timestamp,
-    pub(super) paused: bool,
+    pub(crate) paused: bool,
     /// Of which revision; none for all of the tenant.
     pub(super) revision: Option<PausedRevision>,
     pub(super) by: String,
@@ -95,7 +95,7 @@ pub(super) fn revision(stored: &StoredRecord) -> Result<StoredRevision, Error> {
     Ok(StoredRevision { number, at, name, revision, source, scenarios, published_by, note })
 }
 
-pub(super) fn decision(stored: &StoredRecord) -> Result<Decision, Error> {
+pub(crate) fn decision(stored: &StoredRecord) -> Result<Decision, Error> {
     let undecodable = || undecodable("promotion", stored);
     let (number, at) = (stored.header.record_no.get(), stored.header.time);
     let name = |flow: &str| FlowName::parse(flow).map_err(|_| undecodable());

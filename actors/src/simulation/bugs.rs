@@ -27,11 +27,13 @@ pub enum Bug {
     SkippedEvent,
     /// A timer is set without a hint that leads to it.
     SkippedHint,
+    /// Turns of a paused tenant are taken.
+    IgnoredPause,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DroppedDuplicateCheck,
         Self::CommitWithoutFence,
         Self::ReplyBeforeSync,
@@ -42,6 +44,7 @@ impl Bug {
         Self::UnsyncedHead,
         Self::SkippedEvent,
         Self::SkippedHint,
+        Self::IgnoredPause,
     ];
 
     /// What is planted in the runtime.
@@ -53,6 +56,7 @@ impl Bug {
             Self::UnsyncedHead => Some(Planted::TellsUnsynced),
             Self::SkippedEvent => Some(Planted::SkipsEvent),
             Self::SkippedHint => Some(Planted::SkipsHint),
+            Self::IgnoredPause => Some(Planted::IgnoresPause),
             _ => None,
         }
     }

@@ -194,6 +194,18 @@ impl Calls {
         }
     }
 
+    /// Pauses the tenant, or resumes it.
+    pub(super) fn steer(&mut self, paused: bool, again: Option<usize>, budget: Duration) {
+        let request = {
+            let mut state = self.witness.lock();
+            let made = again.and_then(|which| state.steering.made(which));
+            made.or_else(|| state.steering.make(paused).map(|id| (id, paused)))
+        };
+        if let Some((id, paused)) = request {
+            self.spawn(0, |caller| caller.steer(id, paused, budget));
+        }
+    }
+
     pub(super) fn fork(&mut self, conversation: usize, source: usize, at: Option<usize>, manner: Manner) {
         let (Some(key), Some(from)) = (self.key(conversation).cloned(), self.key(source).cloned()) else { return };
         let (made, at) = {

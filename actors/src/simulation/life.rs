@@ -8,7 +8,7 @@ use colloquy_store::{
     simulated::{Crash, Random, SeededEntropy, SimulatedDisk, SimulatedStore},
 };
 use colloquy_telemetry::Metrics;
-use colloquy_types::{Clock, ConversationKey, FlowName, SHARED_TENANT};
+use colloquy_types::{Clock, ConversationKey, FlowName, SHARED_TENANT, TenantId};
 use tokio::{
     runtime::Builder,
     time::{Instant, sleep, timeout},
@@ -16,11 +16,11 @@ use tokio::{
 
 use super::{
     Breach, Report, Simulation, Violation, author::NoAuthor, calls::Calls, outside::SimulatedWorld,
-    schedule::Operation, time::SimulatedClock, witness::Witness,
+    schedule::Operation, steering::same_pauses, time::SimulatedClock, witness::Witness,
 };
 use crate::{
-    Dependencies, FlowCatalogue, IdleRetention, Limits, PassivationPolicy, Runtime, RuntimeSettings, SnapshotPolicy,
-    StoreFacts, invariants::Invariant, shard,
+    Dependencies, FlowCatalogue, IdleRetention, Limits, OpenFlowsError, PassivationPolicy, Runtime, RuntimeSettings,
+    SnapshotPolicy, StoreFacts, invariants::Invariant, shard,
 };
 
 const CONVERSATIONS: usize = 4;
@@ -30,6 +30,8 @@ const STEPS: (usize, usize) = (180, 280);
 const RECOVERIES_MAX: usize = 3;
 /// How long the last process waits for all that runs to end: longer than any call may take.
 const REST: Duration = Duration::from_secs(30);
+/// When it is known again what is paused, after calls of which nobody heard: longer than one of them may take.
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,7 @@ struct Run<'a> {
     entropy: Arc<SeededEntropy>,
     world: Arc<SimulatedWorld>,
     flow: FlowName,
+    tenant: TenantId,
     keys: Vec<ConversationKey>,
     settings: RuntimeSettings,
     metrics: Arc<Metrics>,
@@ -97,7 +100,8 @@ impl<'a> Run<'a> {
         }
         let clock = Arc::new(SimulatedClock::default());
         let witness = Arc::new(Witness::new(seed, Arc::clone(&with.flow), Arc::clone(&clock), with.tells));
-        let key = |number| ConversationKey::from_parts("acme", &format!("c{number}")).ok();
+        let tenant = TenantId::parse("acme").map_err(|error| setup(&error))?;
+        let key = |number| ConversationKey::from_parts(tenant.as_str(), &format!("c{number}")).ok();
         let settings = settings(&mut random);
         let steps_left = random.between(STEPS.0, STEPS.1);
         Ok(Self {
@@ -111,6 +115,7 @@ impl<'a> Run<'a> {
             entropy: Arc::new(SeededEntropy::new(seed.wrapping_add(1) << 32)),
             flow: with.flow.name().clone(),
             keys: (0..CONVERSATIONS).filter_map(key).collect(),
+            tenant,
             settings,
             metrics: Arc::default(),
             steps_left,
@@ -198,8 +203,25 @@ impl<'a> Run<'a> {
         opened.inspect_err(|error| self.fail(&format!("the store does not open: {error}"))).ok()
     }
 
-    async fn start(&self, store: &Arc<SimulatedStore>) -> Option<Runtime> {
-        let flows = FlowCatalogue::new();
+    /// What tenants have stored of flows, and the one that is given.
+    async fn flows(&self, store: &Arc<SimulatedStore>) -> Option<FlowCatalogue> {
+        let author: Arc<dyn crate::FlowAuthor> = Arc::new(NoAuthor);
+        let (clock, entropy) = (self.clock.as_ref(), self.entropy.as_ref());
+        let opened = FlowCatalogue::open(store.as_ref(), clock, entropy, &author, &[]).await;
+        let failed = |error: &OpenFlowsError| {
+            if !self.is_over(store) {
+                self.fail(&error.to_string());
+            }
+        };
+        opened.inspect_err(failed).ok()
+    }
+
+    /// Whether the process cannot go on.
+    fn is_over(&self, store: &SimulatedStore) -> bool {
+        self.disk.is_dead() || store.is_failed()
+    }
+
+    async fn start(&self, store: &Arc<SimulatedStore>, flows: FlowCatalogue) -> Option<Runtime> {
         flows.insert(SHARED_TENANT, Arc::clone(&self.with.flow));
         let dependencies = Dependencies {
             store: Arc::clone(store) as Arc<dyn ConversationStore>,
@@ -220,17 +242,20 @@ impl<'a> Run<'a> {
     async fn live(&mut self, is_last: bool) -> Option<(Arc<SimulatedStore>, End)> {
         let store = self.recover(!is_last)?;
         let recovered = timeout(REST, self.witness.recover(&store, &self.keys)).await;
-        if self.disk.is_dead() || store.is_failed() {
+        if self.is_over(&store) {
             return Some((store, End::Crashed(Crash::Power)));
         }
         if recovered.is_err() {
             self.fail("the store does not answer");
         }
-        let runtime = self.start(&store).await?;
+        let Some(flows) = self.flows(&store).await else { return Some((store, End::Crashed(Crash::Power))) };
+        let runtime = self.start(&store, flows).await?;
+        self.same_pauses(&runtime, &store).await;
         let (witness, flow, keys) = (Arc::clone(&self.witness), self.flow.clone(), self.keys.clone());
         let network = (!is_last).then(|| Random::new(self.random.below(usize::MAX) as u64, "network"));
         let mut calls = Calls::new(runtime.clone(), witness, flow, keys, network);
         let end = if is_last {
+            self.resume(&runtime, &store, &mut calls).await;
             self.come_to_rest(&runtime, &mut calls).await;
             End::Stopped
         } else {
@@ -258,7 +283,7 @@ impl<'a> Run<'a> {
             }
             self.go_on().await;
             self.witness.refresh();
-            if store.is_failed() || self.disk.is_dead() {
+            if self.is_over(store) {
                 self.witness.count(if self.disk.is_dead() { "deaths within a write" } else { "disk failures" });
                 return End::Crashed(if self.random.chance(60) { Crash::Power } else { Crash::Process });
             }
@@ -293,6 +318,7 @@ impl<'a> Run<'a> {
             Operation::Feedback { conversation, manner } => calls.feedback(conversation, manner),
             Operation::Cancel { conversation, which, budget } => calls.cancel(conversation, which, budget),
             Operation::Pause { conversation, paused, manner } => calls.pause(conversation, paused, manner),
+            Operation::Steer { paused, again, budget } => calls.steer(paused, again, budget),
             Operation::Fork { conversation, source, at, manner } => calls.fork(conversation, source, at, manner),
             Operation::Erase { conversation, budget } => calls.erase(conversation, budget),
             Operation::Passivate { conversation, budget } => calls.passivate(conversation, budget),
@@ -350,10 +376,35 @@ impl<'a> Run<'a> {
     /// Ends what runs, then closes the store. Whoever calls meanwhile is refused.
     async fn stop(&self, runtime: &Runtime, store: &Arc<SimulatedStore>) {
         self.disk.set_full(false);
+        if self.witness.lock().steering.is_unknown() {
+            // The runtime finds out by itself.
+            sleep(SETTLED).await;
+            self.same_pauses(runtime, store).await;
+            self.witness.count("pauses of the tenant looked for");
+        }
         runtime.drain(Instant::now() + REST).await;
         self.witness.refresh();
         // A disk that fails meanwhile keeps it from closing.
         drop(timeout(REST, store.close()).await);
+    }
+
+    async fn same_pauses(&self, runtime: &Runtime, store: &SimulatedStore) {
+        match timeout(REST, same_pauses(runtime, store, &self.tenant)).await {
+            Ok(checked) => self.witness.check(checked),
+            Err(_) if self.is_over(store) => {}
+            Err(_) => self.fail("the store does not answer"),
+        }
+    }
+
+    /// Has turns taken again, once it is known what became of all that was asked.
+    async fn resume(&self, runtime: &Runtime, store: &SimulatedStore, calls: &mut Calls) {
+        sleep(SETTLED).await;
+        self.same_pauses(runtime, store).await;
+        calls.steer(false, None, REST);
+        sleep(REST).await;
+        if self.witness.lock().steering.spell(false).is_none() {
+            self.witness.check(Err(Breach::new(Invariant::Paused, "the tenant cannot be resumed")));
+        }
     }
 
     /// Wakes every conversation, waits until nothing runs, and holds all of it against what must be.

@@ -7,7 +7,7 @@ const STEPS_MEAN: u64 = 200;
 
 /// Every kind of operation, fault and ending that must occur, by the name it is counted by. A fault is counted where it
 /// strikes, not where it is armed.
-pub(super) const OCCURS: [&str; 47] = [
+pub(super) const OCCURS: [&str; 50] = [
     "acknowledgements lost",
     "actions called",
     "actions repeated",
@@ -48,7 +48,10 @@ pub(super) const OCCURS: [&str; 47] = [
     "supervisors killed",
     "told full",
     "told overloaded",
+    "tenants paused",
+    "tenants resumed",
     "told reused",
+    "told traffic paused",
     "turns closed",
     "turns interrupted",
     "turns left out",

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use colloquy_store::{RecordKind, StoredRecord};
+use colloquy_turn::TurnRecord;
 use colloquy_types::{ConversationKey, RequestId, TurnSeq};
 
 use super::{
     Breach,
     ledger::{Ended, Generation, Ledger},
+    steering::Spell,
 };
 use crate::{DeadlineOutcome, Error, invariants::Invariant};
 
@@ -19,6 +22,8 @@ pub(super) struct Request {
     pub(super) expected_seq: Option<TurnSeq>,
     /// How often it was sent.
     sent: u32,
+    /// When it was sent first, if turns were known to be refused then.
+    refused_in: Option<Spell>,
     /// How often it was told that it had no effect.
     had_no_effect: u32,
 }
@@ -59,7 +64,7 @@ impl Requests {
     ) -> Option<Request> {
         let made = self.made.entry(key.clone()).or_default();
         let id = RequestId::parse(&format!("r-{}", made.len())).ok()?;
-        let request = Request { id, kind, expected_seq, sent: 0, had_no_effect: 0 };
+        let request = Request { id, kind, expected_seq, sent: 0, refused_in: None, had_no_effect: 0 };
         made.push(request.clone());
         Some(request)
     }
@@ -73,9 +78,12 @@ impl Requests {
         self.made.get_mut(key)?.iter_mut().find(|request| request.id == *id)
     }
 
-    /// Takes note that a request is sent.
-    pub(super) fn sent(&mut self, key: &ConversationKey, id: &RequestId) {
+    /// Takes note that a request is sent, and of the spell in which turns are refused.
+    pub(super) fn sent(&mut self, key: &ConversationKey, id: &RequestId, refused_in: Option<Spell>) {
         if let Some(request) = self.find(key, id) {
+            if request.sent == 0 {
+                request.refused_in = refused_in;
+            }
             request.sent += 1;
         }
     }
@@ -115,6 +123,28 @@ impl Requests {
                     head.turn_seq
                 );
                 return Err(Breach::new(Invariant::RealTime, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// No turn is committed that was first sent in this spell, in which turns are refused.
+    pub(super) fn check_refused(
+        &self,
+        refused_in: Option<Spell>,
+        key: &ConversationKey,
+        records: &[StoredRecord],
+    ) -> Result<(), Breach> {
+        if refused_in.is_none() {
+            return Ok(());
+        }
+        let turns = records.iter().filter(|record| record.header.kind == RecordKind::Turn);
+        for turn in turns.filter_map(|record| TurnRecord::decode(&record.payload).ok()) {
+            let sent = self.of(key).iter().find(|request| request.id == turn.request_id);
+            if sent.is_some_and(|request| request.refused_in == refused_in) {
+                let (id, key) = (turn.request_id.as_str(), key.as_str());
+                let what = format!("{id} of {key} was taken while its tenant was paused");
+                return Err(Breach::new(Invariant::Paused, what));
             }
         }
         Ok(())

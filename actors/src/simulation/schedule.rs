@@ -76,6 +76,12 @@ pub(super) enum Operation {
         paused: bool,
         manner: Manner,
     },
+    /// Of the tenant, under the id of a recent request when `again` is given.
+    Steer {
+        paused: bool,
+        again: Option<usize>,
+        budget: Duration,
+    },
     /// `at` is a number of a turn, taken modulo what there is; the last state when not given.
     Fork {
         conversation: usize,
@@ -151,6 +157,8 @@ impl Operation {
             Self::Cancel { .. } => "cancellations",
             Self::Pause { paused: true, .. } => "pauses",
             Self::Pause { .. } => "resumptions",
+            Self::Steer { paused: true, .. } => "pauses of the tenant",
+            Self::Steer { .. } => "resumptions of the tenant",
             Self::Fork { .. } => "forks",
             Self::Erase { .. } => "erasures",
             Self::Passivate { .. } => "passivations asked for",
@@ -228,6 +236,8 @@ impl Operation {
             854..858 => Self::Compact,
             858..876 => Self::Passivate { conversation, budget: budget(random) },
             876..884 => Self::KillSupervisor { conversation },
+            884..887 => Self::Steer { paused: true, again: again(random), budget: budget(random) },
+            887..917 => Self::Steer { paused: false, again: again(random), budget: budget(random) },
             _ => Self::Wait(millis(random, 20, 600)),
         }
     }
@@ -236,6 +246,10 @@ impl Operation {
 fn budget(random: &mut Random) -> Duration {
     let millis = *random.pick(&[40, 120, 400, 1000, 3000, 3000, 8000, 8000]).unwrap_or(&3000);
     Duration::from_millis(millis)
+}
+
+fn again(random: &mut Random) -> Option<usize> {
+    random.chance(15).then(|| random.below(usize::MAX))
 }
 
 fn expected(random: &mut Random) -> Expected {

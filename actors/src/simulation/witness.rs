@@ -13,6 +13,7 @@ use super::{
     Breach, Report,
     ledger::{Ended, Ledger},
     requests::Requests,
+    steering::Steering,
     time::SimulatedClock,
 };
 use crate::{Ending, Error, EventPlace, TurnEvent, TurnReply, invariants::Invariant};
@@ -57,6 +58,7 @@ type Attempt = (ConversationKey, usize, RequestId, TurnSeq, u32);
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) requests: Requests,
+    pub(super) steering: Steering,
     pub(super) report: Report,
     store: Option<Arc<SimulatedStore>>,
     /// The newest head that was told of each conversation, with its generation.
@@ -86,6 +88,7 @@ impl Witness {
         let state = State {
             ledger: Ledger::new(flow),
             requests: Requests::default(),
+            steering: Steering::default(),
             report: Report { seeds: 1, ..Report::default() },
             store: None,
             told: HashMap::new(),
@@ -192,6 +195,7 @@ impl Witness {
                 let count = records.len();
                 state.report.counted("records found that nobody was told of", count as u64);
                 state.ledger.take_records(key, &records)?;
+                state.requests.check_refused(state.steering.spell(true), key, &records)?;
             } else if page.head.record_no < after.record_no {
                 return Err(lost(format!("{} ends at {:?}, and {after:?} was synced", key.as_str(), page.head)));
             }
@@ -400,6 +404,7 @@ impl State {
                 head.record_no,
                 head.hash
             ));
+            self.requests.check_refused(self.steering.spell(true), &synced.lease.key, &synced.records)?;
             self.ledger.take(synced)?;
         }
         Ok(())

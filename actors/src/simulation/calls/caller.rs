@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use colloquy_turn::{InputKind, Rating};
-use colloquy_types::{ConversationKey, FlowName, Head, RequestId, TurnSeq};
+use colloquy_types::{ConversationKey, FlowName, Head, RequestId, TenantId, TurnSeq};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    Cancelled, ControlReply, Ending, EraseConversation, Error, ForkConversation, PauseConversation, RecordFeedback,
-    ResetConversation, Runtime, SubmitTurn, TurnEvent, TurnReply, WatchEvent,
+    Attribution, Cancelled, ControlReply, Ending, EraseConversation, Error, ForkConversation, PauseConversation,
+    PauseTraffic, RecordFeedback, ResetConversation, Runtime, SubmitTurn, TurnEvent, TurnReply, WatchEvent,
     invariants::Invariant,
     simulation::{
         Breach,
@@ -39,9 +39,17 @@ pub(super) struct Caller {
 impl Caller {
     fn begin(&self, request: Option<&Request>) -> (Floor, Instant) {
         if let Some(request) = request {
-            self.witness.lock().requests.sent(&self.key, &request.id);
+            self.sent(&request.id);
         }
         (self.witness.floor(&self.key), Instant::now())
+    }
+
+    fn sent(&self, id: &RequestId) {
+        // A turn that was committed before this is none that was sent now.
+        self.witness.refresh();
+        let mut state = self.witness.lock();
+        let refused_in = state.steering.spell(true);
+        state.requests.sent(&self.key, id, refused_in);
     }
 
     /// Every call ends by its deadline.
@@ -87,6 +95,7 @@ impl Caller {
             deadline: began + manner.budget,
             trace: None,
         };
+        let taken_in = self.witness.lock().steering.spell(false);
         let ended = if manner.streamed {
             self.stream(turn, floor, manner.cut).await
         } else {
@@ -109,7 +118,41 @@ impl Caller {
                 });
                 self.witness.replied(&self.key, &request.id, Some(&text), &reply, floor);
             }
-            Err(error) => self.refused(Some(&request), &error, floor),
+            Err(error) => {
+                let refused = matches!(error, Error::TrafficPaused(_)).then_some(taken_in).flatten();
+                if refused.is_some() && refused == self.witness.lock().steering.spell(false) {
+                    let what =
+                        format!("{} of {} was told a pause of its tenant", request.id.as_str(), self.key.as_str());
+                    self.witness.check(Err(Breach::new(Invariant::Paused, what)));
+                }
+                self.refused(Some(&request), &error, floor);
+            }
+        }
+    }
+
+    /// Has the tenant's turns refused, or taken again.
+    pub(super) async fn steer(self, id: RequestId, paused: bool, budget: Duration) {
+        let Ok(tenant) = TenantId::parse(self.key.tenant()) else { return };
+        self.witness.refresh();
+        let (began, now) = (Instant::now(), self.witness.clock.elapsed());
+        let call = self.witness.lock().steering.begins(paused, now, budget);
+        let attribution = Attribution::default();
+        let pause =
+            PauseTraffic { tenant, revision: None, request_id: id, paused, attribution, deadline: began + budget };
+        let ended = self.runtime.pause_traffic(pause).await;
+        self.ended("steering", began, budget, &told(&ended));
+        if !self.hears(&ended) {
+            return;
+        }
+        match ended {
+            // A request that is repeated tells how it is now.
+            Ok(reply) if reply.pause.is_some() == paused => {
+                self.witness.count(if paused { "tenants paused" } else { "tenants resumed" });
+                let now = self.witness.clock.elapsed();
+                self.witness.lock().steering.told(call, now);
+            }
+            Ok(_) => {}
+            Err(error) => self.witness.count(name(&error)),
         }
     }
 
@@ -134,7 +177,7 @@ impl Caller {
             cut = None;
             drop(stream);
             self.witness.count("streams taken up again");
-            self.witness.lock().requests.sent(&self.key, &id);
+            self.sent(&id);
         }
     }
 
@@ -373,6 +416,7 @@ const fn name(error: &Error) -> &'static str {
         Error::Draining => "told draining",
         Error::Cancelled => "told cancelled",
         Error::Paused { .. } => "told paused",
+        Error::TrafficPaused(_) => "told traffic paused",
         Error::ConversationExists => "told there",
         Error::RequestAbsent => "told unknown",
         _ => "told otherwise",
