@@ -102,7 +102,9 @@ fn megabytes(bytes: u64) -> String {
 fn unusable(error: &OpenError) -> Exit {
     let (fix, exit) = match error {
         OpenError::NotAStore { .. } => ("name the folder that `colloquy serve` was given as --data-dir", Exit::Usage),
-        OpenError::NewerVersion { .. } => ("use the version of colloquy that wrote it, or a newer one", Exit::Usage),
+        OpenError::NewerVersion { .. } | OpenError::NewerRecord { .. } => {
+            ("use the version of colloquy that wrote it, or a newer one", Exit::Usage)
+        }
         OpenError::Locked { .. } => ("stop the process that uses it first", Exit::Usage),
         OpenError::ReadOnly { .. } => ("run as a user who may write there", Exit::Usage),
         OpenError::Setting { .. } => ("correct the setting", Exit::Usage),

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::index::IndexError;
+use crate::record::BadRecord;
 
 /// Why a folder cannot be opened as a store. Nothing was changed, except where [`OpenError::Io`] came
 /// in the middle; opening again continues.
@@ -25,6 +26,12 @@ pub enum OpenError {
     NewerVersion {
         /// The version found.
         version: u32,
+    },
+    /// A record was written by a newer build.
+    #[error("the store was written by a newer build: {record}")]
+    NewerRecord {
+        /// What this build does not know.
+        record: BadRecord,
     },
     /// The folder or file system cannot be written.
     #[error("{} cannot be written", folder.display())]

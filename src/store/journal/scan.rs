@@ -50,11 +50,12 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// The version of a record that a newer build wrote. Only where one must begin is it one: what stands between
-    /// records may be what somebody said.
-    fn newer(&self) -> Option<u32> {
-        match self.found.as_ref().err()?.bad {
-            BadRecord::NewerVersion(version) if version > FORMAT_VERSION => Some(version.into()),
+    /// What tells that a newer build wrote this record: its header is intact, and not of this build. Only where one must
+    /// begin is it one: what stands between records may be what somebody said.
+    fn newer(&self) -> Option<Newer> {
+        match &self.found.as_ref().err()?.bad {
+            BadRecord::NewerVersion(version) if *version > FORMAT_VERSION => Some(Newer::Version((*version).into())),
+            bad @ (BadRecord::UnknownKind(_) | BadRecord::UnknownFlags(_)) => Some(Newer::Record(bad.clone())),
             _ => None,
         }
     }
@@ -65,6 +66,15 @@ impl Item {
 pub(crate) struct Damage {
     pub(crate) bad: BadRecord,
     pub(crate) uid: Option<ConversationUid>,
+}
+
+/// What is intact and of a newer build.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Newer {
+    /// A group or a record has this version.
+    Version(u32),
+    /// A record has this version of records and is of a kind, or has flags, that this build does not know.
+    Record(BadRecord),
 }
 
 /// A segment as it was read.
@@ -79,8 +89,8 @@ pub(crate) struct Scan {
     pub(crate) epoch: Epoch,
     /// Where the last group ends.
     pub(crate) end: usize,
-    /// The version of a group, or of a record in one, that is intact and newer than this build.
-    pub(crate) newer: Option<u32>,
+    /// The first of a group, or of a record in one.
+    pub(crate) newer: Option<Newer>,
 }
 
 impl Scan {
@@ -93,15 +103,19 @@ impl Scan {
     /// Whether this build knows everything that was read.
     ///
     /// # Errors
-    /// [`OpenError::NewerVersion`].
+    /// [`OpenError::NewerVersion`] and [`OpenError::NewerRecord`].
     pub(crate) fn refuse_newer(&self) -> Result<(), OpenError> {
-        self.newer.map_or(Ok(()), |version| Err(OpenError::NewerVersion { version }))
+        match &self.newer {
+            None => Ok(()),
+            Some(Newer::Version(version)) => Err(OpenError::NewerVersion { version: *version }),
+            Some(Newer::Record(record)) => Err(OpenError::NewerRecord { record: record.clone() }),
+        }
     }
 
     /// Takes the group whose body is `body`, and whose header stands at `start`.
     fn group(&mut self, header: GroupHeader, start: usize, body: &[u8]) {
         let items = records(body, start + GROUP_BYTES);
-        self.newer = self.newer.or_else(|| items.iter().find_map(Item::newer));
+        self.newer = self.newer.take().or_else(|| items.iter().find_map(Item::newer));
         self.stretches.push(Stretch { start, group: Some(header), items });
         self.synced = self.synced.max(header.synced);
         let known = self.ends.entry(header.synced.segment).or_default();
@@ -138,7 +152,7 @@ impl Scan {
     fn gap(&mut self, bytes: &[u8], range: Range<usize>, ground: Ground) {
         let from = (range.start + GROUP_BYTES).min(range.end);
         let items = records(bytes.get(from..range.end).unwrap_or_default(), ground.base + from);
-        self.newer = self.newer.or_else(|| range.clone().step_by(8).find_map(|at| ground.newer(bytes, at)));
+        self.newer = self.newer.take().or_else(|| range.clone().step_by(8).find_map(|at| ground.newer(bytes, at)));
         self.stretches.push(Stretch { start: ground.base + range.start, group: None, items });
     }
 }
@@ -169,8 +183,9 @@ impl Ground {
     }
 
     /// The version of the header at `at`, when it is of a newer build.
-    fn newer(self, bytes: &[u8], at: usize) -> Option<u32> {
-        GroupHeader::newer(bytes.get(at..)?, self.position(at), self.uuid).map(u32::from)
+    fn newer(self, bytes: &[u8], at: usize) -> Option<Newer> {
+        let version = GroupHeader::newer(bytes.get(at..)?, self.position(at), self.uuid)?;
+        Some(Newer::Version(version.into()))
     }
 
     fn position(self, at: usize) -> Position {
