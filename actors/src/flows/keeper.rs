@@ -47,7 +47,7 @@ pub(crate) enum Message {
     /// Have turns of a tenant or of a revision refused, or taken again. Answers with what is paused now, and whether it
     /// was so before.
     Pause(Box<Pause>),
-    /// Read again what may have been written. From the actor itself, as long as something may.
+    /// Read a stream again that may have been written to. From the actor itself, as long as there is one.
     Settle,
 }
 
@@ -96,6 +96,8 @@ pub(crate) struct State {
     tenants: Option<(Stream, BTreeSet<TenantId>)>,
     /// [`Message::Settle`] is on its way.
     settles: bool,
+    /// Whose stream was read again last, or was to be.
+    settled_last: Option<TenantId>,
 }
 
 impl Actor for Keeper {
@@ -105,7 +107,7 @@ impl Actor for Keeper {
 
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         let mut state = State::default();
-        self.settle_soon(&myself, &mut state);
+        self.settle_in(settling::PAUSE, &myself, &mut state);
         Ok(state)
     }
 
