@@ -10,9 +10,8 @@ use std::sync::{
 };
 
 use colloquy_types::TurnSeq;
-use tokio::sync::watch;
 
-use crate::reply::TurnEvent;
+use crate::{latest::Latest, reply::TurnEvent};
 
 /// Events of a turn that are kept at most. A model that writes more parts than this is read by nobody in parts.
 const EVENTS_MAX: usize = 16 << 10;
@@ -57,7 +56,7 @@ pub(crate) struct TurnEvents {
     pub(crate) attempt: u32,
     kept: Mutex<Kept>,
     /// How many events there are, and whether there will be more.
-    told: watch::Sender<Told>,
+    told: Latest<Told>,
     held: EventBytes,
 }
 
@@ -82,7 +81,7 @@ struct Told {
 impl TurnEvents {
     /// None yet; those to come count among `held`.
     pub(crate) fn new(turn_seq: TurnSeq, attempt: u32, held: EventBytes) -> Self {
-        Self { turn_seq, attempt, kept: Mutex::default(), told: watch::Sender::default(), held }
+        Self { turn_seq, attempt, kept: Mutex::default(), told: Latest::default(), held }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -102,13 +101,13 @@ impl TurnEvents {
             kept.events.push(event);
             let len = kept.events.len();
             drop(kept);
-            self.told.send_modify(|told| told.len = told.len.max(len));
+            self.told.change(|told| told.len = told.len.max(len));
         }
     }
 
     /// Tells readers that there is no more to come.
     pub(crate) fn end(&self) {
-        self.told.send_modify(|told| told.ended = true);
+        self.told.change(|told| told.ended = true);
     }
 
     /// The parts of the answer that was being written last.
@@ -147,14 +146,12 @@ impl Drop for EndsEvents {
 pub(crate) struct TurnEventReader {
     events: Arc<TurnEvents>,
     next: usize,
-    told: watch::Receiver<Told>,
 }
 
 impl TurnEventReader {
     /// Begins with the event of this number.
     pub(crate) fn new(events: Arc<TurnEvents>, next: usize) -> Self {
-        let told = events.told.subscribe();
-        Self { events, next, told }
+        Self { events, next }
     }
 
     pub(crate) fn events(&self) -> &TurnEvents {
@@ -174,7 +171,7 @@ impl TurnEventReader {
                 return Some(event);
             }
             let next = self.next;
-            let told = *self.told.wait_for(|told| told.len > next || told.ended).await.ok()?;
+            let told = self.events.told.wait_for(|told| told.len > next || told.ended).await;
             if told.len <= next {
                 return None;
             }

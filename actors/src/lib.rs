@@ -16,6 +16,7 @@ mod heartbeat;
 mod inspecting;
 mod invariants;
 mod janitor;
+mod latest;
 mod lives;
 mod outside;
 mod passivator;

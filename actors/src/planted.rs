@@ -19,4 +19,6 @@ pub(crate) enum Planted {
     SkipsHint,
     /// Turns of a paused tenant are taken.
     IgnoresPause,
+    /// What became of a write to a tenant's flows that nobody heard of is not looked for.
+    ForgetsUnsettled,
 }

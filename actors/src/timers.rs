@@ -167,8 +167,7 @@ impl Timers {
     /// Reads on, while there is something to read; otherwise writes what nobody waits for.
     async fn look(&self, myself: &ActorRef<Message>, state: &mut State) {
         if state.is_short() {
-            state.queue.reading();
-            state.reading = (0..hint::SLOTS).map(Reading::of).collect();
+            state.read_all();
         }
         match state.reading.pop_front() {
             Some(reading) => self.read(state, reading).await,
@@ -332,8 +331,18 @@ impl State {
     /// Turns are taken again: what was refused until now is tried, and what is being tried has not long to wait.
     fn resumed(&mut self, resumed: &Resumed) {
         self.queue.wake(|key| resumed.is(key));
+        // What did not fit may be among them.
+        if self.reading.is_empty() && self.queue.lacks_some() {
+            self.read_all();
+        }
         let trying = self.firing.iter_mut().filter(|(hint, _)| resumed.is(&hint.key));
         trying.for_each(|(_, entry)| entry.tries = 0);
+    }
+
+    /// Begins to read all that is stored.
+    fn read_all(&mut self) {
+        self.queue.reading();
+        self.reading = (0..hint::SLOTS).map(Reading::of).collect();
     }
 
     /// Whether hints that are due next may be in the store alone, and are not being read.

@@ -18,10 +18,11 @@ use colloquy_store::{ConversationStore, ReadError, StoredRecord};
 use colloquy_turn::TurnRecord;
 use colloquy_types::{ConversationKey, Head, TurnSeq};
 use dashmap::DashMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     error::{Error, LimitKind},
+    latest::Latest,
     reply::CommittedTurn,
 };
 
@@ -45,7 +46,7 @@ struct Mark {
 pub(crate) struct WatchHub {
     watched: AtomicUsize,
     places: Arc<Semaphore>,
-    marks: DashMap<ConversationKey, watch::Sender<Mark>>,
+    marks: DashMap<ConversationKey, Arc<Latest<Mark>>>,
 }
 
 impl Default for WatchHub {
@@ -74,8 +75,8 @@ impl WatchHub {
         if self.watched.load(Ordering::Acquire) == 0 {
             return;
         }
-        if let Some(sender) = self.marks.get(key) {
-            sender.send_modify(change);
+        if let Some(latest) = self.marks.get(key) {
+            latest.change(change);
         }
     }
 
@@ -93,9 +94,9 @@ impl WatchHub {
         let (limit, bound, retry_after) = (LimitKind::Watches, WATCHES_MAX, RETRY_AFTER);
         let place = place.map_err(|_| Error::Overloaded { limit, bound, retry_after })?;
         self.watched.fetch_add(1, Ordering::AcqRel);
-        let receiver = self.marks.entry(key.clone()).or_insert_with(|| watch::channel(Mark::default()).0).subscribe();
-        let began = *receiver.borrow();
-        Ok(Subscription { hub: Arc::clone(self), key: key.clone(), began, receiver: Some(receiver), _place: place })
+        let latest = Arc::clone(&self.marks.entry(key.clone()).or_default());
+        let began = latest.get();
+        Ok(Subscription { hub: Arc::clone(self), key: key.clone(), began, latest: Some(latest), _place: place })
     }
 }
 
@@ -105,7 +106,7 @@ pub(crate) struct Subscription {
     hub: Arc<WatchHub>,
     key: ConversationKey,
     began: Mark,
-    receiver: Option<watch::Receiver<Mark>>,
+    latest: Option<Arc<Latest<Mark>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -113,22 +114,23 @@ impl Subscription {
     /// Begins anew if anything was erased since it began; whether it did.
     pub(crate) fn renew(&mut self) -> bool {
         let erased = self.is_erased();
-        if let Some(receiver) = self.receiver.as_ref().filter(|_| erased) {
-            self.began = *receiver.borrow();
+        if let Some(latest) = self.latest.as_ref().filter(|_| erased) {
+            self.began = latest.get();
         }
         erased
     }
 
     /// Whether what it tells of was erased since it began.
     fn is_erased(&self) -> bool {
-        self.receiver.as_ref().is_some_and(|receiver| receiver.borrow().erasures > self.began.erasures)
+        self.latest.as_ref().is_some_and(|latest| latest.get().erasures > self.began.erasures)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.receiver = None;
-        self.hub.marks.remove_if(&self.key, |_, sender| sender.receiver_count() == 0);
+        self.latest = None;
+        // Those who subscribe clone it under the same lock.
+        self.hub.marks.remove_if(&self.key, |_, latest| Arc::strong_count(latest) == 1);
         self.hub.watched.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -191,9 +193,9 @@ impl Watcher {
                 self.next_seq = turn.head.turn_seq.next();
                 return Ok(WatchEvent::Turn(Arc::new(turn)));
             }
-            let Some(receiver) = self.subscription.receiver.as_mut() else { return Err(Error::StoreUnavailable) };
-            // Marked as seen before the read: a commit after this line wakes the wait below.
-            let mark = *receiver.borrow_and_update();
+            let Some(latest) = &self.subscription.latest else { return Err(Error::StoreUnavailable) };
+            // Seen before the read: a commit after this line ends the wait below.
+            let mark = latest.get();
             let page = match self.store.turns(&self.subscription.key, self.next_seq, PAGE_TURNS).await {
                 Err(ReadError::Absent) => return Err(Error::ConversationErased),
                 page => page?,
@@ -206,7 +208,7 @@ impl Watcher {
                 self.resets_seen = mark.resets;
                 return Ok(WatchEvent::Reset);
             }
-            receiver.changed().await.map_err(|_| Error::StoreUnavailable)?;
+            latest.wait_for(|now| *now != mark).await;
         }
     }
 

@@ -248,6 +248,7 @@ impl JournalStore {
             stats: Arc::clone(&stats),
             clock,
             options: options.compaction(),
+            newer: Mutex::default(),
         };
         let epoch = start.epoch;
         let core = WriterCore::new(Arc::clone(&disk), entropy, writer_options, Arc::clone(&stats), start);

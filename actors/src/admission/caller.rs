@@ -5,24 +5,25 @@ use tokio::sync::oneshot;
 use super::Permit;
 
 /// Where an answer goes, and the places that its call holds until then. They are given back before the caller hears
-/// that its call is over, however it ends: it may call again at once, and is not refused for the call that it had.
+/// from here that its call is over, by an answer or by none: it may call again at once, and is not refused for the call that it
+/// had. Whoever gives up before that leaves its places taken for as long as the call is.
 #[derive(Debug)]
-pub(crate) struct Caller<T> {
+pub(crate) struct Caller<T, H = Permit> {
     // Before `reply`: fields are dropped in their order.
-    permit: Permit,
+    held: H,
     reply: oneshot::Sender<T>,
 }
 
-impl<T> Caller<T> {
+impl<T, H> Caller<T, H> {
     /// With what receives the answer, or nothing once the call is dropped.
-    pub(crate) fn new(permit: Permit) -> (Self, oneshot::Receiver<T>) {
+    pub(crate) fn new(held: H) -> (Self, oneshot::Receiver<T>) {
         let (reply, answer) = oneshot::channel();
-        (Self { permit, reply }, answer)
+        (Self { held, reply }, answer)
     }
 
     pub(crate) fn answer(self, answer: T) {
-        let Self { permit, reply } = self;
-        drop(permit);
+        let Self { held, reply } = self;
+        drop(held);
         // A caller that is gone wants no answer.
         drop(reply.send(answer));
     }
@@ -31,10 +32,12 @@ impl<T> Caller<T> {
     pub(crate) fn is_gone(&self) -> bool {
         self.reply.is_closed()
     }
+}
 
+impl<T> Caller<T> {
     /// The turn waits for something else than the cores.
     pub(crate) fn give_slot(&mut self) {
-        self.permit.give_slot();
+        self.held.give_slot();
     }
 }
 

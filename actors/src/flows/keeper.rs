@@ -6,8 +6,8 @@
 //! publication of what is published, a promotion of what is promoted and a pause of what is paused do nothing.
 //! Whether a write happened that the store did not answer in time is found out here, by reading the stream again.
 //!
-//! The downside: it waits for the store inside its handler, so a slow sync of one tenant delays the others. These
-//! calls are rare, each has a deadline, and serial is what the actor is for.
+//! The downside: it waits for the store inside its handler, so a slow sync of one tenant delays the others, and so does reading
+//! a stream again, for five seconds at most. These calls are rare, each has a deadline, and serial is what the actor is for.
 
 mod pausing;
 mod settling;
@@ -18,9 +18,9 @@ use std::{
 };
 
 use colloquy_store::RecordKind;
-use colloquy_types::{FlowName, Revision, TenantId};
+use colloquy_types::{FlowName, Revision, TenantId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use self::{pausing::Pause, settling::Unsettled};
 use super::{
@@ -32,6 +32,7 @@ use super::{
     workshop::Place,
 };
 use crate::{
+    admission::Caller,
     error::{DeadlineOutcome, Error},
     shared::Shared,
     timers,
@@ -63,9 +64,7 @@ pub(crate) struct Publish {
     pub(crate) by: String,
     pub(crate) note: String,
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<(Arc<FlowRevision>, bool), Error>>,
-    /// Held until answered.
-    pub(crate) _place: Place,
+    pub(crate) caller: Caller<Result<(Arc<FlowRevision>, bool), Error>, Place>,
 }
 
 /// A checked promotion on its way to the log.
@@ -79,9 +78,7 @@ pub(crate) struct Promote {
     pub(crate) by: String,
     pub(crate) note: String,
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<(Arc<Promotion>, bool), Error>>,
-    /// Held until answered.
-    pub(crate) _place: Place,
+    pub(crate) caller: Caller<Result<(Arc<Promotion>, bool), Error>, Place>,
 }
 
 /// The actor.
@@ -96,8 +93,9 @@ pub(crate) struct State {
     tenants: Option<(Stream, BTreeSet<TenantId>)>,
     /// [`Message::Settle`] is on its way.
     settles: bool,
-    /// Whose stream was read again last, or was to be.
+    /// Whose stream was read again last, or was to be, and how many could not be read since one was.
     settled_last: Option<TenantId>,
+    unread: u32,
 }
 
 impl Actor for Keeper {
@@ -119,26 +117,23 @@ impl Actor for Keeper {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Publish(publish) => {
-                let Publish { tenant, name, revision, source, scenarios, compiled, by, note, deadline, reply, _place } =
+                let Publish { tenant, name, revision, source, scenarios, compiled, by, note, deadline, caller } =
                     *publish;
                 let faults = compiled.faults;
                 let entry = Entry { name, revision, source, scenarios, flow: compiled.flow, faults, by, note };
-                self.shared.flows.unsettled().begin(&tenant);
                 let published = self.publish(state, &tenant, entry, deadline).await;
                 self.ended(&myself, state, &tenant, &published);
-                drop(reply.send(published));
+                caller.answer(published);
             }
             Message::Promote(promote) => {
-                self.shared.flows.unsettled().begin(&promote.tenant);
                 let promoted = self.promote(state, &promote).await;
                 self.ended(&myself, state, &promote.tenant, &promoted);
-                drop(promote.reply.send(promoted));
+                promote.caller.answer(promoted);
             }
             Message::Pause(pause) => {
-                self.shared.flows.unsettled().begin(&pause.tenant);
                 let steered = self.pause(state, &pause).await;
                 self.ended(&myself, state, &pause.tenant, &steered);
-                drop(pause.reply.send(steered));
+                pause.caller.answer(steered);
             }
             Message::Settle => self.settle(&myself, state).await,
         }
@@ -182,12 +177,43 @@ impl Keeper {
             std::collections::hash_map::Entry::Vacant(vacant) => {
                 let (stream, records) = Stream::open(self.ports(), &stream::flows_key(tenant), deadline).await?;
                 let Shared { flows, author, workshop, .. } = self.shared.as_ref();
-                restore(flows, author, workshop, tenant, &records, deadline).await?;
-                // Perhaps they are again, and nobody was told.
-                self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Tenant(tenant.clone())));
+                let before = flows.pauses().of_tenant(tenant);
+                if let Err(error) = restore(flows, author, workshop, tenant, &records, deadline).await {
+                    stream.release(self.shared.store.as_ref());
+                    return Err(error);
+                }
+                flows.unsettled().end(tenant);
+                let now = flows.pauses().of_tenant(tenant);
+                if before.iter().any(|pause| !now.contains(pause)) {
+                    self.try_timers(tenant);
+                }
                 Ok(vacant.insert(stream))
             }
         }
+    }
+
+    /// Appends to the tenant's stream, which is unsettled until it is known how that ends.
+    async fn append(
+        &self,
+        state: &mut State,
+        tenant: &TenantId,
+        (kind, payload): (RecordKind, &[u8]),
+        deadline: Instant,
+    ) -> Result<(u64, Timestamp), Error> {
+        let stream = self.stream(state, tenant, deadline).await?;
+        let unsettled = self.shared.flows.unsettled();
+        unsettled.begin(tenant);
+        let written = stream.append(self.ports(), kind, payload, deadline).await;
+        // No wait lies between this and the catalogue.
+        if matches!(written, Ok(_) | Err(Error::DiskFull | Error::TooLarge { .. })) {
+            unsettled.end(tenant);
+        }
+        written
+    }
+
+    /// Has the tenant's timers tried that were refused until now.
+    fn try_timers(&self, tenant: &TenantId) {
+        self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Tenant(tenant.clone())));
     }
 
     /// Makes sure that the next start reads the tenant's stream.
@@ -200,7 +226,10 @@ impl Keeper {
             }
         };
         if !opened.1.contains(tenant) {
-            list_tenant(&mut opened.0, self.ports(), tenant, deadline).await?;
+            if let Err(error) = list_tenant(&mut opened.0, self.ports(), tenant, deadline).await {
+                opened.0.release(self.shared.store.as_ref());
+                return Err(error);
+            }
             opened.1.insert(tenant.clone());
         }
         state.tenants = Some(opened);
@@ -216,7 +245,7 @@ impl Keeper {
     ) -> Result<(Arc<FlowRevision>, bool), Error> {
         in_time(deadline)?;
         self.list(state, tenant, deadline).await?;
-        let stream = self.stream(state, tenant, deadline).await?;
+        self.stream(state, tenant, deadline).await?;
         let known = self.shared.flows.published(tenant.as_str(), entry.revision);
         if let Some(known) = known.filter(|known| *known.scenarios == *entry.scenarios) {
             return Ok((known, false));
@@ -231,7 +260,7 @@ impl Keeper {
             note: note.clone(),
         };
         let payload = encode(&record)?;
-        let (number, published_at) = stream.append(self.ports(), RecordKind::Revision, &payload, deadline).await?;
+        let (number, published_at) = self.append(state, tenant, (RecordKind::Revision, &payload), deadline).await?;
         let published = Arc::new(FlowRevision {
             number,
             name,
@@ -251,7 +280,7 @@ impl Keeper {
     async fn promote(&self, state: &mut State, promote: &Promote) -> Result<(Arc<Promotion>, bool), Error> {
         let Promote { tenant, checked, expected_from, by, note, deadline, .. } = promote;
         in_time(*deadline)?;
-        let stream = self.stream(state, tenant, *deadline).await?;
+        self.stream(state, tenant, *deadline).await?;
         let flows = &self.shared.flows;
         let from = flows.promoted_revision(tenant.as_str(), checked.name.as_str());
         let conflict = || Error::PromotionConflict { promoted: from.map(|from| from.to_string()) };
@@ -275,7 +304,7 @@ impl Keeper {
             note: note.clone(),
         };
         let payload = encode(&record)?;
-        let (number, at) = stream.append(self.ports(), RecordKind::Promotion, &payload, *deadline).await?;
+        let (number, at) = self.append(state, tenant, (RecordKind::Promotion, &payload), *deadline).await?;
         let promotion = Arc::new(Promotion {
             number,
             flow: checked.name.clone(),
@@ -286,6 +315,10 @@ impl Keeper {
             note: note.clone(),
         });
         flows.promote(tenant.as_str(), Arc::clone(&promotion));
+        // It may lead away from a revision that is paused.
+        if !flows.pauses().of_tenant(tenant).is_empty() {
+            self.try_timers(tenant);
+        }
         self.shared.metrics.promotions.inc();
         tracing::info!(%tenant, flow = %promotion.flow, revision = %promotion.to, "flow promoted");
         Ok((promotion, true))

@@ -144,6 +144,12 @@ impl Pauses {
         self.read(tenant, held).flatten()
     }
 
+    /// What is paused of the tenant.
+    pub(super) fn of_tenant(&self, tenant: &TenantId) -> Vec<Arc<TrafficPause>> {
+        let all = |pauses: &TenantPauses| pauses.whole.iter().chain(pauses.revisions.values()).cloned().collect();
+        self.read(tenant, all).unwrap_or_default()
+    }
+
     /// Takes note of a request that found things as it wanted them.
     pub(super) fn remember(&self, tenant: &TenantId, request: Remembered) {
         self.change(|tenants| tenants.entry(tenant.to_string()).or_default().requests.remember(request));

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{Runtime, deadline_unknown};
 use crate::{
+    admission::Caller,
     error::Error,
     flows::{
         CompiledFlow, FlowRevision, FlowSources, GraphDrawing, Promotion, ScenarioResult,
@@ -148,10 +149,9 @@ impl Runtime {
         let (Some(name), Some((revision, source))) = (compiled.name.clone(), compiled.source.take()) else {
             return Err(Error::FlowUnreadable { faults: compiled.faults });
         };
-        let (reply, answer) = oneshot::channel();
+        let (caller, answer) = Caller::new(place);
         let Attribution { by, note } = attribution;
-        let message =
-            Publish { tenant, name, revision, source, scenarios, compiled, by, note, deadline, reply, _place: place };
+        let message = Publish { tenant, name, revision, source, scenarios, compiled, by, note, deadline, caller };
         self.tell_keeper(Message::Publish(Box::new(message)))?;
         let (revision, created) = answered(deadline, answer).await?;
         Ok(Published { revision, created })
@@ -174,9 +174,9 @@ impl Runtime {
             None => None,
         };
         self.check_promotable(&checked, deadline).await?;
-        let (reply, answer) = oneshot::channel();
+        let (caller, answer) = Caller::new(place);
         let Attribution { by, note } = attribution;
-        let message = Promote { tenant, checked, expected_from, by, note, deadline, reply, _place: place };
+        let message = Promote { tenant, checked, expected_from, by, note, deadline, caller };
         self.tell_keeper(Message::Promote(Box::new(message)))?;
         let (promotion, changed) = answered(deadline, answer).await?;
         Ok(Promoted { promotion, changed })

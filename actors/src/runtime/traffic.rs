@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use colloquy_types::{RequestId, SHARED_TENANT, TenantId};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Runtime,
     flows::{Attribution, answered},
 };
 use crate::{
+    admission::Caller,
     conversation::traffic_digest,
     error::Error,
     flows::{
@@ -78,9 +79,8 @@ impl Runtime {
         let Attribution { by, note: reason } = attribution;
         let of = revision.as_ref().map(|of| (of.flow.as_str(), of.revision.0.as_slice()));
         let request_digest = traffic_digest(paused, of, &by, &reason);
-        let (reply, answer) = oneshot::channel();
-        let message =
-            Pause { tenant, revision, paused, by, reason, request_id, request_digest, deadline, reply, _place: place };
+        let (caller, answer) = Caller::new(place);
+        let message = Pause { tenant, revision, paused, by, reason, request_id, request_digest, deadline, caller };
         self.tell_keeper(Message::Pause(Box::new(message)))?;
         let (pause, replayed) = answered(deadline, answer).await?;
         Ok(TrafficReply { pause, replayed })

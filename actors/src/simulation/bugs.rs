@@ -29,11 +29,13 @@ pub enum Bug {
     SkippedHint,
     /// Turns of a paused tenant are taken.
     IgnoredPause,
+    /// A pause that was written and that nobody heard of does not hold.
+    UnsettledPause,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DroppedDuplicateCheck,
         Self::CommitWithoutFence,
         Self::ReplyBeforeSync,
@@ -45,6 +47,7 @@ impl Bug {
         Self::SkippedEvent,
         Self::SkippedHint,
         Self::IgnoredPause,
+        Self::UnsettledPause,
     ];
 
     /// What is planted in the runtime.
@@ -57,6 +60,7 @@ impl Bug {
             Self::SkippedEvent => Some(Planted::SkipsEvent),
             Self::SkippedHint => Some(Planted::SkipsHint),
             Self::IgnoredPause => Some(Planted::IgnoresPause),
+            Self::UnsettledPause => Some(Planted::ForgetsUnsettled),
             _ => None,
         }
     }

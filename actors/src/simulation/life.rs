@@ -318,7 +318,22 @@ impl<'a> Run<'a> {
             Operation::Feedback { conversation, manner } => calls.feedback(conversation, manner),
             Operation::Cancel { conversation, which, budget } => calls.cancel(conversation, which, budget),
             Operation::Pause { conversation, paused, manner } => calls.pause(conversation, paused, manner),
-            Operation::Steer { paused, again, budget } => calls.steer(paused, again, budget),
+            Operation::Steer { paused, again, unheard, budget } => {
+                if unheard {
+                    store.lose_acknowledgement();
+                }
+                calls.steer(paused, again, budget);
+            }
+            Operation::KillKeeper => {
+                if let Some(keeper) = runtime.shared().keeper() {
+                    keeper.kill();
+                    self.witness.count("keepers of flows killed");
+                }
+            }
+            Operation::LookAtPauses => {
+                sleep(SETTLED).await;
+                self.same_pauses(runtime, store).await;
+            }
             Operation::Fork { conversation, source, at, manner } => calls.fork(conversation, source, at, manner),
             Operation::Erase { conversation, budget } => calls.erase(conversation, budget),
             Operation::Passivate { conversation, budget } => calls.passivate(conversation, budget),
@@ -376,12 +391,6 @@ impl<'a> Run<'a> {
     /// Ends what runs, then closes the store. Whoever calls meanwhile is refused.
     async fn stop(&self, runtime: &Runtime, store: &Arc<SimulatedStore>) {
         self.disk.set_full(false);
-        if self.witness.lock().steering.is_unknown() {
-            // The runtime finds out by itself.
-            sleep(SETTLED).await;
-            self.same_pauses(runtime, store).await;
-            self.witness.count("pauses of the tenant looked for");
-        }
         runtime.drain(Instant::now() + REST).await;
         self.witness.refresh();
         // A disk that fails meanwhile keeps it from closing.
@@ -390,7 +399,12 @@ impl<'a> Run<'a> {
 
     async fn same_pauses(&self, runtime: &Runtime, store: &SimulatedStore) {
         match timeout(REST, same_pauses(runtime, store, &self.tenant)).await {
-            Ok(checked) => self.witness.check(checked),
+            Ok(checked) => {
+                if self.witness.lock().steering.is_unknown() {
+                    self.witness.count("pauses found that nobody was told of");
+                }
+                self.witness.check(checked);
+            }
             Err(_) if self.is_over(store) => {}
             Err(_) => self.fail("the store does not answer"),
         }

@@ -7,7 +7,7 @@ const STEPS_MEAN: u64 = 200;
 
 /// Every kind of operation, fault and ending that must occur, by the name it is counted by. A fault is counted where it
 /// strikes, not where it is armed.
-pub(super) const OCCURS: [&str; 50] = [
+pub(super) const OCCURS: [&str; 52] = [
     "acknowledgements lost",
     "actions called",
     "actions repeated",
@@ -34,7 +34,9 @@ pub(super) const OCCURS: [&str; 50] = [
     "deaths within a write",
     "disconnections",
     "disk failures",
+    "keepers of flows killed",
     "passivations asked for",
+    "pauses found that nobody was told of",
     "pauses",
     "power lost",
     "processes killed",

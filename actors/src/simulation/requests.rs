@@ -81,7 +81,8 @@ impl Requests {
     /// Takes note that a request is sent, and of the spell in which turns are refused.
     pub(super) fn sent(&mut self, key: &ConversationKey, id: &RequestId, refused_in: Option<Spell>) {
         if let Some(request) = self.find(key, id) {
-            if request.sent == 0 {
+            // Of what came before it nothing is on its way.
+            if request.sent == request.had_no_effect {
                 request.refused_in = refused_in;
             }
             request.sent += 1;

@@ -76,12 +76,18 @@ pub(super) enum Operation {
         paused: bool,
         manner: Manner,
     },
-    /// Of the tenant, under the id of a recent request when `again` is given.
+    /// Of the tenant, under the id of a recent request when `again` is given. With `unheard` the next acknowledgement of a
+    /// write is lost.
     Steer {
         paused: bool,
         again: Option<usize>,
+        unheard: bool,
         budget: Duration,
     },
+    /// Kills the keeper of the flows.
+    KillKeeper,
+    /// Holds what is paused against what was written, after a while in which nobody asks for anything.
+    LookAtPauses,
     /// `at` is a number of a turn, taken modulo what there is; the last state when not given.
     Fork {
         conversation: usize,
@@ -159,6 +165,8 @@ impl Operation {
             Self::Pause { .. } => "resumptions",
             Self::Steer { paused: true, .. } => "pauses of the tenant",
             Self::Steer { .. } => "resumptions of the tenant",
+            Self::KillKeeper => "kills of the keeper of flows",
+            Self::LookAtPauses => "looks at pauses",
             Self::Fork { .. } => "forks",
             Self::Erase { .. } => "erasures",
             Self::Passivate { .. } => "passivations asked for",
@@ -187,6 +195,11 @@ impl Operation {
             Self::Compact => "compactions",
             Self::Wait(_) => "waits",
         }
+    }
+
+    fn steer(random: &mut Random, paused: bool) -> Self {
+        let again = random.chance(15).then(|| random.below(usize::MAX));
+        Self::Steer { paused, again, unheard: random.chance(40), budget: budget(random) }
     }
 
     /// The next operation.
@@ -236,8 +249,10 @@ impl Operation {
             854..858 => Self::Compact,
             858..876 => Self::Passivate { conversation, budget: budget(random) },
             876..884 => Self::KillSupervisor { conversation },
-            884..887 => Self::Steer { paused: true, again: again(random), budget: budget(random) },
-            887..917 => Self::Steer { paused: false, again: again(random), budget: budget(random) },
+            884..887 => Self::steer(random, true),
+            887..917 => Self::steer(random, false),
+            917..922 => Self::KillKeeper,
+            922..928 => Self::LookAtPauses,
             _ => Self::Wait(millis(random, 20, 600)),
         }
     }
@@ -246,10 +261,6 @@ impl Operation {
 fn budget(random: &mut Random) -> Duration {
     let millis = *random.pick(&[40, 120, 400, 1000, 3000, 3000, 8000, 8000]).unwrap_or(&3000);
     Duration::from_millis(millis)
-}
-
-fn again(random: &mut Random) -> Option<usize> {
-    random.chance(15).then(|| random.below(usize::MAX))
 }
 
 fn expected(random: &mut Random) -> Expected {

@@ -100,6 +100,7 @@ const NOTICES: [(Bug, Invariant); Bug::ALL.len()] = [
     (Bug::SkippedEvent, Invariant::StreamsAgree),
     (Bug::SkippedHint, Invariant::TimersFire),
     (Bug::IgnoredPause, Invariant::Paused),
+    (Bug::UnsettledPause, Invariant::Paused),
 ];
 
 /// The first seed that shows the promise broken that a planted bug breaks.

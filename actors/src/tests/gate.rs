@@ -28,6 +28,8 @@ pub(super) struct Gate {
     pub(super) poisoned: Mutex<Option<ConversationKey>>,
     /// Whether opens never end.
     pub(super) stalled: AtomicBool,
+    /// The conversation whose opens never end.
+    pub(super) unanswered: Mutex<Option<ConversationKey>>,
     /// Whether the next append keeps its thread before anything else.
     pub(super) computes: AtomicBool,
     /// What the next read of turns finds instead, as one that an erasure overtook.
@@ -68,6 +70,7 @@ impl Gate {
             erasing: Mutex::default(),
             poisoned: Mutex::default(),
             stalled: AtomicBool::new(false),
+            unanswered: Mutex::default(),
             computes: AtomicBool::new(false),
             overtaken: Mutex::default(),
             opens: Counts::default(),
@@ -108,7 +111,8 @@ impl ConversationStore for Gate {
         self.opens.began.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let _open = self.opens.enter();
-            if self.stalled.load(Ordering::Relaxed) {
+            let unanswered = self.unanswered.lock().unwrap().as_ref() == Some(key);
+            if unanswered || self.stalled.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
             let opened = self.inner.open(key).await;

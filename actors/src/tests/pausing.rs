@@ -5,7 +5,8 @@ use super::{
     outside::{AMPLE, Conduct, World, errand, started, submitted},
     *,
 };
-use crate::{Attribution, PauseTraffic, runtime::PauseConversation};
+use crate::{Attribution, PauseTraffic, flows::flows_key, runtime::PauseConversation};
+use colloquy_store::memory::Fault;
 
 async fn pause(runtime: &Runtime, request_id: &str, paused: bool) -> Result<crate::ControlReply, Error> {
     let (request_id, deadline) = (RequestId::parse(request_id).unwrap(), Instant::now() + Duration::from_secs(10));
@@ -63,6 +64,46 @@ async fn what_runs_and_waits_ends_before_the_pause() {
     assert!(matches!(behind.await.unwrap(), Err(Error::Paused { .. })));
 }
 
+/// Of two tenants whose pauses nobody was told of, the one whose stream cannot be read does not keep the other back.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_was_told_of_is_found_out_for_each_tenant_by_itself() {
+    let gate = Gate::new();
+    let runtime = start(gate.clone()).await;
+    let steer = async |owner: &str, request_id: &str, paused: bool| {
+        let tenant = TenantId::parse(owner).unwrap();
+        runtime.pause_traffic(PauseTraffic { tenant, paused, ..steering(request_id) }).await
+    };
+    for owner in ["acme", "beta"] {
+        // A tenant is listed with its first pause.
+        steer(owner, "p-1", true).await.unwrap();
+        steer(owner, "p-2", false).await.unwrap();
+        gate.inner.fail_next(Fault::UnknownWritten);
+        assert_eq!(steer(owner, "p-3", true).await, Err(Error::StoreUnavailable));
+    }
+    let acme = flows_key(&TenantId::parse("acme").unwrap());
+    *gate.unanswered.lock().unwrap() = Some(acme);
+    let held = || runtime.paused_traffic(None, None, 9).rows.iter().map(|row| row.place()).collect::<Vec<_>>();
+    assert_eq!(held(), [""; 0]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(held(), ["beta"]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    *gate.unanswered.lock().unwrap() = None;
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    assert_eq!(held(), ["acme", "beta"]);
+}
+
+/// A pause, or the end of one, of a whole tenant.
+fn steering(request_id: &str) -> PauseTraffic {
+    PauseTraffic {
+        tenant: TenantId::parse("acme").unwrap(),
+        revision: None,
+        request_id: RequestId::parse(request_id).unwrap(),
+        paused: true,
+        attribution: Attribution::default(),
+        deadline: Instant::now() + Duration::from_secs(10),
+    }
+}
+
 #[tokio::test]
 async fn a_turn_that_runs_ends_when_its_tenant_is_paused_and_one_that_waits_is_refused() {
     let world = World::new(&[("model", Conduct::Held)]);
@@ -72,15 +113,7 @@ async fn a_turn_that_runs_ends_when_its_tenant_is_paused_and_one_that_waits_is_r
     wait_for(|| world.running() == 1).await;
     let waiting = submitted(&runtime, errand("r-2", "desk", AMPLE));
     wait_for(|| runtime.shared().directory.get(&key("c")).unwrap().info.in_flight.get() == 2).await;
-    let pause = PauseTraffic {
-        tenant: TenantId::parse("acme").unwrap(),
-        revision: None,
-        request_id: RequestId::parse("p-1").unwrap(),
-        paused: true,
-        attribution: Attribution::default(),
-        deadline: Instant::now() + AMPLE,
-    };
-    runtime.pause_traffic(pause).await.unwrap();
+    runtime.pause_traffic(steering("p-1")).await.unwrap();
     world.gate.add_permits(1);
     assert_eq!(seq(&running.await.unwrap().unwrap()), 2);
     assert!(matches!(waiting.await.unwrap(), Err(Error::TrafficPaused(_))));

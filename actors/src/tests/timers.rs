@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    Attribution, PauseTraffic,
+    Attribution, FlowFile, FlowSources, PauseTraffic, PromoteFlow, PublishFlow, RevisionChoice,
     runtime::{EraseConversation, ForkConversation, PauseConversation},
     timers::{Verdict, fire, slot_key, slot_of},
 };
@@ -285,6 +285,47 @@ async fn the_timer_of_a_paused_tenant_waits_until_it_is_resumed() {
     sleep(30 * MINUTE).await;
     assert_eq!(house.turns("c").await, ["r-1"]);
     steer("p-2", false).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.turns("c").await, ["r-1", "timer/nudge/1"]);
+}
+
+/// A conversation at a boundary leaves a paused revision, and its timer comes with it.
+#[tokio::test(start_paused = true)]
+async fn the_timer_of_a_paused_revision_fires_when_another_one_is_promoted() {
+    let house = House::new().await;
+    let tenant = || TenantId::parse("acme").unwrap();
+    let release = async |fallback: &str| {
+        let file = FlowFile {
+            name: "flow.yaml".to_owned(),
+            text: TIMED.replace("open: {}", "open: {terminal: true}").replace("Sorry?", fallback),
+        };
+        let sources = FlowSources { files: vec![file], scenarios: String::new() };
+        let (attribution, deadline) = (Attribution::default(), Instant::now() + MINUTE);
+        let publish = PublishFlow { tenant: tenant(), sources, attribution: attribution.clone(), deadline };
+        // It is compiled on a thread that has no virtual time.
+        tokio::time::resume();
+        let revision = house.runtime.publish_flow(publish).await.unwrap().revision.revision.to_string();
+        let (flow, expected_from) = ("timed".to_owned(), None);
+        let promote =
+            PromoteFlow { tenant: tenant(), flow, revision: revision.clone(), expected_from, attribution, deadline };
+        house.runtime.promote_flow(promote).await.unwrap();
+        tokio::time::pause();
+        revision
+    };
+    let digits = release("Pardon?").await;
+    house.say("c", "r-1", "later").await.unwrap();
+    let pause = PauseTraffic {
+        tenant: tenant(),
+        revision: Some(RevisionChoice { flow: "timed".to_owned(), digits }),
+        request_id: RequestId::parse("p-1").unwrap(),
+        paused: true,
+        attribution: Attribution::default(),
+        deadline: Instant::now() + MINUTE,
+    };
+    house.runtime.pause_traffic(pause).await.unwrap();
+    sleep(30 * MINUTE).await;
+    assert_eq!(house.turns("c").await, ["r-1"]);
+    release("What?").await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(house.turns("c").await, ["r-1", "timer/nudge/1"]);
 }

@@ -93,6 +93,11 @@ impl Queue {
         self.beyond.is_some_and(|beyond| self.next_at().is_none_or(|next| next >= beyond))
     }
 
+    /// Whether some of what is stored is not held.
+    pub(super) fn lacks_some(&self) -> bool {
+        self.beyond.is_some()
+    }
+
     /// What is stored is read from here on: what is missing will be known anew.
     pub(super) fn reading(&mut self) {
         self.beyond = None;

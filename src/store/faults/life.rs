@@ -111,6 +111,7 @@ impl Life {
             stats: Arc::clone(&stats),
             clock: Arc::clone(&world.clock),
             options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
+            newer: Mutex::default(),
         };
         let epoch = start.epoch;
         let entropy = Arc::clone(&world.entropy);

@@ -12,12 +12,12 @@ mod rewrite;
 mod rules;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     io,
     num::NonZeroU64,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -87,6 +87,8 @@ pub(crate) struct Compactor {
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: CompactionOptions,
+    /// Segments with something of a newer build, which knows what is to become of it: what is pending there stays so.
+    pub(crate) newer: Mutex<BTreeSet<u64>>,
 }
 
 /// When each segment was looked at for what retention no longer keeps.
@@ -150,7 +152,9 @@ impl Compactor {
     fn sealed(&self) -> Result<BTreeMap<u64, Arc<Segment>>, IndexError> {
         let below = self.index.look(|index| index.covered())?.map_or(0, |covered| covered.segment);
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed = segments.range(..below).filter(|(_, segment)| segment.trailer().is_some());
+        let newer = self.newer.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = |id: &u64, segment: &Segment| segment.trailer().is_some() && !newer.contains(id);
+        let sealed = segments.range(..below).filter(|(id, segment)| is_ours(id, segment));
         Ok(sealed.map(|(id, segment)| (*id, Arc::clone(segment))).collect())
     }
 
@@ -222,11 +226,16 @@ impl Compactor {
         let due = self.index.look(|index| index.due_in(segment.id))?;
         let bytes = rewrite::read(segment, trailer, pace)?;
         let scan = scan::scan(&bytes, segment.id, self.uuid);
-        let mut rules = Rules::new((&self.index, &self.options.retention), segment.id, self.clock.now(), &scan);
-        let layout = Layout::of(segment, &bytes, &scan, &mut rules)?;
         let before = segment.file_len();
         let mut compacted =
             Compacted { segments_read: 1, bytes_before: before, bytes_after: before, ..Compacted::default() };
+        if let Err(error) = scan.refuse_newer() {
+            tracing::error!(segment = segment.id, %error, "compaction leaves a segment as it is");
+            self.newer.lock().unwrap_or_else(PoisonError::into_inner).insert(segment.id);
+            return Ok(compacted);
+        }
+        let mut rules = Rules::new((&self.index, &self.options.retention), segment.id, self.clock.now(), &scan);
+        let layout = Layout::of(segment, &bytes, &scan, &mut rules)?;
         if !layout.must && !self.is_enough(layout.dead, before) {
             self.index.look(|index| index.passed_over(segment.id, &due, layout.dead))?;
             return Ok(compacted);

@@ -68,6 +68,13 @@ pub(crate) struct Damage {
     pub(crate) uid: Option<ConversationUid>,
 }
 
+/// The first record of a group that a newer build wrote. Behind a header that is damaged it is not looked for: where
+/// records begin there is a guess.
+fn newer_record(items: &[Item]) -> Option<Newer> {
+    let is_placed = |item: &&Item| matches!(&item.found, Ok(_) | Err(Damage { bad: BadRecord::BodyChecksum, .. }));
+    items.iter().find(|item| !is_placed(item)).and_then(Item::newer)
+}
+
 /// What is intact and of a newer build.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Newer {
@@ -115,7 +122,7 @@ impl Scan {
     /// Takes the group whose body is `body`, and whose header stands at `start`.
     fn group(&mut self, header: GroupHeader, start: usize, body: &[u8]) {
         let items = records(body, start + GROUP_BYTES);
-        self.newer = self.newer.take().or_else(|| items.iter().find_map(Item::newer));
+        self.newer = self.newer.take().or_else(|| newer_record(&items));
         self.stretches.push(Stretch { start, group: Some(header), items });
         self.synced = self.synced.max(header.synced);
         let known = self.ends.entry(header.synced.segment).or_default();
@@ -271,4 +278,21 @@ fn named(bytes: &[u8]) -> Option<ConversationKey> {
     let kind = bytes.get(5).copied().and_then(RecordKind::from_number);
     let payload = bytes.get(HEADER_BYTES + SALT_BYTES..).filter(|_| kind == Some(RecordKind::Created))?;
     split_envelope(payload).map(|(key, _)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_record_is_looked_for_where_records_are_known_to_begin() {
+        let newest = |found: [BadRecord; 2]| {
+            let damaged = |bad| Item { offset: 0, len: 8, found: Err(Damage { bad, uid: None }), names: None };
+            newer_record(&found.map(damaged))
+        };
+        let newer = BadRecord::UnknownKind(200);
+        assert_eq!(newest([BadRecord::BodyChecksum, newer.clone()]), Some(Newer::Record(newer.clone())));
+        assert_eq!(newest([BadRecord::HeaderChecksum, newer.clone()]), None, "it may be what somebody said");
+        assert_eq!(newest([BadRecord::NewerVersion(2), newer]), Some(Newer::Version(2)));
+    }
 }

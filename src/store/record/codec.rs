@@ -28,10 +28,10 @@ pub enum BadRecord {
     #[error("record format {0} is newer than this build")]
     NewerVersion(u8),
     /// A kind this build does not know.
-    #[error("record kind {0} is unknown")]
+    #[error("record kind {0} is of a newer build")]
     UnknownKind(u8),
     /// A flag this build does not know.
-    #[error("record flags {0:#06x} are not all known")]
+    #[error("record flags {0:#06x} are of a newer build")]
     UnknownFlags(u16),
     /// A length outside the bounds.
     #[error("record length {0} is out of bounds")]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use colloquy_store::RecordKind;
 use colloquy_turn::Remembered;
 use colloquy_types::{RequestId, TenantId};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{Keeper, State, in_time};
 use crate::{
+    admission::Caller,
     conversation::{EndingKind, Known, hash16},
     error::Error,
     flows::{
@@ -18,7 +19,6 @@ use crate::{
         record::{PauseDecision, PromotionRecord},
         workshop::Place,
     },
-    timers,
 };
 
 /// A pause, or the end of one, on its way to the log.
@@ -33,9 +33,7 @@ pub(crate) struct Pause {
     pub(crate) request_id: RequestId,
     pub(crate) request_digest: [u8; 16],
     pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Steered, Error>>,
-    /// Held until answered.
-    pub(crate) _place: Place,
+    pub(crate) caller: Caller<Result<Steered, Error>, Place>,
 }
 
 /// What a pause, or the end of one, came to: what is paused now, and whether it was so before.
@@ -77,8 +75,7 @@ impl Keeper {
             request_digest: *request_digest,
         };
         let payload = encode(&record)?;
-        let stream = self.stream(state, tenant, *deadline).await?;
-        let (number, at) = stream.append(self.ports(), RecordKind::Promotion, &payload, *deadline).await?;
+        let (number, at) = self.append(state, tenant, (RecordKind::Promotion, &payload), *deadline).await?;
         let decision = PauseDecision {
             number,
             at,
@@ -91,7 +88,7 @@ impl Keeper {
         };
         let held = self.shared.flows.decide_pause(tenant, decision);
         if !paused {
-            self.shared.tell_timers(timers::Message::Resumed(timers::Resumed::Tenant(tenant.clone())));
+            self.try_timers(tenant);
         }
         let (flow, of) = (revision.as_ref().map(|of| &of.flow), revision.as_ref().map(|of| of.revision.to_string()));
         tracing::info!(%tenant, flow = flow.map(tracing::field::display), revision = of, paused, "traffic steered");

@@ -12,10 +12,14 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::{Keeper, Message, State};
-use crate::error::Error;
+use crate::{
+    error::{DeadlineOutcome, Error},
+    planted::Planted,
+};
 
-/// How long after a failure streams are read again, and how long reading one may take.
+/// How long after a failure streams are read again, at first and at the longest, and how long reading one may take.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The tenants whose streams may say something else than the catalogue. Outlives the keeper: one that dies within a
@@ -28,12 +32,13 @@ impl Unsettled {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The tenant's stream may be written to.
+    /// The tenant's stream is being written to.
     pub(super) fn begin(&self, tenant: &TenantId) {
         self.with(|tenants| tenants.insert(tenant.clone()));
     }
 
-    fn end(&self, tenant: &TenantId) {
+    /// What it says is known.
+    pub(super) fn end(&self, tenant: &TenantId) {
         self.with(|tenants| tenants.remove(tenant));
     }
 
@@ -44,7 +49,7 @@ impl Unsettled {
 }
 
 impl Keeper {
-    /// After a failure of the store the streams are dropped, and read again: whether it was written is not known.
+    /// Drops the streams when it is not known where they end, or they are another's, and sees that they are read again.
     pub(super) fn ended<T>(
         &self,
         myself: &ActorRef<Message>,
@@ -52,22 +57,24 @@ impl Keeper {
         tenant: &TenantId,
         ended: &Result<T, Error>,
     ) {
-        let store_failed = matches!(
-            ended,
-            Err(Error::StoreUnavailable | Error::DiskFull | Error::Restarted | Error::DeadlineExceeded { .. })
-        );
-        if !store_failed {
-            return self.shared.flows.unsettled().end(tenant);
-        }
-        let tenants = state.tenants.take().map(|(stream, _)| stream);
-        for stream in state.streams.remove(tenant).into_iter().chain(tenants) {
-            stream.release(self.shared.store.as_ref());
+        let unknown = Error::DeadlineExceeded { outcome: DeadlineOutcome::Unknown };
+        if ended
+            .as_ref()
+            .is_err_and(|error| matches!(error, Error::StoreUnavailable | Error::Restarted) || *error == unknown)
+        {
+            let tenants = state.tenants.take().map(|(stream, _)| stream);
+            for stream in state.streams.remove(tenant).into_iter().chain(tenants) {
+                stream.release(self.shared.store.as_ref());
+            }
         }
         self.settle_in(PAUSE, myself, state);
     }
 
     /// Begins to read again what may have been written.
     pub(super) fn settle_in(&self, pause: Duration, myself: &ActorRef<Message>, state: &mut State) {
+        if self.shared.is_planted(Planted::ForgetsUnsettled) {
+            return;
+        }
         if !state.settles && self.shared.flows.unsettled().behind(None).is_some() {
             state.settles = true;
             drop(myself.send_after(pause, || Message::Settle));
@@ -79,14 +86,22 @@ impl Keeper {
     pub(super) async fn settle(&self, myself: &ActorRef<Message>, state: &mut State) {
         state.settles = false;
         let Some(tenant) = self.shared.flows.unsettled().behind(state.settled_last.as_ref()) else { return };
-        let read = self.stream(state, &tenant, Instant::now() + READ_DEADLINE).await.map(drop);
-        match &read {
-            Ok(()) => tracing::info!(%tenant, "its flows were read again after a failure"),
-            Err(error) => tracing::warn!(%tenant, %error, "its flows cannot be read again yet"),
+        match self.stream(state, &tenant, Instant::now() + READ_DEADLINE).await {
+            Ok(_) => {
+                tracing::info!(%tenant, "its flows were read again after a failure");
+                state.unread = 0;
+            }
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "its flows cannot be read again yet");
+                state.unread = state.unread.saturating_add(1);
+            }
         }
-        self.ended(myself, state, &tenant, &read);
         state.settled_last = Some(tenant);
-        self.settle_in(Duration::ZERO, myself, state);
+        let pause = match state.unread {
+            0 => Duration::ZERO,
+            tries => PAUSE.saturating_mul(2_u32.saturating_pow(tries - 1)).min(PAUSE_MAX),
+        };
+        self.settle_in(pause, myself, state);
     }
 }
 
@@ -95,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_cannot_be_read_does_not_keep_the_others_back() {
+    fn each_comes_behind_the_one_before_it() {
         let (unsettled, tenant) = (Unsettled::default(), |name: &str| TenantId::parse(name).unwrap());
         assert_eq!(unsettled.behind(None), None);
         let all = ["acme", "beta", "gamma"].map(tenant);

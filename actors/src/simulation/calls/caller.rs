@@ -45,8 +45,6 @@ impl Caller {
     }
 
     fn sent(&self, id: &RequestId) {
-        // A turn that was committed before this is none that was sent now.
-        self.witness.refresh();
         let mut state = self.witness.lock();
         let refused_in = state.steering.spell(true);
         state.requests.sent(&self.key, id, refused_in);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use colloquy_types::Head;
+use colloquy_types::{Head, Timestamp};
 use tempfile::TempDir;
 
 use super::rig::{append, key, open, turn};
@@ -22,7 +22,7 @@ use crate::{
         survey::survey,
     },
     port::{ConversationStore as _, ReadError},
-    record::{BadRecord, HEADER_BYTES},
+    record::{BadRecord, HEADER_BYTES, RecordKind},
 };
 
 const NEWER: u32 = 2;
@@ -136,7 +136,7 @@ async fn what_is_intact_and_of_a_newer_version_is_refused_and_not_cut() {
                 folder: folder.path().to_path_buf(),
                 to: backups.path().to_path_buf(),
                 copies: false,
-                now: colloquy_types::Timestamp::from_micros(1),
+                now: Timestamp::from_micros(1),
                 tool_version: "test".to_owned(),
             };
             let backed_up = backup(&options, &mut |_| {});
@@ -149,6 +149,41 @@ async fn what_is_intact_and_of_a_newer_version_is_refused_and_not_cut() {
         assert_eq!(store.open(&key("c")).await.unwrap().head, head, "{name}: a refusal harms nothing");
         store.close().await;
     }
+}
+
+/// After an orderly end nothing is read at the start. Whoever reads the conversation is told, others are served, and
+/// compaction leaves the segment to the build that knows what stands in it.
+#[tokio::test]
+async fn what_a_newer_build_left_in_order_is_told_and_not_compacted() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).unwrap();
+    let gone = store.open(&key("gone")).await.unwrap();
+    let mut erased = turn(&gone.lease, &gone.head, b"words");
+    erased.push(RecordKind::Erased, Timestamp::from_micros(1), [1; 16], b"receipt").unwrap();
+    append(&store, &gone.lease, erased).await.unwrap();
+    let opened = store.open(&key("c")).await.unwrap();
+    append(&store, &opened.lease, turn(&opened.lease, &opened.head, b"said")).await.unwrap();
+    let (uuid, segment) = (store.uuid(), folder.path().join("journal").join("0000000000000001.segment"));
+    store.close().await;
+    let mut newer = fs::read(&segment).unwrap();
+    kind(&mut newer, uuid);
+    fs::write(&segment, &newer).unwrap();
+
+    let store = open(folder.path()).unwrap();
+    match store.open(&key("c")).await {
+        Err(ReadError::Corrupt { reason }) => {
+            assert!(reason.starts_with("record kind 200 is of a newer build"), "{reason}");
+        }
+        other => panic!("read: {other:?}"),
+    }
+    let opened = store.open(&key("d")).await.unwrap();
+    append(&store, &opened.lease, turn(&opened.lease, &opened.head, b"said")).await.unwrap();
+    for _ in 0..2 {
+        let compacted = store.compact().await.unwrap();
+        assert_eq!(compacted.segments_rewritten, 0);
+    }
+    store.close().await;
+    assert_eq!(fs::read(&segment).unwrap(), newer);
 }
 
 /// After an orderly end nothing is read again, so only what the index says of itself can tell.

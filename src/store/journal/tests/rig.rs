@@ -1,6 +1,10 @@
 //! What the journal's tests build stores with.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use colloquy_types::{ConversationKey, ConversationUid, Head, SystemClock, SystemEntropy, Timestamp, TurnSeq};
 use tempfile::TempDir;
@@ -126,6 +130,7 @@ impl Rig {
             stats: Arc::clone(&stats),
             clock: Arc::new(SystemClock),
             options: CompactionOptions { bytes_per_second: None, dead_ratio: 0.0, retention: Default::default() },
+            newer: Mutex::default(),
         };
         let core = WriterCore::new(Arc::new(disk.clone()), Arc::new(SystemEntropy), options, stats, start);
         Self { disk, core, out: Outbox::default(), compactor, reader, damages, index: folder }
