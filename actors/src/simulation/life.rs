@@ -31,7 +31,7 @@ const RECOVERIES_MAX: usize = 3;
 /// How long the last process waits for all that runs to end: longer than any call may take.
 const REST: Duration = Duration::from_secs(30);
 /// When it is known again what is paused, after calls of which nobody heard: longer than one of them may take.
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(12);
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug)]

@@ -252,7 +252,7 @@ impl Operation {
             884..887 => Self::steer(random, true),
             887..917 => Self::steer(random, false),
             917..922 => Self::KillKeeper,
-            922..928 => Self::LookAtPauses,
+            922..926 => Self::LookAtPauses,
             _ => Self::Wait(millis(random, 20, 600)),
         }
     }

@@ -75,7 +75,8 @@ impl Queue {
 
     /// Has all hints of some conversations tried when they are due, and not when they were to be tried again.
     pub(super) fn wake(&mut self, is_meant: impl Fn(&ConversationKey) -> bool) {
-        let held: Vec<_> = self.places.keys().filter(|hint| is_meant(&hint.key)).cloned().collect();
+        let held: Vec<_> =
+            self.order.values().map(|(hint, _)| hint).filter(|hint| is_meant(&hint.key)).cloned().collect();
         for hint in held {
             if let Some(entry) = self.remove(&hint) {
                 self.insert(hint.timer.due_at, hint, entry);
