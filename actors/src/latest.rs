@@ -1,7 +1,7 @@
 //! A value that changes, and those who wait for what it becomes.
 //!
-//! Unlike tokio's `watch`, which wakes in a random order, it wakes whoever waits in the order in which they came: nobody is
-//! always the last, and a simulation plays the same each time.
+//! Unlike tokio's `watch`, which wakes in a random order, it wakes whoever waits in the order in which they came, so that a
+//! simulation plays the same each time.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -123,16 +123,9 @@ impl Actor for Timers {
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         self.shared.heartbeats.beat(Janitor::Timers);
         drop(myself.send_message(Message::Look));
-        Ok(State {
-            slots: (0..hint::SLOTS).map(|_| Slot::default()).collect(),
-            reading: (0..hint::SLOTS).map(Reading::of).collect(),
-            stuck: false,
-            tidying: VecDeque::new(),
-            tidy_at: Instant::now() + TIDY,
-            queue: Queue::default(),
-            firing: HashMap::new(),
-            wake: None,
-        })
+        let mut state = State::holding(Queue::default());
+        state.read_all();
+        Ok(state)
     }
 
     async fn handle(
@@ -328,6 +321,19 @@ impl State {
         }
     }
 
+    fn holding(queue: Queue) -> Self {
+        Self {
+            slots: (0..hint::SLOTS).map(|_| Slot::default()).collect(),
+            reading: VecDeque::new(),
+            stuck: false,
+            tidying: VecDeque::new(),
+            tidy_at: Instant::now() + TIDY,
+            queue,
+            firing: HashMap::new(),
+            wake: None,
+        }
+    }
+
     /// Turns are taken again: what was refused until now is tried, and what is being tried has not long to wait.
     fn resumed(&mut self, resumed: &Resumed) {
         self.queue.wake(|key| resumed.is(key));
@@ -364,6 +370,29 @@ impl State {
             _ if !self.tidying.is_empty() || self.is_short() => Duration::ZERO,
             _ if self.firing.len() >= FIRING_MAX => BEAT,
             _ => self.queue.next_at().map_or(BEAT, |at| at.since(now).min(BEAT)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_turn::Timer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_held_is_read_when_something_is_resumed() {
+        let tenant = TenantId::parse("acme").unwrap();
+        for held_max in [1, 2] {
+            let mut state = State::holding(Queue::holding(held_max));
+            for due in [10, 20] {
+                let timer = Timer { id: "t".into(), due_at: Timestamp::from_micros(due), set_turn: due };
+                let hint = Hint { key: ConversationKey::from_parts("acme", "c").unwrap(), timer };
+                state.queue.insert(Timestamp::from_micros(90), hint, Entry { slot: 0, record_no: due, tries: 3 });
+            }
+            state.resumed(&Resumed::Tenant(tenant.clone()));
+            assert_eq!(state.queue.next_at(), Some(Timestamp::from_micros(10)));
+            assert_eq!(state.reading.is_empty(), held_max == 2, "{held_max} held");
         }
     }
 }

@@ -401,7 +401,7 @@ impl<'a> Run<'a> {
         match timeout(REST, same_pauses(runtime, store, &self.tenant)).await {
             Ok(checked) => {
                 if self.witness.lock().steering.is_unknown() {
-                    self.witness.count("pauses found that nobody was told of");
+                    self.witness.count("pauses looked at that nobody can know of");
                 }
                 self.witness.check(checked);
             }

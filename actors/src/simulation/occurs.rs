@@ -36,7 +36,7 @@ pub(super) const OCCURS: [&str; 52] = [
     "disk failures",
     "keepers of flows killed",
     "passivations asked for",
-    "pauses found that nobody was told of",
+    "pauses looked at that nobody can know of",
     "pauses",
     "power lost",
     "processes killed",

@@ -39,7 +39,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    fn holding(held_max: usize) -> Self {
+    pub(super) fn holding(held_max: usize) -> Self {
         Self { order: BTreeMap::new(), places: HashMap::new(), came: 0, beyond: None, held_max }
     }
 
