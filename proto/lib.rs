@@ -2,6 +2,8 @@
 //!
 //! Only the gateway and clients see these types; the domain has its own.
 
+mod codec;
+
 /// Version 1 of the contract.
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated; the .proto files document every field")]
 pub mod v1 {

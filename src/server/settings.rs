@@ -89,7 +89,7 @@ const KEYS: [Key; 39] = [
     key("deadlines.turn_default", "10s", "deadline of a turn whose caller names none: 10ms to deadlines.turn_max"),
     key("deadlines.turn_max", "5m", "longest deadline a caller may name: 10ms to 1h"),
     key("deadlines.drain", "20s", "how long ending turns may take at a stop: 0s to 10m"),
-    key("gateway.streams_per_connection", "256", "calls that one connection may have open: 1 to 65536"),
+    key("gateway.streams_per_connection", "100", "calls that one connection may have open: 1 to 65536"),
     key("gateway.keepalive_interval", "30s", "how often a quiet connection is asked for a sign of life: 1s to 1h"),
     key("gateway.keepalive_timeout", "10s", "how long a peer may take to give it: 1s to 5m"),
     key("log.format", "human", "human or json"),
