@@ -6,8 +6,8 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::ProstCodec;
 
-/// Bytes of the buffer that each message begins with: most fit, and others let it grow. tonic's own are eight times as large, and two
-/// of them for each call are most of what a short turn takes.
+/// Bytes of the buffer that each message begins with: most fit, and others let it grow. tonic's own are eight times as large, and the
+/// two of a call were two fifths of all that a short turn allocated.
 const BUFFER_BYTES: usize = 1024;
 /// Bytes that a stream collects before it sends them: tonic's default.
 const YIELD_BYTES: usize = 32 * 1024;
